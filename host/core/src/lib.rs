@@ -1,0 +1,1 @@
+//! The host's decisions, without IO: reconcile, admit, pool, retry, circuit, supervision.

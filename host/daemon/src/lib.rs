@@ -1,0 +1,1 @@
+//! A host: configuration, control loop, egress, heartbeats, offline start.

@@ -1,0 +1,1 @@
+//! The only crate that names wasmtime: engines, component cache, instances, limits, capabilities.

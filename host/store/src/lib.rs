@@ -1,0 +1,1 @@
+//! Durable local files of a host: last spec, artifacts, compile cache, local key.

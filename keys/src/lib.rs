@@ -1,0 +1,1 @@
+//! Identities (nkeys), signed claims inside components, and strict verification.

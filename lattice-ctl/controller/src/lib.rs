@@ -1,0 +1,1 @@
+//! Watch, observe, plan, sign, execute.

@@ -1,0 +1,1 @@
+//! Pure placement: desired and observed in, plan and host specs out.

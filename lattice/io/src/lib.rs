@@ -1,0 +1,1 @@
+//! Bus, key-value and blob traits, over NATS and in memory; task scope and clock.

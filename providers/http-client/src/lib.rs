@@ -1,0 +1,1 @@
+//! Outgoing HTTP through an allow-list, connected to the very address that was checked.

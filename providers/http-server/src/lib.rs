@@ -1,0 +1,1 @@
+//! HTTP ingress: one listener, routes by host and path, hardened hyper.

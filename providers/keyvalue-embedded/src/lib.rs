@@ -1,0 +1,1 @@
+//! Key-value on a local SQLite file, or in memory.

@@ -1,0 +1,1 @@
+//! Messaging inside one process.

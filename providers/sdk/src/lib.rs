@@ -1,0 +1,1 @@
+//! Provider traits, and serving a provider in process or over the lattice.

@@ -1,0 +1,1 @@
+//! Figures, as ratios to the bare operation in the same run.

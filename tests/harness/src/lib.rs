@@ -1,0 +1,1 @@
+//! Real servers and hosts for tests: started, watched, killed on drop.

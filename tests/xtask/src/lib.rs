@@ -1,0 +1,1 @@
+//! Everything a developer does: demo, test, bench, tidy.
