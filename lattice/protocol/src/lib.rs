@@ -1,1 +1,37 @@
-//! What hosts, controllers and tools say to each other: names, manifest, host spec, links, frames, errors.
+//! What hosts, controllers, providers and tools say to each other. Pure: no IO, no clock, no
+//! randomness; every parser takes text and gives either a checked value or an error that names
+//! the place.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`name`] | one newtype per identifier; all of them are single subject tokens |
+//! | [`interface`] | WIT interface names, selectors and version matching |
+//! | [`error`] | stable error codes, and the one shape every error is shown in |
+//! | [`manifest`] | the application file: YAML in, checked [`manifest::Application`] out |
+//! | [`link`] | link definitions, call policy, grants, and resolution |
+//! | [`spec`] | [`spec::HostSpec`]: everything one host shall run, with its generation |
+//! | [`desired`] | the KV records: desired application, placement |
+//! | [`heartbeat`] | what a host says about itself |
+//! | [`invocation`] | the frame of one call between hosts |
+//! | [`value`] | component-model values in their binary encoding |
+//! | [`event`] | CloudEvents 1.0 |
+//! | [`subject`] | every NATS subject, stream and bucket name (nowhere else) |
+
+pub mod desired;
+pub mod error;
+pub mod event;
+pub mod heartbeat;
+pub mod interface;
+pub mod invocation;
+pub mod link;
+pub mod manifest;
+pub mod name;
+pub mod spec;
+pub mod subject;
+pub mod value;
+
+pub use error::{ErrorCode, Report};
+pub use interface::{Interface, Selector};
+pub use link::{CallPolicy, Grants, LinkDefinition, LinkTable, LinkTarget};
+pub use name::{ActorId, ActorName, AppName, HostId, LatticeName, LinkName, ProviderId, ProviderName};
+pub use spec::{ActorSpec, Generation, HostSpec, InstancePolicy, Limits, ProviderSpec};

@@ -1,0 +1,154 @@
+//! What a host says about itself, and how a receiver checks it. A heartbeat is a statement, not a
+//! difference: the newest one replaces all before it.
+
+use crate::name::{ActorId, AppName, HostId, LatticeName, ProviderId};
+use crate::spec::Generation;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// State of one actor or provider on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// Fetching, verifying, compiling.
+    Starting,
+    /// Serving.
+    Running,
+    /// Not serving; says why and when it is tried again.
+    Failed,
+    /// Failed often: tried again only slowly.
+    CrashLooping,
+}
+
+/// One actor as it runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActorStatus {
+    /// Who.
+    pub id: ActorId,
+    /// Digest of the artifact that runs (or shall run).
+    pub digest: String,
+    /// From the claims: subject key, name, version; absent until verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<ClaimsSummary>,
+    /// Replicas placed here.
+    pub replicas: u32,
+    /// State.
+    pub state: RunState,
+    /// Why, when it is not running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Calls so far.
+    pub calls: u64,
+    /// Calls that failed.
+    pub errors: u64,
+    /// CPU time so far, milliseconds.
+    #[serde(default)]
+    pub cpu_ms: u64,
+}
+
+/// What people want to see of claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimsSummary {
+    /// Module key (`M…`).
+    pub subject: String,
+    /// Issuer account (`A…`).
+    pub issuer: String,
+    /// Name.
+    pub name: String,
+    /// Version for people.
+    pub version: String,
+    /// Monotone revision.
+    pub revision: u64,
+    /// Interfaces it may be linked to.
+    pub capabilities: Vec<String>,
+    /// Unix seconds, when it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+}
+
+/// One provider as it runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderStatus {
+    /// Who.
+    pub id: ProviderId,
+    /// Implementation.
+    pub kind: String,
+    /// State.
+    pub state: RunState,
+    /// Why, when it is not running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where it listens, when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+}
+
+/// Capacity and use of a host. CPU in thousandths of a core, memory in MiB.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Load {
+    /// Capacity.
+    pub cpu_millis: u32,
+    /// Use.
+    pub cpu_used_millis: u32,
+    /// Capacity.
+    pub memory_mib: u32,
+    /// Use.
+    pub memory_used_mib: u32,
+}
+
+/// One heartbeat.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    /// Lattice.
+    pub lattice: LatticeName,
+    /// Host.
+    pub host: HostId,
+    /// Random per start of the process: two live ones with one host id are two machines.
+    pub boot_id: String,
+    /// Counts up from 1 within a boot.
+    pub seq: u64,
+    /// Time between heartbeats, milliseconds.
+    pub interval_ms: u64,
+    /// Unix milliseconds at the host, for people only: never compared.
+    pub at_unix_ms: u64,
+    /// Version of Trellis.
+    pub version: String,
+    /// Processor architecture.
+    pub arch: String,
+    /// Labels (`region=ap-east-1`).
+    pub labels: BTreeMap<String, String>,
+    /// Generation of the spec that it reconciles to.
+    pub generation: Generation,
+    /// Placement revisions in that spec.
+    pub apps: BTreeMap<AppName, u64>,
+    /// Actors.
+    pub actors: Vec<ActorStatus>,
+    /// Providers.
+    pub providers: Vec<ProviderStatus>,
+    /// Capacity and use.
+    pub load: Load,
+    /// Seconds since the process started.
+    pub uptime_s: u64,
+    /// Errors of the host itself since its start.
+    pub errors: u64,
+    /// The host says that it is leaving on purpose.
+    #[serde(default)]
+    pub leaving: bool,
+}
+
+impl Heartbeat {
+    /// Is the load a possible one? Seed 004's scheduler underflows on `used > capacity`; such a
+    /// host is marked invalid and gets nothing.
+    #[must_use]
+    pub fn is_plausible(&self) -> bool {
+        let load = &self.load;
+        load.cpu_used_millis <= load.cpu_millis
+            && load.memory_used_mib <= load.memory_mib
+            && load.memory_mib > 0
+    }
+}

@@ -1,0 +1,149 @@
+//! The checked form of a manifest: what desired state holds and the planner reads.
+
+use crate::link::LinkDefinition;
+use crate::name::{ActorName, AppName, HostId, ProviderName};
+use crate::spec::{InstancePolicy, Limits, ProviderMode};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One application.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Application {
+    /// Its name: unique in the lattice.
+    pub name: AppName,
+    /// The author's version, for people.
+    #[serde(default)]
+    pub version: String,
+    /// In words.
+    #[serde(default)]
+    pub description: String,
+    /// Free labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Actors, in the order written.
+    pub actors: Vec<ActorManifest>,
+    /// Providers, in the order written.
+    pub providers: Vec<ProviderManifest>,
+}
+
+impl Application {
+    /// An application of nothing.
+    #[must_use]
+    pub fn empty(name: AppName) -> Self {
+        Self {
+            name,
+            version: String::new(),
+            description: String::new(),
+            labels: BTreeMap::new(),
+            actors: Vec::new(),
+            providers: Vec::new(),
+        }
+    }
+    /// The actor of this name.
+    #[must_use]
+    pub fn actor(&self, name: &ActorName) -> Option<&ActorManifest> {
+        self.actors.iter().find(|actor| actor.name == *name)
+    }
+    /// The provider of this name.
+    #[must_use]
+    pub fn provider(&self, name: &ProviderName) -> Option<&ProviderManifest> {
+        self.providers.iter().find(|provider| provider.name == *name)
+    }
+}
+
+/// One actor of an application.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActorManifest {
+    /// Its name in the application.
+    pub name: ActorName,
+    /// Where the component comes from: a path, `file://…`, `oci://…`, or `sha256:…` in the lattice.
+    pub artifact: String,
+    /// How many.
+    pub scale: Scale,
+    /// Reuse of instances.
+    #[serde(default)]
+    pub instances: InstancePolicy,
+    /// Limits of one instance and of the actor on one host.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Values of `wasi:config`.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+    /// Where it may and should run.
+    #[serde(default)]
+    pub placement: PlacementRule,
+    /// Its links.
+    #[serde(default)]
+    pub links: Vec<LinkDefinition>,
+}
+
+/// How many of an actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Scale {
+    /// This many in the lattice, 0 to 100 000.
+    Replicas(u32),
+    /// One on every host that the placement admits.
+    Daemon,
+}
+
+/// Where an actor may and should run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlacementRule {
+    /// Labels a host must have.
+    pub requirements: BTreeMap<String, String>,
+    /// Hosts it is confined to; empty means any.
+    pub hosts: Vec<HostId>,
+    /// Shares over labelled groups; replicas divide by weight.
+    pub spread: Vec<Spread>,
+    /// Spread over as many hosts as possible (the default), or fill hosts up.
+    pub pack: bool,
+    /// Region to prefer; others are a fallback, best first.
+    pub preferred_region: Option<String>,
+    /// What one replica needs.
+    pub resources: Resources,
+    /// 0 to 255; higher goes first.
+    pub priority: u8,
+}
+
+/// One share of a spread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spread {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Labels of the group.
+    pub requirements: BTreeMap<String, String>,
+    /// Its weight, 1 to 10 000.
+    pub weight: u32,
+}
+
+/// What one replica needs of a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources {
+    /// Thousandths of a core.
+    pub cpu_millis: u32,
+    /// MiB.
+    pub memory_mib: u32,
+}
+
+/// One provider of an application: it runs on every host that runs an actor linked to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderManifest {
+    /// Its name in the application.
+    pub name: ProviderName,
+    /// Which implementation.
+    pub kind: String,
+    /// Its configuration.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+    /// In the host's process, or its own.
+    #[serde(default)]
+    pub mode: ProviderMode,
+}

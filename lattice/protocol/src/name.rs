@@ -1,0 +1,208 @@
+//! One newtype per identifier. Every one is a single NATS token (`[A-Za-z0-9_-]{1,64}`), so a
+//! name can never escape the subject, the KV key or the file name it becomes part of.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest name, in bytes. An nkey (56) fits.
+pub const MAX_NAME_BYTES: usize = 64;
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: only A-Za-z0-9_-, 1..{MAX_NAME_BYTES} (got {got:?})")]
+pub struct NameError {
+    /// Which kind of name, in words.
+    pub what: &'static str,
+    /// What was given, shortened to 80 characters.
+    pub got: String,
+}
+
+/// Is this text one safe token?
+#[must_use]
+pub fn is_token(text: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+fn check(what: &'static str, text: &str) -> Result<(), NameError> {
+    if is_token(text) { Ok(()) } else { Err(NameError { what, got: text.chars().take(80).collect() }) }
+}
+
+macro_rules! token_name {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(std::sync::Arc<str>);
+
+        impl $name {
+            /// Checks that the text is one token.
+            ///
+            /// # Errors
+            /// [`NameError`] when it is empty, too long, or has another character.
+            pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
+                check($what, text.as_ref())?;
+                Ok(Self(text.as_ref().into()))
+            }
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.pad(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, formatter)
+            }
+        }
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+token_name!(
+    /// A lattice: the unit of trust and of naming.
+    LatticeName, "lattice name"
+);
+token_name!(
+    /// A host: its public nkey (`N…`), or a name given to it (`NEDGE01`).
+    HostId, "host id"
+);
+token_name!(
+    /// An application, as its manifest names it.
+    AppName, "application name"
+);
+token_name!(
+    /// An actor within its application.
+    ActorName, "actor name"
+);
+token_name!(
+    /// A provider within its application.
+    ProviderName, "provider name"
+);
+token_name!(
+    /// A link name: which of several links of one interface (`default` when there is one).
+    LinkName, "link name"
+);
+
+impl LinkName {
+    /// The name a link has when none is given.
+    #[must_use]
+    pub fn default_name() -> Self {
+        Self("default".into())
+    }
+}
+
+impl AppName {
+    /// The application that imperative commands (`start actor`, `link put`) edit.
+    #[must_use]
+    pub fn imperative() -> Self {
+        Self("default".into())
+    }
+}
+
+macro_rules! qualified {
+    ($(#[$doc:meta])* $name:ident, $part:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub struct $name {
+            /// The application it belongs to.
+            pub app: AppName,
+            /// Its name there.
+            pub name: $part,
+        }
+        impl $name {
+            /// Joins the two parts.
+            #[must_use]
+            pub fn new(app: AppName, name: $part) -> Self {
+                Self { app, name }
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "{}/{}", self.app, self.name)
+            }
+        }
+        impl FromStr for $name {
+            type Err = NameError;
+            /// `app/name`; a bare `name` is in the imperative application.
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                match text.split_once('/') {
+                    Some((app, name)) => Ok(Self::new(AppName::new(app)?, $part::new(name)?)),
+                    None => Ok(Self::new(AppName::imperative(), $part::new(text)?)),
+                }
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+qualified!(
+    /// An actor in the lattice: `app/name`.
+    ActorId,
+    ActorName
+);
+qualified!(
+    /// A provider in the lattice: `app/name`.
+    ProviderId,
+    ProviderName
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_token() {
+        for bad in ["", " ", "a.b", "*", ">", "a b", "\r\nPUB x", "naïve", "🦀", &"x".repeat(65), "a/b"] {
+            assert!(ActorName::new(bad).is_err(), "{bad:?} must be refused");
+        }
+        for good in ["a", "sensor-001", "A_b-9", &"x".repeat(64)] {
+            assert_eq!(ActorName::new(good).unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn a_qualified_name_reads_back_as_it_prints() {
+        let id: ActorId = "shop/cart".parse().unwrap();
+        assert_eq!(id.to_string(), "shop/cart");
+        assert_eq!(serde_json::to_string(&id).unwrap(), "\"shop/cart\"");
+        assert_eq!("cart".parse::<ActorId>().unwrap().app, AppName::imperative());
+        assert!("a/b/c".parse::<ActorId>().is_err());
+    }
+}

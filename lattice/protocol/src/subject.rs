@@ -1,0 +1,273 @@
+//! Every NATS subject, stream, bucket and queue-group name that Trellis uses; no other file has
+//! one (I4). Names are single tokens by construction ([`crate::name`]), so nothing here can be
+//! widened by data; text that comes from guests passes [`check_subject`].
+
+use crate::error::{ErrorCode, Report};
+use crate::name::{ActorId, HostId, LatticeName, ProviderId};
+
+/// Longest subject, bytes: the server's control line also carries reply and sizes.
+pub const MAX_SUBJECT_BYTES: usize = 1_024;
+/// Most tokens in a subject.
+pub const MAX_SUBJECT_TOKENS: usize = 32;
+
+/// Subjects and buckets of one lattice.
+#[derive(Debug, Clone)]
+pub struct Subjects {
+    lattice: LatticeName,
+}
+
+impl Subjects {
+    /// Of this lattice.
+    #[must_use]
+    pub fn new(lattice: LatticeName) -> Self {
+        Self { lattice }
+    }
+    fn in_lattice(&self, rest: std::fmt::Arguments<'_>) -> String {
+        format!("trellis.{}.{rest}", self.lattice)
+    }
+    /// A host's heartbeats.
+    #[must_use]
+    pub fn heartbeat(&self, host: &HostId) -> String {
+        self.in_lattice(format_args!("hb.{host}"))
+    }
+    /// Everybody's heartbeats.
+    #[must_use]
+    pub fn heartbeats(&self) -> String {
+        self.in_lattice(format_args!("hb.*"))
+    }
+    /// Requests to one host (`inventory`, `stop`, `probe`).
+    #[must_use]
+    pub fn host(&self, host: &HostId, operation: &str) -> String {
+        self.in_lattice(format_args!("host.{host}.{operation}"))
+    }
+    /// What a host subscribes to for requests to it.
+    #[must_use]
+    pub fn host_all(&self, host: &HostId) -> String {
+        self.in_lattice(format_args!("host.{host}.*"))
+    }
+    /// A question to every host at once; each answers with its heartbeat.
+    #[must_use]
+    pub fn hosts_ping(&self) -> String {
+        self.in_lattice(format_args!("hosts.ping"))
+    }
+    /// Calls of an actor, whoever runs it (a queue group).
+    #[must_use]
+    pub fn actor_call(&self, actor: &ActorId) -> String {
+        self.in_lattice(format_args!("rpc.{}.{}", actor.app, actor.name))
+    }
+    /// Calls of a provider that runs as its own process (a queue group).
+    #[must_use]
+    pub fn provider_call(&self, provider: &ProviderId) -> String {
+        self.in_lattice(format_args!("prov.{}.{}", provider.app, provider.name))
+    }
+    /// Link configuration for a provider that runs as its own process.
+    #[must_use]
+    pub fn provider_links(&self, provider: &ProviderId) -> String {
+        self.in_lattice(format_args!("provlinks.{}.{}", provider.app, provider.name))
+    }
+    /// One kind of CloudEvent.
+    #[must_use]
+    pub fn event(&self, kind: &str) -> String {
+        let token: String =
+            kind.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        self.in_lattice(format_args!("evt.{token}"))
+    }
+    /// Every CloudEvent.
+    #[must_use]
+    pub fn events(&self) -> String {
+        self.in_lattice(format_args!("evt.>"))
+    }
+    /// The audit stream over [`Self::events`].
+    #[must_use]
+    pub fn audit_stream(&self) -> String {
+        format!("TRELLIS_{}_audit", self.lattice)
+    }
+    /// KV bucket: desired applications, one key each.
+    #[must_use]
+    pub fn desired_bucket(&self) -> String {
+        format!("TRELLIS_{}_desired", self.lattice)
+    }
+    /// KV bucket: placements, one key per application.
+    #[must_use]
+    pub fn placement_bucket(&self) -> String {
+        format!("TRELLIS_{}_placement", self.lattice)
+    }
+    /// KV bucket: signed host specs, one key per host.
+    #[must_use]
+    pub fn spec_bucket(&self) -> String {
+        format!("TRELLIS_{}_hostspec", self.lattice)
+    }
+    /// KV bucket: what controllers concluded, one key per host.
+    #[must_use]
+    pub fn observed_bucket(&self) -> String {
+        format!("TRELLIS_{}_observed", self.lattice)
+    }
+    /// Object store of artifacts, by digest.
+    #[must_use]
+    pub fn artifact_store(&self) -> String {
+        format!("TRELLIS_{}_artifacts", self.lattice)
+    }
+    /// KV bucket behind a key-value link: never a shared one between applications.
+    #[must_use]
+    pub fn guest_bucket(&self, app: &crate::name::AppName, bucket: &str) -> String {
+        format!("TRELLIS_{}_kv_{app}_{}", self.lattice, encode_token(bucket))
+    }
+    /// What a host may publish to, beyond what its links grant (NATS permission patterns).
+    #[must_use]
+    pub fn host_publish_allow(&self, host: &HostId) -> Vec<String> {
+        vec![
+            self.heartbeat(host),
+            self.in_lattice(format_args!("rpc.>")),
+            self.in_lattice(format_args!("prov.>")),
+            self.events(),
+            format!("$JS.API.STREAM.INFO.KV_{}", self.spec_bucket()),
+            format!("$JS.API.DIRECT.GET.KV_{}.$KV.{}.{host}", self.spec_bucket(), self.spec_bucket()),
+        ]
+    }
+}
+
+/// The queue group of everyone who serves one actor or provider.
+pub const SERVE_GROUP: &str = "serve";
+
+/// One token from any text: unreserved bytes as they are, others as `=XX`.
+#[must_use]
+pub fn encode_token(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "={byte:02X}");
+        }
+        out
+    })
+}
+
+/// The inverse of [`encode_token`]; `None` when the token is not one that it makes.
+#[must_use]
+pub fn decode_token(token: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.as_bytes().iter();
+    while let Some(&byte) = rest.next() {
+        if byte != b'=' {
+            bytes.push(byte);
+            continue;
+        }
+        let pair = [*rest.next()?, *rest.next()?];
+        bytes.push(u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?);
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (encode_token(&text) == token).then_some(text)
+}
+
+/// Is this a subject that a guest may name at all? Literal tokens only when `wildcards` is false;
+/// never the server's own (`$…`) nor an inbox, nor the lattice's control subjects.
+///
+/// # Errors
+/// `E_NAME` for a shape, `E_CAPABILITY_DENIED` for a reserved subject.
+pub fn check_subject(subject: &str, wildcards: bool) -> Result<(), Report> {
+    let bad = |what: &str| {
+        Report::new(ErrorCode::Name, what.to_owned()).got(subject.chars().take(80).collect::<String>())
+    };
+    if subject.len() > MAX_SUBJECT_BYTES || subject.split('.').count() > MAX_SUBJECT_TOKENS {
+        return Err(Report::new(ErrorCode::Name, "subject too long")
+            .got(format!("{} bytes, {} tokens", subject.len(), subject.split('.').count()))
+            .limit(format!("{MAX_SUBJECT_BYTES} bytes, {MAX_SUBJECT_TOKENS} tokens")));
+    }
+    let mut tokens = subject.split('.').peekable();
+    while let Some(token) = tokens.next() {
+        let last = tokens.peek().is_none();
+        let wild = token == "*" || (token == ">" && last);
+        if wild && wildcards {
+            continue;
+        }
+        if token.is_empty() || token.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'*' || b == b'>') {
+            return Err(bad("subject: want dot-separated tokens without spaces or wildcards"));
+        }
+    }
+    let first = subject.split('.').next().unwrap_or_default();
+    if first.starts_with('$')
+        || first == "_INBOX"
+        || first == "trellis"
+        || (wildcards && matches!(first, "*" | ">"))
+    {
+        return Err(Report::new(
+            ErrorCode::CapabilityDenied,
+            format!("capability denied: subject {subject}"),
+        )
+        .hint("name your own subjects; those of the server and of the lattice are reserved"));
+    }
+    Ok(())
+}
+
+/// Does a subject match a pattern with NATS wildcards?
+#[must_use]
+pub fn matches(pattern: &str, subject: &str) -> bool {
+    let mut pattern = pattern.split('.');
+    let mut subject = subject.split('.');
+    loop {
+        match (pattern.next(), subject.next()) {
+            (Some(">"), Some(_)) => return true,
+            (Some("*"), Some(_)) => {}
+            (Some(want), Some(have)) if want == have => {}
+            (None, None) => return true,
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn guests_cannot_name_reserved_or_broken_subjects() {
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "a.*",
+            "a.>",
+            ">",
+            "a b",
+            "a\r\nPUB x",
+            "$SYS.a",
+            "$JS.API.x",
+            "_INBOX.x",
+            "trellis.a.rpc",
+        ] {
+            assert!(check_subject(bad, false).is_err(), "{bad:?}");
+        }
+        assert!(check_subject(&"a.".repeat(40), false).unwrap_err().what.contains("too long"));
+        for good in ["edge.sensor.ap-east-1", "a"] {
+            assert!(check_subject(good, false).is_ok(), "{good}");
+        }
+        assert!(check_subject("edge.sensor.*", true).is_ok());
+        assert!(check_subject(">", true).is_err());
+        assert!(check_subject("a.>.b", true).is_err());
+    }
+
+    #[test]
+    fn patterns_match_as_nats_matches() {
+        for (pattern, subject, yes) in [
+            ("edge.sensor.*", "edge.sensor.a", true),
+            ("edge.sensor.*", "edge.sensor.a.b", false),
+            ("edge.>", "edge.sensor.a", true),
+            ("edge.>", "edge", false),
+            ("edge", "edge", true),
+        ] {
+            assert_eq!(matches(pattern, subject), yes, "{pattern} {subject}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_encoded_token_is_one_token_and_reads_back(text in ".{0,80}") {
+            let token = encode_token(&text);
+            prop_assert!(!token.contains(['.', '*', '>', ' ', '\r', '\n', '/', '\0']));
+            prop_assert_eq!(decode_token(&token), Some(text));
+        }
+    }
+}

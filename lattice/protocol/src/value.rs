@@ -1,0 +1,1 @@
+//! Component-model values in their binary encoding.
