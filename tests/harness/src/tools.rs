@@ -1,0 +1,104 @@
+//! The programs that tests need and that cargo does not bring: found, or fetched once.
+//!
+//! Invariants:
+//! * Every function is idempotent, and safe when many processes call it at once: work is done
+//!   under a file lock, and what it makes appears by one atomic rename.
+//! * What is downloaded is checked against a hash in this repository before it is unpacked.
+//! * The functions block: call them before an async runtime has work to do, or from a test.
+
+mod lock;
+mod nats_server;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, bail};
+
+pub(crate) use lock::with_lock;
+pub use nats_server::ensure_nats_server;
+
+/// A `redis-server`: the one on PATH, else installed from the distribution's packages when this
+/// process may do that.
+///
+/// # Errors
+/// Not on PATH and not root, or the package manager failed: says what to install.
+pub fn ensure_redis() -> Result<PathBuf> {
+    if let Some(found) = on_path("redis-server") {
+        return Ok(found);
+    }
+    with_lock("apt", || {
+        if let Some(found) = on_path("redis-server") {
+            return Ok(found);
+        }
+        if !rustix::process::geteuid().is_root() || on_path("apt-get").is_none() {
+            bail!("redis-server: not on PATH; install it (apt-get install redis-server)");
+        }
+        apt_get_install("redis-server")?;
+        on_path("redis-server").context("redis-server: installed, but still not on PATH")
+    })
+}
+
+/// The `wasm32-wasip2` standard library of the toolchain in use.
+///
+/// # Errors
+/// Not installed and `rustup` is missing or fails: says what to run.
+pub fn ensure_wasm_target() -> Result<()> {
+    const TARGET: &str = "wasm32-wasip2";
+    with_lock("rustup", || {
+        if has_target(TARGET)? {
+            return Ok(());
+        }
+        run(Command::new("rustup").args(["target", "add", TARGET]))
+            .with_context(|| format!("{TARGET}: run `rustup target add {TARGET}`"))?;
+        Ok(())
+    })
+}
+
+fn has_target(target: &str) -> Result<bool> {
+    let output = run(Command::new("rustc").args(["--print", "target-libdir", "--target", target]))?;
+    let dir = String::from_utf8(output.stdout).context("rustc's target-libdir is not UTF-8")?;
+    Ok(Path::new(dir.trim()).is_dir())
+}
+
+fn apt_get_install(package: &str) -> Result<()> {
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    run(apt().args(["update", "-q"]))?;
+    run(apt().args(["install", "-y", "-q", "--no-install-recommends", package]))?;
+    Ok(())
+}
+
+/// The first executable file called `program` on PATH.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|candidate| is_executable(candidate))
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Runs to the end, without input; an unsuccessful end is an error with what it printed.
+pub(crate) fn run(command: &mut Command) -> Result<Output> {
+    let shown = format!("{command:?}").replace('"', "");
+    let output = command
+        .stdin(std::process::Stdio::null())
+        .output()
+        .with_context(|| format!("`{shown}` cannot be started"))?;
+    if !output.status.success() {
+        bail!(
+            "`{shown}` failed ({}):\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+    }
+    Ok(output)
+}
+
+#[cfg(test)]
+mod tests;
