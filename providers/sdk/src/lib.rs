@@ -1,1 +1,26 @@
-//! Provider traits, and serving a provider in process or over the lattice.
+//! What a provider is to a host: one trait per capability, and how a provider is built and served.
+//!
+//! A provider crate implements one of these traits and a [`Factory`]. The host calls it in its own
+//! process; the same object can be served over the lattice by its own process ([`remote`]). A
+//! provider never sees a guest: grants and limits are enforced by the host before it is called, so
+//! what arrives here is already allowed. It must bound its own time by [`CallContext::deadline`].
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`context`] | who calls, by which link, until when |
+//! | [`error`] | the one error a provider gives |
+//! | [`keyvalue`], [`messaging`], [`http`], [`blob`] | the capability traits |
+//! | [`factory`] | building a provider from its configuration |
+
+pub mod blob;
+pub mod context;
+pub mod error;
+pub mod factory;
+pub mod http;
+pub mod keyvalue;
+pub mod messaging;
+
+pub use context::CallContext;
+pub use error::{ProviderError, ProviderErrorKind};
+pub use factory::{BuildContext, Factory, Provider, Settings};
+pub use futures::future::BoxFuture;
