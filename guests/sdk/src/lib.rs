@@ -1,0 +1,102 @@
+//! What an actor in Rust is written with: attributes for what it serves, plain functions for what it uses.
+//!
+//! ```no_run
+//! use trellis_guest::{Error, Request, Response, kv};
+//!
+//! #[trellis_guest::http]
+//! fn count(request: Request) -> Result<Response, Error> {
+//!     let visits = kv::open("default")?.increment(request.path(), 1)?;
+//!     Ok(Response::text(format!("{visits}\n")))
+//! }
+//! ```
+//!
+//! A component imports exactly the interfaces whose functions it calls: an actor that never calls [`kv`] does not
+//! import `wasi:keyvalue`, and needs no claim and no link for it. Every call that leaves the actor goes through a
+//! link; without one it fails with the host's words, `capability denied: <interface>`.
+//!
+//! | module | interface |
+//! |---|---|
+//! | [`http`] (attribute), [`Request`], [`Response`] | exports `wasi:http/incoming-handler@0.2` |
+//! | [`fetch`] | `wasi:http/outgoing-handler@0.2` |
+//! | [`message`] (attribute), [`messaging`] | exports `wasmcloud:messaging/handler@0.2.0`, uses `consumer` |
+//! | [`kv`] | `wasi:keyvalue@0.2.0-draft` store, atomics, batch |
+//! | [`config`] | `wasi:config/store@0.2.0-rc.1` |
+//! | [`log`] | `wasi:logging/logging@0.1.0-draft` |
+//! | [`link`] | `wasmcloud:bus/lattice@1.0.0` |
+//!
+//! Nothing here starts a task, keeps a global, or retries: an actor may live for one call, and links retry.
+
+mod bindings;
+pub mod config;
+mod error;
+pub mod http;
+pub mod kv;
+mod link;
+pub mod log;
+pub mod messaging;
+
+pub use error::Error;
+pub use http::{FetchError, IntoResponse, Request, Response, fetch};
+pub use link::{Interface, Link, LinkScope, link};
+pub use messaging::Message;
+pub use trellis_guest_macros::{http, message};
+
+/// What the attributes expand to. Not for use by hand.
+#[doc(hidden)]
+pub mod private {
+    /// Where the exported types live: the export macro asks for the path.
+    pub use crate::bindings::messaging as messaging_types;
+    pub use crate::bindings::messaging::{export_messaging, exports::wasmcloud::messaging::handler};
+    pub use crate::http::incoming::answer;
+    pub use crate::messaging::deliver;
+    pub use wasip2;
+}
+
+/// Exports `wasi:http/incoming-handler`, answered by the function named.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_http {
+    ($function:ident) => {
+        #[allow(unsafe_code, reason = "the component model's export symbols are unsafe attributes")]
+        const _: () = {
+            struct Served;
+
+            impl $crate::private::wasip2::exports::http::incoming_handler::Guest for Served {
+                fn handle(
+                    request: $crate::private::wasip2::http::types::IncomingRequest,
+                    out: $crate::private::wasip2::http::types::ResponseOutparam,
+                ) {
+                    $crate::private::answer(request, out, $function);
+                }
+            }
+
+            $crate::private::wasip2::http::proxy::export!(
+                Served with_types_in $crate::private::wasip2
+            );
+        };
+    };
+}
+
+/// Exports `wasmcloud:messaging/handler`, answered by the function named.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_message {
+    ($function:ident) => {
+        #[allow(unsafe_code, reason = "the component model's export symbols are unsafe attributes")]
+        const _: () = {
+            struct Served;
+
+            impl $crate::private::handler::Guest for Served {
+                fn handle_message(
+                    message: $crate::private::handler::BrokerMessage,
+                ) -> ::core::result::Result<(), ::std::string::String> {
+                    $crate::private::deliver(message, $function)
+                }
+            }
+
+            $crate::private::export_messaging!(
+                Served with_types_in $crate::private::messaging_types
+            );
+        };
+    };
+}
