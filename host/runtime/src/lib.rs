@@ -1,1 +1,41 @@
 //! The only crate that names wasmtime: engines, component cache, instances, limits, capabilities.
+//!
+//! ```text
+//! Runtime ── load ──▶ Component (checked, compiled or from cache, imports classified, pre-linked)
+//!    │                    │
+//!    └──────────── Actor::start ──▶ Actor ── pool ──▶ Instance (one store) ──▶ guest
+//!                                     │                                          │ import
+//!                                  Wiring (links, swapped without a lock) ◀──────┘
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`], `engine` | what a host gives the runtime; the two engine profiles and their linkers |
+//! | `cache` | compiled components on disk, authenticated before they are loaded |
+//! | [`component`] | load checks, import classes, the compiled and pre-linked component |
+//! | [`actor`], `pool`, `instance` | a running actor: its instances, their reuse, its queue |
+//! | `http`, `message` | calls that come in through `wasi:http` and `wasmcloud:messaging` |
+//! | `state`, `limits`, `stdio` | what one store holds and what it may use |
+//! | [`wiring`], `grants` | links as a running actor sees them, and what they narrow |
+//! | `capabilities` | the host side of every standard interface |
+//! | `typed` | calls from actor to actor by any interface |
+//!
+//! Tasks: one epoch ticker thread per runtime. A call runs on its caller's task; where a response
+//! body outlives the call's head, or a component is concurrent, it runs on one task of its own.
+
+pub mod actor;
+pub mod call;
+mod capabilities;
+pub mod component;
+mod engine;
+mod grants;
+mod limits;
+mod state;
+mod stdio;
+mod typed;
+pub mod wiring;
+
+pub use actor::Actor;
+pub use call::CallInfo;
+pub use component::Component;
+pub use wiring::Wiring;

@@ -1,0 +1,1 @@
+//! What a link narrows its capability to: buckets, keys, subjects, hosts, methods.
