@@ -137,10 +137,10 @@ pub enum ClaimsError {
     #[error("rollback: revision {got} of {subject} refused, have {have}")]
     Rollback { subject: PublicKey, got: u64, have: u64 },
     #[error(
-        "equivocation: revision {revision} of {subject} was seen with digest {}.., this file has {}..; \
+        "equivocation: revision {revision} was seen with digest {}.., this file has {}..; \
          raise the revision and sign again", .have.short(), .got.short()
     )]
-    Equivocation { subject: PublicKey, revision: u64, have: Digest, got: Digest },
+    Equivocation { revision: u64, have: Digest, got: Digest },
 }
 
 impl ClaimsError {

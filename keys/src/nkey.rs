@@ -93,7 +93,6 @@ impl fmt::Display for KeyKind {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey {
     text: [u8; PUBLIC_LENGTH],
-    raw: [u8; 32],
     kind: KeyKind,
 }
 
@@ -103,7 +102,7 @@ impl PublicKey {
         frame(&[kind.prefix()], &raw, &mut framed);
         let mut text = [0; PUBLIC_LENGTH];
         BASE32_NOPAD.encode_mut(&framed, &mut text);
-        Self { text, raw, kind }
+        Self { text, kind }
     }
 
     /// The 56 characters.
@@ -117,11 +116,6 @@ impl PublicKey {
         self.kind
     }
 
-    /// The 32 bytes of the Ed25519 key.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.raw
-    }
-
     /// Returns the key if it is of this kind, else [`KeyError::WrongKind`].
     pub fn expect_kind(self, expected: KeyKind) -> Result<Self, KeyError> {
         if self.kind == expected {
@@ -133,9 +127,12 @@ impl PublicKey {
     /// Checks strictly that this key signed these bytes: refuses malleable signatures
     /// (S not reduced, small-order R) and small-order or undecodable keys.
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), KeyError> {
-        VerifyingKey::from_bytes(&self.raw)
-            .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
-            .map_err(|_| KeyError::Signature { key: *self })
+        let refused = KeyError::Signature { key: *self };
+        let (_, raw) = read_public(self.as_str())?;
+        let signature = Signature::from_bytes(signature);
+        VerifyingKey::from_bytes(&raw)
+            .and_then(|key| key.verify_strict(message, &signature))
+            .map_err(|_| refused)
     }
 }
 
@@ -147,11 +144,7 @@ impl FromStr for PublicKey {
             return Err(KeyError::SeedForPublic);
         }
         check_alphabet(text, PUBLIC_LENGTH)?;
-        let mut framed = [0; 35];
-        decode(text, &mut framed)?;
-        let [prefix, rest @ ..] = framed;
-        let kind = KeyKind::from_prefix(prefix).ok_or(KeyError::UnknownKind)?;
-        let raw = rest.first_chunk().copied().ok_or(KeyError::Checksum)?;
+        let (kind, raw) = read_public(text)?;
         Ok(Self::from_raw(kind, raw))
     }
 }
@@ -272,6 +265,16 @@ fn check_alphabet(text: &str, expected: usize) -> Result<(), KeyError> {
         return Ok(());
     }
     Err(KeyError::Length { got: text.chars().count(), expected })
+}
+
+/// The kind and the 32 key bytes of a public key's text.
+fn read_public(text: &str) -> Result<(KeyKind, [u8; 32]), KeyError> {
+    let mut framed = [0; 35];
+    decode(text, &mut framed)?;
+    let [prefix, rest @ ..] = framed;
+    let kind = KeyKind::from_prefix(prefix).ok_or(KeyError::UnknownKind)?;
+    let raw = rest.first_chunk().copied().ok_or(KeyError::Checksum)?;
+    Ok((kind, raw))
 }
 
 /// Decodes base32 into `framed` and checks the CRC in its last two bytes.

@@ -112,7 +112,7 @@ impl HighWater {
                 Err(ClaimsError::Rollback { subject, got: revision, have: mark.revision })
             }
             Some(mark) if revision == mark.revision && digest != mark.digest => {
-                Err(ClaimsError::Equivocation { subject, revision, have: mark.digest, got: digest })
+                Err(ClaimsError::Equivocation { revision, have: mark.digest, got: digest })
             }
             _ => Ok(()),
         }
