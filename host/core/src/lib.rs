@@ -1,1 +1,24 @@
-//! The host's decisions, without IO: reconcile, admit, pool, retry, circuit, supervision.
+//! The host's decisions, without IO: what to start and stop, what to admit, when to try again.
+//!
+//! Pure: no clock, no randomness, no task. Times are monotonic milliseconds (`u64`, any origin)
+//! and seeds are arguments; every function gives the same answer for the same arguments, so all
+//! of it is tested without a host.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`pool`] | whether a call gets an instance, waits, or is refused |
+//! | [`retry`] | whether and when an attempt at a call is repeated |
+//! | [`circuit`] | whether a target that fails often is tried at all |
+//! | [`supervise`] | when something that failed is started again |
+
+mod jitter;
+
+pub mod circuit;
+pub mod pool;
+pub mod retry;
+pub mod supervise;
+
+pub use circuit::{Admission, Circuit, CircuitPolicy, Ticket};
+pub use pool::{Decision, PoolLimits, PoolState};
+pub use retry::{Attempt, Outcome, Retry, RetryPolicy};
+pub use supervise::{Restart, RestartPolicy, Supervisor};
