@@ -10,7 +10,7 @@
 //! - [`section`]: a bounded walk over a component's section headers; finds and places the claims.
 //! - [`claims`]: what an issuer says about an artifact, and which interfaces it may ever use.
 //! - [`token`]: the strict compact JWS that carries claims.
-//! - [`sign`]: makes claims for a file. [`verify`]: checks them against a host's trust anchors.
+//! - [`sign`]: makes claims for a file. [`verify`](mod@verify): checks them against a host's trust anchors.
 //! - [`trust`]: anchors, revocations, and the high-water mark against rollback.
 //! - [`document`]: signed documents (host specs, policies, placements).
 //! - [`nats`]: NATS' own decentralised JWTs, credentials files and resolver configuration.

@@ -23,7 +23,7 @@ mod read;
 pub const MAX_TOKEN_BYTES: usize = 16 << 10;
 
 const ALGORITHM: &str = "EdDSA";
-/// Base64url of [`HEADER_JSON`], as all our tokens begin.
+/// How we write the header; other orders of the two members are read as well.
 const HEADER_JSON: &str = r#"{"typ":"JWT","alg":"EdDSA"}"#;
 
 /// A token that was read and not verified.
