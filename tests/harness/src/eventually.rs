@@ -73,10 +73,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_that_hangs_is_cut_off() {
-        let error =
-            eventually(Duration::from_millis(50), "an answer", || std::future::pending::<Result<()>>())
-                .await
-                .unwrap_err();
+        let hangs = std::future::pending::<Result<()>>;
+        let error = eventually(Duration::from_millis(50), "an answer", hangs).await.unwrap_err();
         assert!(format!("{error:#}").contains("the first check did not return"));
     }
 }

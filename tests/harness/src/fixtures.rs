@@ -73,7 +73,7 @@ fn build_command() -> Command {
     let guests = workspace::root().join("guests");
     let mut command = guest_cargo();
     command
-        .args(["build", "--release", "--locked", "--target", "wasm32-wasip2"])
+        .args(["build", "--release", "--target", "wasm32-wasip2"])
         .arg("--target-dir")
         .arg(guests.join("target"));
     command

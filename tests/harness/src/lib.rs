@@ -16,6 +16,7 @@ pub mod nats;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod sizes;
 pub mod tools;
 pub mod workspace;
 

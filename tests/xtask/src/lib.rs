@@ -1,1 +1,0 @@
-//! Everything a developer does: demo, test, bench, tidy.

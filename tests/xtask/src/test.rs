@@ -1,0 +1,164 @@
+//! `cargo xtask test`: set up what the tests need, run all of them, and count.
+//!
+//! Order: tools (the wasm target, nats-server, redis-server), the guests' components, the guests'
+//! own tests, the programs, the workspace's tests, the examples in documentation. A set that fails
+//! does not stop the next one. The last line of the output is `N passed, N failed`, alone; a set
+//! that did not get as far as running tests (it does not compile) counts as one failure.
+
+mod summary;
+mod tee;
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tests_harness::{fixtures, sizes, tools, workspace};
+
+use summary::Counts;
+
+#[derive(Args)]
+pub struct Options {
+    /// Also what needs other toolchains (JavaScript, Python, aarch64), and the long sizes
+    #[arg(long)]
+    full: bool,
+}
+
+/// Runs everything; true if all passed.
+///
+/// # Errors
+/// A tool that the tests need cannot be had, or the guests do not build.
+pub fn run(options: Options) -> Result<bool> {
+    let start = Instant::now();
+    prepare()?;
+    let mut total = Counts::default();
+    for mut set in sets(&options) {
+        println!("==> {}", set.name);
+        let counts = set.run()?;
+        println!("    {}: {counts}", set.name);
+        total += counts;
+    }
+    println!("tests took {} s", start.elapsed().as_secs());
+    println!("{total}");
+    Ok(total.failed == 0)
+}
+
+fn prepare() -> Result<()> {
+    println!("==> tools");
+    tools::ensure_wasm_target()?;
+    println!("    nats-server: {}", tools::ensure_nats_server()?.display());
+    println!("    redis-server: {}", tools::ensure_redis()?.display());
+    if has_guests() {
+        println!("==> guests (components)");
+        fixtures::build_guests()?;
+    }
+    Ok(())
+}
+
+fn has_guests() -> bool {
+    workspace::root().join("guests/Cargo.toml").is_file()
+}
+
+/// One run of a test runner, or of a build that tests need.
+struct Set {
+    name: &'static str,
+    command: Command,
+    /// Success without a single test means that its summary was not understood.
+    must_count: bool,
+}
+
+impl Set {
+    fn new(name: &'static str, command: Command) -> Self {
+        Self { name, command, must_count: false }
+    }
+
+    fn run(&mut self) -> Result<Counts> {
+        let mut counts = Counts::default();
+        let status = tee::run(&mut self.command, |line| counts.read(line))
+            .with_context(|| format!("{} cannot be run", self.name))?;
+        if status.success() && self.must_count && counts == Counts::default() {
+            bail!("{}: it succeeded, but no summary was found in its output", self.name);
+        }
+        // It does not compile, or it was killed: that is a failure as well.
+        if !status.success() && counts.failed == 0 {
+            counts.failed = 1;
+        }
+        Ok(counts)
+    }
+}
+
+fn sets(options: &Options) -> Vec<Set> {
+    let mut sets = Vec::new();
+    if has_guests() {
+        let mut guests = fixtures::guest_cargo();
+        guests.args(["test", "--workspace", "--no-fail-fast"]);
+        guests.args(["--target", "host-tuple"]);
+        sets.push(Set::new("guests", guests));
+    }
+    let programs = cargo(&["build", "--workspace", "--bins"]);
+    sets.push(Set::new("programs", programs));
+    sets.push(Set { must_count: true, ..Set::new("workspace", workspace_tests(options)) });
+    let examples = ["test", "--workspace", "--doc", "--no-fail-fast"];
+    sets.push(Set::new("examples", cargo(&examples)));
+    sets
+}
+
+/// nextest if it is installed (a process per test, a time limit per test), else `cargo test`.
+fn workspace_tests(options: &Options) -> Command {
+    let mut command = if tools::on_path("cargo-nextest").is_some() {
+        let mut nextest = cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
+        nextest.args(["--status-level", "slow", "--final-status-level", "fail"]);
+        if options.full {
+            nextest.args(["--run-ignored", "all"]);
+        }
+        nextest
+    } else {
+        println!("    (cargo-nextest is not installed: using cargo test)");
+        let mut plain = cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"]);
+        if options.full {
+            plain.args(["--", "--include-ignored"]);
+        }
+        plain
+    };
+    if options.full {
+        command.env(sizes::VARIABLE, sizes::LONG);
+    }
+    command
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace::root()).args(args);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(script: &str, must_count: bool) -> Result<Counts> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let mut set = Set { must_count, ..Set::new("sample", command) };
+        set.run()
+    }
+
+    #[test]
+    fn a_set_that_does_not_compile_is_one_failure() {
+        let counts = outcome("echo 'error: could not compile'; exit 101", true).unwrap();
+        assert_eq!(counts.to_string(), "0 passed, 1 failed");
+    }
+
+    #[test]
+    fn failures_are_counted_once() {
+        let line = "test result: FAILED. 2 passed; 3 failed; 0 ignored";
+        let counts = outcome(&format!("echo '{line}'; exit 101"), true).unwrap();
+        assert_eq!(counts.to_string(), "2 passed, 3 failed");
+    }
+
+    #[test]
+    fn success_without_a_summary_is_not_success() {
+        assert!(outcome("true", true).is_err());
+        assert_eq!(outcome("true", false).unwrap(), Counts::default());
+    }
+}
