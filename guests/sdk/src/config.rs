@@ -39,11 +39,11 @@ pub fn get(key: &str) -> Result<Option<String>, ConfigError> {
     store::get(key).map_err(|error| unreadable(key, error))
 }
 
-/// Every key with its value.
+/// Everything at once, for an actor that reads several keys.
 ///
 /// # Errors
 /// [`ConfigError::Unreadable`] when the host cannot tell.
-pub fn all() -> Result<BTreeMap<String, String>, ConfigError> {
+pub fn all() -> Result<Settings, ConfigError> {
     store::get_all().map(|pairs| pairs.into_iter().collect()).map_err(|error| unreadable("*", error))
 }
 
@@ -52,11 +52,45 @@ pub fn all() -> Result<BTreeMap<String, String>, ConfigError> {
 /// # Errors
 /// [`ConfigError::Malformed`] when the text is no `T`: a typing error must not become a default.
 pub fn get_or<T: FromStr>(key: &str, default: T) -> Result<T, ConfigError> {
-    match get(key)? {
+    parse_or(key, get(key)?.as_deref(), default)
+}
+
+/// Keys with their values, as they were when [`all`] read them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    /// The value under `key`.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// The value under `key` as a `T`, or `default` where there is none.
+    ///
+    /// # Errors
+    /// As [`get_or`].
+    pub fn get_or<T: FromStr>(&self, key: &str, default: T) -> Result<T, ConfigError> {
+        parse_or(key, self.get(key), default)
+    }
+
+    /// Keys with values, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+impl FromIterator<(String, String)> for Settings {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+fn parse_or<T: FromStr>(key: &str, value: Option<&str>, default: T) -> Result<T, ConfigError> {
+    match value {
         None => Ok(default),
         Some(value) => value.trim().parse().map_err(|_| ConfigError::Malformed {
             key: key.to_owned(),
-            value,
+            value: value.to_owned(),
             expected: std::any::type_name::<T>(),
         }),
     }
@@ -65,4 +99,21 @@ pub fn get_or<T: FromStr>(key: &str, default: T) -> Result<T, ConfigError> {
 fn unreadable(key: &str, error: store::Error) -> ConfigError {
     let (store::Error::Upstream(reason) | store::Error::Io(reason)) = error;
     ConfigError::Unreadable { key: key.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_is_the_default_and_wrong_is_an_error() {
+        let settings: Settings =
+            [("limit", " 85.5 "), ("on", "yes")].map(|(k, v)| (k.into(), v.into())).into_iter().collect();
+        assert_eq!(settings.get_or("limit", 1.0).unwrap(), 85.5);
+        assert_eq!(settings.get_or("absent", 7).unwrap(), 7);
+        assert_eq!(
+            settings.get_or("on", true).unwrap_err().to_string(),
+            "config on: not a bool (got \"yes\"); correct it in the manifest"
+        );
+    }
 }

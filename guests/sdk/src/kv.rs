@@ -97,6 +97,15 @@ impl Bucket {
         atomics::increment(&self.handle, key, delta).map_err(|error| self.explain(key, error))
     }
 
+    /// The number under `key`, 0 where there is none. Stores keep counters in forms of their own, so this asks in the
+    /// one form they share: an increment by nothing.
+    ///
+    /// # Errors
+    /// As [`Bucket::increment`].
+    pub fn count(&self, key: &str) -> Result<u64, KvError> {
+        self.increment(key, 0)
+    }
+
     /// Every key of the bucket, in no order, page after page. For small buckets: it reads all.
     ///
     /// # Errors
