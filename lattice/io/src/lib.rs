@@ -1,1 +1,53 @@
-//! Bus, key-value and blob traits, over NATS and in memory; task scope and clock.
+//! What hosts and controllers do to the world outside: messages, keys, blobs, streams, tasks, time.
+//!
+//! Everything else in the workspace sees four small object-safe traits, gathered in [`Lattice`].
+//! They have two implementations of the same meaning, held to one conformance suite
+//! (`tests/it.rs`): [`nats`] on a real server, and [`memory`] inside one process, which is the
+//! embedded default and what tests and simulations run on. This is the only crate that names
+//! async-nats (I2).
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`bus`] | publish, request, subscribe, and whether the server can be reached |
+//! | [`kv`] | buckets with revisions, compare-and-swap, and watches that survive reconnections |
+//! | [`blobs`] | content-addressed bytes, verified when read |
+//! | [`stream`] | the little of JetStream that providers need: stored publish, durable pull consumers |
+//! | [`task`] | the one place that spawns: scopes with kinds, one cancellation tree, ordered drain |
+//! | [`clock`] | monotonic and wall time behind a trait |
+//! | [`nats`], [`memory`] | the two implementations |
+//!
+//! Tasks: the NATS client's own two (connection, events); nothing else runs in the background
+//! here. Watches, consumers and subscriptions are driven by whoever reads them.
+//!
+//! An error always says whether the other side can have received anything (`is_unsent`,
+//! [`kv::KvError::Unknown`]): that alone decides whether a retry is safe (DESIGN §4).
+
+pub mod blobs;
+pub mod bus;
+pub mod clock;
+pub mod kv;
+pub mod stream;
+pub mod task;
+
+pub use blobs::{BlobError, BlobInfo, BlobStores, Blobs};
+pub use bus::{Bus, BusError, BusMessage, BusStatus, Subscription};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use futures::future::BoxFuture;
+pub use kv::{Kv, KvBuckets, KvEntry, KvError, KvEvent, KvOptions, KvWatch, Replicas, WatchKeys};
+pub use stream::{Consumer, ConsumerOptions, Delivery, StreamError, StreamOptions, Streams};
+pub use task::{Kind, TaskScope};
+
+use std::sync::Arc;
+
+/// Everything a component needs of a lattice, whichever implementation is behind it.
+#[derive(Clone)]
+pub struct Lattice {
+    /// Messages.
+    pub bus: Arc<dyn Bus>,
+    /// Key-value buckets.
+    pub kv: Arc<dyn KvBuckets>,
+    /// Blob stores.
+    pub blobs: Arc<dyn BlobStores>,
+    /// Streams.
+    pub streams: Arc<dyn Streams>,
+}

@@ -1,0 +1,149 @@
+//! Content-addressed bytes: artifacts of the lattice.
+//!
+//! A blob's name is its SHA-256 digest; what is read is verified against it, so a store can be
+//! trusted with nothing. Putting what is there already does nothing.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use keys::Digest;
+use lattice_protocol::{ErrorCode, Report};
+use std::sync::Arc;
+
+use crate::bus::megabytes;
+use crate::kv::Replicas;
+
+/// Largest blob, bytes: bounds what a reader must hold.
+pub const MAX_BLOB_BYTES: usize = 256 << 20;
+
+/// About one blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobInfo {
+    /// Its name.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Why a blob operation failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    /// No such blob.
+    #[error("artifact not found: {digest} in {store}")]
+    NotFound {
+        /// Store.
+        store: String,
+        /// Blob.
+        digest: Digest,
+    },
+    /// The stored bytes are not what the name says.
+    #[error("artifact damaged: {digest} in {store}: {reason}")]
+    Damaged {
+        /// Store.
+        store: String,
+        /// Blob.
+        digest: Digest,
+        /// What was found.
+        reason: String,
+    },
+    /// Over [`MAX_BLOB_BYTES`].
+    #[error("artifact {}, limit {}", megabytes(*size), megabytes(MAX_BLOB_BYTES))]
+    TooLarge {
+        /// Size, bytes.
+        size: usize,
+    },
+    /// A put of bytes under a digest that is not theirs.
+    #[error("artifact does not have its digest (got {got}, expected {expected})")]
+    WrongDigest {
+        /// Digest of the bytes.
+        got: Digest,
+        /// Digest that was given.
+        expected: Digest,
+    },
+    /// The store cannot be reached.
+    #[error("artifact store unreachable: {store}: {reason}")]
+    Unreachable {
+        /// Store.
+        store: String,
+        /// Why.
+        reason: String,
+    },
+    /// The store refused or failed.
+    #[error("artifact store failed: {store}: {reason}")]
+    Failed {
+        /// Store.
+        store: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl BlobError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound { .. } => ErrorCode::ArtifactNotFound,
+            Self::Damaged { .. } | Self::WrongDigest { .. } => ErrorCode::Damaged,
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::Unreachable { .. } => ErrorCode::Connection,
+            Self::Failed { .. } => ErrorCode::Io,
+        }
+    }
+}
+
+impl From<BlobError> for Report {
+    fn from(error: BlobError) -> Self {
+        let report = Self::new(error.code(), error.to_string());
+        match error {
+            BlobError::NotFound { .. } => report.hint("push it again, or name another version"),
+            BlobError::Damaged { .. } => report.hint("delete it and push it again"),
+            BlobError::Unreachable { .. } => {
+                report.hint("check that nats-server runs with JetStream, and that CLUSTER_URI names it")
+            }
+            _ => report,
+        }
+    }
+}
+
+/// Stores by name.
+pub trait BlobStores: Send + Sync {
+    /// Opens a store, and makes it if it is not there. Names: `[A-Za-z0-9_-]{1,200}`.
+    fn open<'a>(
+        &'a self,
+        store: &'a str,
+        replicas: Replicas,
+    ) -> BoxFuture<'a, Result<Arc<dyn Blobs>, BlobError>>;
+}
+
+/// One store.
+pub trait Blobs: Send + Sync {
+    /// Stores bytes under their digest. Nothing is written when they are there already.
+    fn put(&self, digest: Digest, bytes: Bytes) -> BoxFuture<'_, Result<(), BlobError>>;
+    /// The bytes, verified.
+    fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Bytes, BlobError>>;
+    /// Is it there?
+    fn contains(&self, digest: Digest) -> BoxFuture<'_, Result<bool, BlobError>>;
+    /// All of them, by digest.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<BlobInfo>, BlobError>>;
+    /// Deletes; an absent blob is no error.
+    fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), BlobError>>;
+}
+
+/// Checks bytes before they are stored.
+pub(crate) fn check_put(digest: Digest, bytes: &Bytes) -> Result<(), BlobError> {
+    if bytes.len() > MAX_BLOB_BYTES {
+        return Err(BlobError::TooLarge { size: bytes.len() });
+    }
+    let got = Digest::of(bytes);
+    if got == digest { Ok(()) } else { Err(BlobError::WrongDigest { got, expected: digest }) }
+}
+
+/// Checks bytes after they were read.
+pub(crate) fn check_get(store: &str, digest: Digest, bytes: Bytes) -> Result<Bytes, BlobError> {
+    let got = Digest::of(&bytes);
+    if got == digest {
+        return Ok(bytes);
+    }
+    let reason = format!("{} bytes with digest {got}", bytes.len());
+    Err(BlobError::Damaged { store: store.to_owned(), digest, reason })
+}
