@@ -6,19 +6,30 @@
 //!
 //! | module | decides |
 //! |---|---|
+//! | [`accept`] | which of two host specs wins |
+//! | [`admit`] | whether an actor may start on this host |
+//! | [`reconcile`] | what leads from what runs to what shall run |
 //! | [`pool`] | whether a call gets an instance, waits, or is refused |
 //! | [`retry`] | whether and when an attempt at a call is repeated |
 //! | [`circuit`] | whether a target that fails often is tried at all |
 //! | [`supervise`] | when something that failed is started again |
 
+#[cfg(test)]
+mod fixtures;
 mod jitter;
 
+pub mod accept;
+pub mod admit;
 pub mod circuit;
 pub mod pool;
+pub mod reconcile;
 pub mod retry;
 pub mod supervise;
 
+pub use accept::{Verdict, accept};
+pub use admit::{Capacity, admit_links, admit_memory};
 pub use circuit::{Admission, Circuit, CircuitPolicy, Ticket};
 pub use pool::{Decision, PoolLimits, PoolState};
+pub use reconcile::{Action, ActorNow, Changes, Inventory, Phase, ProviderNow, Steps, links_of, reconcile};
 pub use retry::{Attempt, Outcome, Retry, RetryPolicy};
 pub use supervise::{Restart, RestartPolicy, Supervisor};
