@@ -13,6 +13,9 @@ use wit_parser::{PackageId, Resolve, WorldItem, WorldKey};
 const AMBIENT: &[&str] =
     &["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:filesystem/", "wasi:sockets/"];
 
+/// How a component begins; a core module has another version and layer.
+const PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
+
 /// What a component asks of its host, and what it offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Surface {
@@ -29,6 +32,9 @@ pub struct Surface {
 /// # Errors
 /// When the bytes are no component.
 pub fn surface(component: &[u8]) -> Result<Surface> {
+    if component.get(..PREAMBLE.len()) != Some(PREAMBLE) {
+        bail!("not a component: the first bytes say otherwise");
+    }
     let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
         bail!("a WIT package, not a component");
     };
@@ -76,7 +82,8 @@ fn lines(resolve: &Resolve, package: PackageId) -> Result<String> {
         let name = resolve.id_of(*id).context("an interface without a name")?;
         let interface = resolve.interfaces.get(*id).context("an interface is gone")?;
         let functions: Vec<&str> = interface.functions.keys().map(String::as_str).collect();
-        text.push_str(&format!("{name}: {}\n", functions.join(", ")));
+        text.push_str(format!("{name}: {}", functions.join(", ")).trim_end());
+        text.push('\n');
     }
     let worlds: Vec<&str> = package.worlds.keys().map(String::as_str).collect();
     text.push_str(&format!("{} worlds: {}\n", package.name, worlds.join(", ")));
