@@ -1,35 +1,42 @@
-//! The guest components that tests run: built once when missing or older than their sources.
+//! What tests run: the guests' components and the workspace's own programs, built once when they
+//! are missing or older than their sources.
 //!
-//! `guests/` is its own workspace for `wasm32-wasip2`, so cargo does not build it with the tests.
-//! A stamp holds the time at which the last good build *began*; any source newer than that makes
-//! the build stale. Cargo then decides what has to be done; the stamp only saves asking it from
-//! each of hundreds of test processes.
+//! `guests/` is its own workspace for `wasm32-wasip2`, and cargo builds no program of another
+//! package for a test, so both need a build of their own. A stamp holds the time at which the last
+//! good build *began*; a source newer than that makes it stale. Cargo then decides what has to be
+//! done; the stamp only saves asking it from each of hundreds of test processes.
+//!
+//! A first build takes minutes, longer than a test may run: `cargo xtask test` does it beforehand,
+//! and so does `cargo xtask build` for who then runs single tests.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-use crate::tools::{self, ensure_wasm_target, run, with_lock};
+use crate::tools::{self, ensure_wasm_target, with_lock};
 use crate::workspace;
 
-/// What a person types to build the guests by hand, in `guests/`.
-const BUILD_COMMAND: &str = "cargo build --release --target wasm32-wasip2";
-const SOURCE_FOLDERS: [&str; 2] = ["guests", "wit"];
-/// Folders that hold no source of a Rust guest.
+/// What a person types, in `guests/` and in the root.
+const GUESTS_COMMAND: &str = "cargo build --release --target wasm32-wasip2";
+const PROGRAMS_COMMAND: &str = "cargo build --workspace --bins";
+/// Folders and files whose change makes the build stale.
+const GUEST_SOURCES: [&str; 2] = ["guests", "wit"];
+const PROGRAM_SOURCES: [&str; 8] =
+    ["Cargo.toml", "Cargo.lock", "keys", "lattice", "host", "providers", "lattice-ctl", "wit"];
+/// Folders that hold no source in Rust.
 const NOT_SOURCE: [&str; 4] = ["target", "node_modules", "__pycache__", "dist"];
 
 /// The component called `name`, for instance `kv-counter`: a file under
 /// `guests/target/wasm32-wasip2/release/`.
 ///
 /// # Errors
-/// The guests do not build (the command and its output are shown), or none has this name (the
-/// names that exist are listed).
+/// The guests do not build, or none has this name (the names that exist are listed).
 pub fn guest(name: &str) -> Result<PathBuf> {
     build_guests()?;
-    let dir = output_dir();
+    let dir = guests_dir();
     // Cargo names the file of a library target with underscores, that of a binary as it is.
     for file in [name.to_owned(), name.replace('-', "_")] {
         let path = dir.join(format!("{file}.wasm"));
@@ -38,45 +45,91 @@ pub fn guest(name: &str) -> Result<PathBuf> {
         }
     }
     bail!(
-        "guest {name:?}: no such component in {} (there are: {}); build them with `{BUILD_COMMAND}` in guests/",
+        "guest {name:?}: no such component in {} (there are: {}); build them with `{GUESTS_COMMAND}` in guests/",
         dir.display(),
         names_in(&dir).join(", ")
     )
 }
 
+/// The program called `name` of this workspace, for instance `trellis`, in the test profile.
+///
+/// # Errors
+/// The workspace does not build, or no package has a program of this name.
+pub fn program(name: &str) -> Result<PathBuf> {
+    build_programs()?;
+    let path = programs_dir().join(name);
+    ensure!(
+        path.is_file(),
+        "program {name:?}: not among those that `{PROGRAMS_COMMAND}` builds (looked for {})",
+        path.display()
+    );
+    Ok(path)
+}
+
 /// Builds all Rust guests in release, if a source is newer than the last build.
 ///
 /// # Errors
-/// The build fails; the command and its output are shown.
+/// The build fails; what it printed is on standard error.
 pub fn build_guests() -> Result<()> {
-    with_lock("guests", || {
-        let stamp = workspace::tools_dir().join("guests.stamp");
-        let sources: Vec<PathBuf> =
-            SOURCE_FOLDERS.iter().map(|folder| workspace::root().join(folder)).collect();
-        if output_dir().is_dir() && is_fresh(&stamp, &sources)? {
+    build_if_stale("guests", &GUEST_SOURCES, &guests_dir(), || {
+        ensure_wasm_target()?;
+        let mut command = guest_cargo();
+        command
+            .args(["build", "--release", "--target", "wasm32-wasip2"])
+            .arg("--target-dir")
+            .arg(workspace::root().join("guests/target"));
+        build(&mut command).with_context(|| format!("guests do not build; try `{GUESTS_COMMAND}` in guests/"))
+    })
+}
+
+/// Builds all programs of the workspace in the test profile, if a source is newer than the last
+/// build.
+///
+/// # Errors
+/// The build fails; what it printed is on standard error.
+pub fn build_programs() -> Result<()> {
+    build_if_stale("programs", &PROGRAM_SOURCES, &programs_dir(), || {
+        // All together, as the tests are built: one package alone would resolve other features.
+        let mut command = Command::new("cargo");
+        command.current_dir(workspace::root()).args(["build", "--workspace", "--bins"]);
+        build(&mut command).with_context(|| format!("the programs do not build; try `{PROGRAMS_COMMAND}`"))
+    })
+}
+
+/// Runs `build` unless the last good one began after the latest change and `output` is there.
+fn build_if_stale(
+    name: &str,
+    sources: &[&str],
+    output: &Path,
+    build: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    with_lock(name, || {
+        let stamp = workspace::tools_dir().join(format!("{name}.stamp"));
+        let root = workspace::root();
+        let sources: Vec<PathBuf> = sources.iter().map(|source| root.join(source)).collect();
+        if output.is_dir() && is_fresh(&stamp, &sources)? {
             return Ok(());
         }
-        ensure_wasm_target()?;
         let began = SystemTime::now();
-        run(&mut build_command())
-            .with_context(|| format!("guests do not build; try `{BUILD_COMMAND}` in guests/"))?;
+        build()?;
         File::create(&stamp)?.set_modified(began)?;
         Ok(())
     })
 }
 
-fn output_dir() -> PathBuf {
+/// Runs a build whose progress a person can watch: on standard error, as cargo shows it.
+fn build(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status()?;
+    ensure!(status.success(), "cargo ended with {status}");
+    Ok(())
+}
+
+fn guests_dir() -> PathBuf {
     workspace::root().join("guests/target/wasm32-wasip2/release")
 }
 
-fn build_command() -> Command {
-    let guests = workspace::root().join("guests");
-    let mut command = guest_cargo();
-    command
-        .args(["build", "--release", "--target", "wasm32-wasip2"])
-        .arg("--target-dir")
-        .arg(guests.join("target"));
-    command
+fn programs_dir() -> PathBuf {
+    workspace::target_dir().join("debug")
 }
 
 /// Cargo in the guests' workspace, without what an outer cargo or test runner put into the
@@ -95,28 +148,26 @@ fn is_fresh(stamp: &Path, sources: &[PathBuf]) -> Result<bool> {
     let Ok(built) = stamp.metadata().and_then(|meta| meta.modified()) else {
         return Ok(false);
     };
-    for folder in sources {
-        if folder.is_dir() && newest(folder)? > built {
+    for source in sources {
+        if source.exists() && newest(source)? > built {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// The latest change of any file below `dir`, and of the folders, which change when a file goes.
-fn newest(dir: &Path) -> Result<SystemTime> {
-    let mut latest = dir.metadata()?.modified()?;
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if NOT_SOURCE.iter().any(|name| entry.file_name() == *name) {
-            continue;
+/// The latest change of a file, or of any file below a folder; the folders count as well, because
+/// they change when a file goes.
+fn newest(path: &Path) -> Result<SystemTime> {
+    let meta = path.symlink_metadata()?;
+    let mut latest = meta.modified()?;
+    if meta.is_dir() {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if !NOT_SOURCE.iter().any(|name| entry.file_name() == *name) {
+                latest = latest.max(newest(&entry.path())?);
+            }
         }
-        let changed = if entry.file_type()?.is_dir() {
-            newest(&entry.path())?
-        } else {
-            entry.metadata()?.modified()?
-        };
-        latest = latest.max(changed);
     }
     Ok(latest)
 }

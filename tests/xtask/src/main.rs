@@ -4,6 +4,7 @@
 //! 1 done and something is wrong with the code, 2 the command line is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's output is its result")]
 
+mod build;
 mod deny;
 mod finding;
 mod metadata;
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Build and run every test; the last line is `N passed, N failed`
     Test(test::Options),
+    /// Build the guests' components and our programs, for tests that are run one by one
+    Build,
     /// Check the rules of the code: layers, purity, homes of names, file headers, sizes
     Tidy,
     /// Check the dependencies against deny.toml: licences, bans, minimum versions, sources
@@ -35,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome: Result<bool> = match Arguments::parse().command {
         Command::Test(options) => test::run(options),
+        Command::Build => build::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => deny::run(),
     };

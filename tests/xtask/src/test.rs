@@ -1,9 +1,9 @@
 //! `cargo xtask test`: set up what the tests need, run all of them, and count.
 //!
-//! Order: tools (the wasm target, nats-server, redis-server), the guests' components, the guests'
-//! own tests, the programs, the workspace's tests, the examples in documentation. A set that fails
-//! does not stop the next one. The last line of the output is `N passed, N failed`, alone; a set
-//! that did not get as far as running tests (it does not compile) counts as one failure.
+//! Order: tools (the wasm target, nats-server, redis-server), the guests' components, our programs;
+//! then the guests' own tests, the workspace's tests, the examples in documentation. What fails
+//! does not stop the next. The last line of the output is `N passed, N failed`, alone, whatever
+//! happens; a preparation that fails, or a set that does not compile, counts as one failure.
 
 mod summary;
 mod tee;
@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use tests_harness::{fixtures, sizes, tools, workspace};
 
+use crate::build;
 use summary::Counts;
 
 #[derive(Args)]
@@ -27,11 +28,11 @@ pub struct Options {
 /// Runs everything; true if all passed.
 ///
 /// # Errors
-/// A tool that the tests need cannot be had, or the guests do not build.
+/// A test runner cannot be started, or says that all is well without a summary.
 pub fn run(options: Options) -> Result<bool> {
     let start = Instant::now();
-    prepare()?;
     let mut total = Counts::default();
+    total.failed += prepare();
     for mut set in sets(&options) {
         println!("==> {}", set.name);
         let counts = set.run()?;
@@ -43,23 +44,30 @@ pub fn run(options: Options) -> Result<bool> {
     Ok(total.failed == 0)
 }
 
-fn prepare() -> Result<()> {
-    println!("==> tools");
+/// Everything that tests need before they run; returns how many steps failed.
+fn prepare() -> u64 {
+    type Step = (&'static str, fn() -> Result<()>);
+    let steps: [Step; 3] =
+        [("tools", tools), ("components", build::guests), ("programs", fixtures::build_programs)];
+    let mut failed = 0;
+    for (name, step) in steps {
+        println!("==> {name}");
+        if let Err(error) = step() {
+            println!("    {name}: {error:#}");
+            failed += 1;
+        }
+    }
+    failed
+}
+
+fn tools() -> Result<()> {
     tools::ensure_wasm_target()?;
     println!("    nats-server: {}", tools::ensure_nats_server()?.display());
     println!("    redis-server: {}", tools::ensure_redis()?.display());
-    if has_guests() {
-        println!("==> guests (components)");
-        fixtures::build_guests()?;
-    }
     Ok(())
 }
 
-fn has_guests() -> bool {
-    workspace::root().join("guests/Cargo.toml").is_file()
-}
-
-/// One run of a test runner, or of a build that tests need.
+/// One run of a test runner.
 struct Set {
     name: &'static str,
     command: Command,
@@ -89,14 +97,12 @@ impl Set {
 
 fn sets(options: &Options) -> Vec<Set> {
     let mut sets = Vec::new();
-    if has_guests() {
+    if build::has_guests() {
         let mut guests = fixtures::guest_cargo();
         guests.args(["test", "--workspace", "--no-fail-fast"]);
         guests.args(["--target", "host-tuple"]);
         sets.push(Set::new("guests", guests));
     }
-    let programs = cargo(&["build", "--workspace", "--bins"]);
-    sets.push(Set::new("programs", programs));
     sets.push(Set { must_count: true, ..Set::new("workspace", workspace_tests(options)) });
     let examples = ["test", "--workspace", "--doc", "--no-fail-fast"];
     sets.push(Set::new("examples", cargo(&examples)));

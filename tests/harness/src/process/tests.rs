@@ -97,11 +97,22 @@ async fn drop_kills_and_reaps() {
 #[tokio::test]
 async fn the_child_outlives_the_thread_that_asked_for_it() {
     let dir = TempDir::new().unwrap();
-    let log = dir.path().join("log");
-    let spec = ProcessSpec::new("child", "sh", log).args(["-c", "echo up; exec sleep 600"]);
-    let mut child = std::thread::spawn(move || spec.spawn().unwrap()).join().unwrap();
-    child.wait_for_line("up", SOON).await.unwrap();
-    assert!(child.try_wait().unwrap().is_none());
+    let go = dir.path().join("go");
+    let script = format!(
+        "echo up; until test -e {}; do sleep 0.01; done; echo still here; exec sleep 600",
+        go.display()
+    );
+    let spec = ProcessSpec::new("child", "sh", dir.path().join("log")).args(["-c", &script]);
+    // The thread ends only after the child has asked for its death signal.
+    let asking = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut child = spec.spawn().unwrap();
+        runtime.block_on(child.wait_for_line("up", SOON)).unwrap();
+        child
+    });
+    let mut child = asking.join().unwrap();
+    fs::write(&go, "").unwrap();
+    child.wait_for_line("still here", SOON).await.unwrap();
 }
 
 #[tokio::test]
