@@ -26,13 +26,17 @@ fn matches_golden(name: &str, found: &str) -> Result<()> {
     if found != expected {
         let path = std::env::temp_dir().join(name);
         fs::write(&path, found)?;
-        for line in found.lines().filter(|line| !expected.lines().any(|each| each == *line)) {
-            eprintln!("+ {line}");
-        }
-        for line in expected.lines().filter(|line| !found.lines().any(|each| each == *line)) {
-            eprintln!("- {line}");
-        }
-        anyhow::bail!("{} differs; what was found is in {}", golden.display(), path.display());
+        let only = |mark, these: &str, those: &str| -> String {
+            let lost = these.lines().filter(|line| !those.lines().any(|each| each == *line));
+            lost.map(|line| format!("{mark} {line}\n")).collect()
+        };
+        anyhow::bail!(
+            "{} differs; what was found is in {}\n{}{}",
+            golden.display(),
+            path.display(),
+            only('+', found, &expected),
+            only('-', &expected, found)
+        );
     }
     Ok(())
 }

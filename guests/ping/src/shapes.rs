@@ -60,7 +60,7 @@ fn compounds() -> Vec<(&'static str, bool)> {
                 shapes::echo_tuple((*number, text.as_str(), *float))
             }),
         ),
-        ("echo-variant", kept(all_shapes(), |v| shapes::echo_variant(v))),
+        ("echo-variant", kept(all_shapes(), shapes::echo_variant)),
         ("echo-enum", kept([Colour::Red, Colour::Green, Colour::Blue], |v| shapes::echo_enum(*v))),
         (
             "echo-flags",

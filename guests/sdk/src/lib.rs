@@ -57,7 +57,6 @@ pub mod private {
 #[macro_export]
 macro_rules! export_http {
     ($function:ident) => {
-        #[allow(unsafe_code, reason = "the component model's export symbols are unsafe attributes")]
         const _: () = {
             struct Served;
 
@@ -82,7 +81,6 @@ macro_rules! export_http {
 #[macro_export]
 macro_rules! export_message {
     ($function:ident) => {
-        #[allow(unsafe_code, reason = "the component model's export symbols are unsafe attributes")]
         const _: () = {
             struct Served;
 

@@ -60,12 +60,23 @@ pub fn fetch(request: Request) -> Result<Response, FetchError> {
         Ok(()) => failed(reason),
     })?;
     let incoming = answer.consume().map_err(|()| failed("answer without a body".to_owned()))?;
-    let headers = Headers(answer.headers().entries());
+    let headers = end_to_end(answer.headers().entries());
     match body::read(incoming, BODY_LIMIT) {
         Ok(body) => Ok(Response { status: answer.status(), headers, body }),
         Err(ReadError::TooLarge) => Err(FetchError::TooLarge { url: place.to_owned(), limit: BODY_LIMIT }),
         Err(ReadError::Broken(reason)) => Err(failed(format!("answer body: {reason}"))),
     }
+}
+
+/// Headers about the connection (RFC 9110, 7.6.1). They end with it: an actor that hands an answer on must not send
+/// them, and the host would refuse them.
+const HOP_BY_HOP: &[&str] =
+    &["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// The headers that concern the message itself.
+pub(super) fn end_to_end(mut entries: Vec<(String, Vec<u8>)>) -> Headers {
+    entries.retain(|(name, _)| !HOP_BY_HOP.iter().any(|each| name.eq_ignore_ascii_case(each)));
+    Headers(entries)
 }
 
 fn wait(pending: &FutureIncomingResponse) -> Result<IncomingResponse, String> {

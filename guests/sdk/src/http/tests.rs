@@ -69,3 +69,11 @@ fn urls_are_split_or_refused() {
         assert!(url::parse(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn headers_of_the_connection_are_not_handed_on() {
+    let entries = ["Connection", "x-kept", "transfer-encoding", "Upgrade"];
+    let entries = entries.map(|name| (name.to_owned(), b"1".to_vec())).to_vec();
+    let kept = super::outgoing::end_to_end(entries);
+    assert_eq!(kept.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["x-kept"]);
+}
