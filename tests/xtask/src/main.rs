@@ -17,7 +17,12 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "What a developer does with Trellis", version)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "What a developer does with Trellis",
+    version
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
