@@ -1,15 +1,137 @@
-//! The host side of every standard interface that is not WASI's own.
+//! The host side of every standard interface that is not WASI's own: each import call resolves its
+//! link anew, checks the link's grants, and goes to the link's target under its guard.
+//!
+//! Three kinds of failure, never mixed: what a guest can handle is a value of its interface's error
+//! type (the provider failed, a bucket is not granted); what it must not survive is a trap that
+//! carries a [`Report`] (no link: `capability denied: …`); a fault of ours is any other error.
+//!
+//! Everything in [`INTERFACES`] can be named by links, but for configuration and logging, which are
+//! about the actor itself and are always there.
+
+pub(crate) mod bindings;
+mod blobstore;
+mod bus;
+mod config;
+pub(crate) mod http;
+mod keyvalue;
+mod labels;
+mod logging;
+mod messaging;
+mod secrets;
+
+pub(crate) use labels::link_labels;
 
 use crate::engine::Profile;
-use crate::state::InstanceState;
+use crate::state::{CallScope, InstanceState};
+use crate::wiring::BoundLink;
+use lattice_protocol::{Interface, LinkName, Report};
+use std::sync::Arc;
 use wasmtime::component::Linker;
 
-pub(crate) mod http;
-
-/// Every interface that [`link`] defines, as a component imports it (`wasi:keyvalue/store@0.2.0-draft`).
-pub(crate) const INTERFACES: &[&str] = &[];
+/// Every interface that [`link`] defines, as a component imports it; versions of `0.2.x` match by
+/// semver, drafts as written. (All of `wasi:http` is among them: nobody else may link it.)
+pub(crate) const INTERFACES: &[&str] = &[
+    "wasi:http/types@0.2.12",
+    "wasi:http/outgoing-handler@0.2.12",
+    "wasi:http/types@0.3.0",
+    "wasi:http/client@0.3.0",
+    "wasi:keyvalue/store@0.2.0-draft",
+    "wasi:keyvalue/atomics@0.2.0-draft",
+    "wasi:keyvalue/batch@0.2.0-draft",
+    "wasi:config/store@0.2.0-draft",
+    "wasi:config/runtime@0.2.0-draft",
+    "wasi:config/store@0.2.0-rc.1",
+    "wasi:logging/logging@0.1.0-draft",
+    "wasi:logging/logging",
+    "wasi:blobstore/types@0.2.0-draft",
+    "wasi:blobstore/container@0.2.0-draft",
+    "wasi:blobstore/blobstore@0.2.0-draft",
+    "wasmcloud:messaging/types@0.2.0",
+    "wasmcloud:messaging/consumer@0.2.0",
+    "wasmcloud:bus/lattice@1.0.0",
+    "wasmcloud:bus/lattice@2.0.0",
+    "wasmcloud:secrets/store@0.1.0-draft",
+    "wasmcloud:secrets/reveal@0.1.0-draft",
+];
 
 /// Defines every capability interface. Called once per engine profile.
-pub(crate) fn link(_linker: &mut Linker<InstanceState>, _profile: Profile) -> wasmtime::Result<()> {
-    Ok(())
+pub(crate) fn link(linker: &mut Linker<InstanceState>, profile: Profile) -> wasmtime::Result<()> {
+    http::link(linker, profile)?;
+    keyvalue::link(linker)?;
+    config::link(linker)?;
+    logging::link(linker)?;
+    blobstore::link(linker)?;
+    messaging::link(linker)?;
+    bus::link(linker)?;
+    secrets::link(linker)
 }
+
+/// A report that ends the call.
+pub(crate) fn trap(report: Report) -> wasmtime::Error {
+    wasmtime::Error::new(crate::wiring::behind(report))
+}
+
+/// A static interface name of ours.
+macro_rules! interface {
+    ($name:ident = $text:expr) => {
+        static $name: std::sync::LazyLock<lattice_protocol::Interface> = std::sync::LazyLock::new(|| {
+            #[expect(clippy::unwrap_used, reason = "a constant, read by the tests of this crate")]
+            $text.parse().unwrap()
+        });
+    };
+}
+pub(crate) use interface;
+
+impl CallScope {
+    /// The link that an import leads to now: by its label, by the name chosen for its interface,
+    /// or by default.
+    pub(crate) fn resolve(
+        &self,
+        interface: &Interface,
+        label: Option<&LinkName>,
+    ) -> Result<Arc<BoundLink>, Report> {
+        let chosen = || {
+            if self.selected_link.is_empty() {
+                return None;
+            }
+            self.selected_link.get(&interface.unversioned())
+        };
+        let name = label.or_else(chosen);
+        self.actor.wiring.load().resolve(&self.actor.id, name, interface).cloned()
+    }
+
+    /// A link that was resolved earlier in this call, if it is still in force and covers this
+    /// interface; else what its name leads to now.
+    pub(crate) fn still(
+        &self,
+        held: &Arc<BoundLink>,
+        interface: &Interface,
+    ) -> Result<Arc<BoundLink>, Report> {
+        let wiring = self.actor.wiring.load();
+        if wiring.holds(held) && held.definition().interface.covers(interface) {
+            return Ok(Arc::clone(held));
+        }
+        wiring.resolve(&self.actor.id, Some(&held.definition().name), interface).cloned()
+    }
+
+    /// Largest value, message or object that passes between the guest and a provider, bytes.
+    pub(crate) fn payload_limit(&self) -> usize {
+        usize::try_from(self.actor.limits.body_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Is this payload within the limit?
+    pub(crate) fn fits(&self, what: &str, bytes: usize) -> Result<(), Report> {
+        let limit = self.payload_limit();
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Report::new(lattice_protocol::ErrorCode::Limit, format!("{what} too large"))
+            .at(&self.actor.id)
+            .got(format!("{bytes} bytes"))
+            .limit(format!("at most {limit} bytes"))
+            .hint("raise limits.bodyBytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@
 //! Decoding is strict: one value has exactly one encoding, so equal values are equal bytes.
 //! It is bounded by [`Limits`] and by the input: no length is believed before the bytes are there.
 
+mod call;
 mod decode;
 mod encode;
 mod error;
@@ -33,6 +34,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+pub use call::{decode_call, encode_call};
 pub use decode::{decode, decode_all};
 pub use encode::{encode, encode_all};
 pub use error::{DecodeError, EncodeError, JsonError, JsonProblem};

@@ -1,0 +1,40 @@
+//! `wasi:config`, in its three published forms, over the actor's own configuration. A change of
+//! configuration is seen by the next `get`, also of a running instance.
+
+use super::bindings::{config, config_rc1};
+use crate::state::InstanceState;
+use wasmtime::component::{HasSelf, Linker};
+
+pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    config::wasi::config::store::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    config::wasi::config::runtime::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    config_rc1::wasi::config::store::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+}
+
+impl InstanceState {
+    fn value(&self, key: &str) -> Option<String> {
+        self.call.actor.config.load().get(key).cloned()
+    }
+    fn values(&self) -> Vec<(String, String)> {
+        let config = self.call.actor.config.load();
+        config.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+}
+
+macro_rules! answers {
+    ($($interface:path, $error:ty;)*) => {$(
+        impl $interface for InstanceState {
+            fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, $error>> {
+                Ok(Ok(self.value(&key)))
+            }
+            fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, $error>> {
+                Ok(Ok(self.values()))
+            }
+        }
+    )*};
+}
+answers! {
+    config::wasi::config::store::Host, config::wasi::config::store::Error;
+    config::wasi::config::runtime::Host, config::wasi::config::runtime::ConfigError;
+    config_rc1::wasi::config::store::Host, config_rc1::wasi::config::store::Error;
+}
