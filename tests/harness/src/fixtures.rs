@@ -212,4 +212,12 @@ mod tests {
         changed.set_modified(later + Duration::from_secs(1)).unwrap();
         assert!(!is_fresh(&stamp, &sources).unwrap());
     }
+
+    #[test]
+    fn a_component_is_found_and_an_unknown_name_lists_those_there_are() {
+        let bytes = fs::read(guest("http-hello").unwrap()).unwrap();
+        assert!(bytes.starts_with(b"\0asm\x0d\0\x01\0"), "not a component");
+        let error = guest("no-such-guest").unwrap_err().to_string();
+        assert!(error.contains("http_hello") && error.contains(GUESTS_COMMAND), "{error}");
+    }
 }
