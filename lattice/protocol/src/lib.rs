@@ -15,6 +15,7 @@
 //! | [`invocation`] | the frame of one call between hosts |
 //! | [`value`] | component-model values in their binary encoding |
 //! | [`event`] | CloudEvents 1.0 |
+//! | [`permission`] | what each kind of NATS user may do |
 //! | [`subject`] | every NATS subject, stream and bucket name (nowhere else) |
 
 pub mod desired;
@@ -26,6 +27,7 @@ pub mod invocation;
 pub mod link;
 pub mod manifest;
 pub mod name;
+pub mod permission;
 pub mod spec;
 pub mod subject;
 pub mod value;

@@ -53,17 +53,17 @@ impl Subjects {
     /// Calls of an actor, whoever runs it (a queue group).
     #[must_use]
     pub fn actor_call(&self, actor: &ActorId) -> String {
-        self.in_lattice(format_args!("rpc.{}.{}", actor.app, actor.name))
+        self.in_lattice(format_args!("rpc.actor.{}.{}", actor.app, actor.name))
     }
     /// Calls of a provider that runs as its own process (a queue group).
     #[must_use]
     pub fn provider_call(&self, provider: &ProviderId) -> String {
-        self.in_lattice(format_args!("prov.{}.{}", provider.app, provider.name))
+        self.in_lattice(format_args!("rpc.prov.{}.{}", provider.app, provider.name))
     }
     /// Link configuration for a provider that runs as its own process.
     #[must_use]
     pub fn provider_links(&self, provider: &ProviderId) -> String {
-        self.in_lattice(format_args!("provlinks.{}.{}", provider.app, provider.name))
+        self.in_lattice(format_args!("rpc.links.{}.{}", provider.app, provider.name))
     }
     /// One kind of CloudEvent.
     #[must_use]
@@ -112,17 +112,10 @@ impl Subjects {
     pub fn guest_bucket(&self, app: &crate::name::AppName, bucket: &str) -> String {
         format!("TRELLIS_{}_kv_{app}_{}", self.lattice, encode_token(bucket))
     }
-    /// What a host may publish to, beyond what its links grant (NATS permission patterns).
+    /// Calls of any actor or provider.
     #[must_use]
-    pub fn host_publish_allow(&self, host: &HostId) -> Vec<String> {
-        vec![
-            self.heartbeat(host),
-            self.in_lattice(format_args!("rpc.>")),
-            self.in_lattice(format_args!("prov.>")),
-            self.events(),
-            format!("$JS.API.STREAM.INFO.KV_{}", self.spec_bucket()),
-            format!("$JS.API.DIRECT.GET.KV_{}.$KV.{}.{host}", self.spec_bucket(), self.spec_bucket()),
-        ]
+    pub fn calls(&self) -> String {
+        self.in_lattice(format_args!("rpc.>"))
     }
 }
 

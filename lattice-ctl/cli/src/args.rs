@@ -1,0 +1,51 @@
+//! The command line. Each noun has its arguments beside its commands (`commands/<noun>.rs`); here
+//! are the ones that every command takes, and the table of commands.
+
+use crate::commands;
+use crate::output::Format;
+use clap::{Parser, Subcommand};
+use lattice_protocol::LatticeName;
+use std::path::PathBuf;
+
+/// Run signed WebAssembly actors on a lattice of cloud and edge hosts.
+#[derive(Debug, Parser)]
+#[command(name = "trellis", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit status: 0 done, 1 a defect of ours, 2 usage or manifest, 3 trust, 4 denied, \
+5 not found, 6 resources, 7 somebody else was first, 8 input or output, 9 timeout.")]
+pub struct Args {
+    /// How to print: a table for people, or one JSON document.
+    #[arg(long, short = 'o', global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// NATS server of the lattice.
+    #[arg(long, global = true, env = "TRELLIS_NATS_URL", value_name = "URL")]
+    pub nats_url: Option<String>,
+    /// Credentials (`.creds`) of a NATS user.
+    #[arg(long, global = true, env = "TRELLIS_NATS_CREDS", value_name = "FILE")]
+    pub nats_creds: Option<PathBuf>,
+    /// Name of the lattice.
+    #[arg(long, global = true, env = "TRELLIS_LATTICE", value_name = "NAME")]
+    pub lattice: Option<LatticeName>,
+    /// Which saved context to use.
+    #[arg(long, global = true, env = "TRELLIS_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+    /// Say more (twice: everything).
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the keys, users and server configuration of a lattice.
+    #[command(subcommand)]
+    Lattice(commands::lattice::LatticeCommand),
+    /// Run a host in this terminal.
+    Host(commands::host::HostArgs),
+    /// Run a controller in this terminal.
+    Controller(commands::controller::ControllerArgs),
+    /// Serve an application in this one process, without NATS.
+    Run(commands::run::RunArgs),
+}

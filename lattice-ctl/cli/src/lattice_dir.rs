@@ -1,0 +1,237 @@
+//! The directory that is the root of trust of a lattice: its keys, its users, its server's
+//! configuration. Whoever has it is the lattice's operator; hosts get bundles cut out of it.
+//!
+//! ```text
+//! lattice.json            name, NATS URL, subjects of applications, hosts
+//! keys/operator.nk  account.nk  system.nk     NATS: operator → account of the lattice, system account
+//! keys/issuer.nk          the account whose claims the hosts trust
+//! keys/controller.nk      signs host specs
+//! trust.json              public keys that hosts trust: issuers, controllers
+//! nats/auth.conf          operator, accounts: what a server must include
+//! users/<name>.creds      one NATS user per host, controller, person
+//! ```
+//! Secrets are files of mode 0600, made once and never overwritten.
+
+use crate::keyfile;
+use crate::output::file_report;
+use keys::nats::{AccountSpec, Responses, Subjects as Allowed, UserSpec};
+use keys::{KeyKind, KeyPair, PublicKey};
+use lattice_protocol::permission::Permissions;
+use lattice_protocol::subject::Subjects;
+use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// How long a host may answer a request.
+const ANSWER_MS: u32 = 600_000;
+
+/// `lattice.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LatticeFile {
+    /// Name.
+    pub lattice: LatticeName,
+    /// Where its NATS server is.
+    pub nats_url: String,
+    /// Subjects that guests may be linked to.
+    pub subjects: Vec<String>,
+    /// Enrolled hosts.
+    pub hosts: BTreeSet<HostId>,
+}
+
+/// `trust.json`: what a host trusts. Public keys only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrustFile {
+    /// Accounts whose claims count.
+    pub issuers: BTreeSet<PublicKey>,
+    /// Controllers whose specs count.
+    pub controllers: BTreeSet<PublicKey>,
+    /// Keys that never count again, and since when (Unix seconds).
+    #[serde(default)]
+    pub revoked: BTreeMap<PublicKey, i64>,
+}
+
+/// The directory.
+#[derive(Debug, Clone)]
+pub struct LatticeDir {
+    path: PathBuf,
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Report> {
+    let text = std::fs::read(path).map_err(|error| file_report("read", path, &error))?;
+    serde_json::from_slice(&text).map_err(|error| Report::new(ErrorCode::Config, error.to_string()).at(path.display()))
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Report> {
+    let text = serde_json::to_vec_pretty(value).map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
+    write_whole(path, &text)
+}
+
+/// Replaces a file whole: a crash leaves the old one or the new one.
+fn write_whole(path: &Path, content: &[u8]) -> Result<(), Report> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(|error| file_report("make the directory", parent, &error))?;
+    }
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, content).map_err(|error| file_report("write", &fresh, &error))?;
+    std::fs::rename(&fresh, path).map_err(|error| file_report("write", path, &error))
+}
+
+fn now_unix() -> i64 {
+    use lattice_io::Clock;
+    i64::try_from(lattice_io::SystemClock::new().unix_ms() / 1_000).unwrap_or(i64::MAX)
+}
+
+fn nats_report(error: &keys::nats::NatsError) -> Report {
+    Report::new(ErrorCode::Config, error.to_string())
+}
+
+impl LatticeDir {
+    /// The directory at this path, which need not exist.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    /// Was it made?
+    pub fn exists(&self) -> bool {
+        self.path.join("lattice.json").exists()
+    }
+    /// `lattice.json`.
+    pub fn file(&self) -> Result<LatticeFile, Report> {
+        read_json(&self.path.join("lattice.json"))
+            .map_err(|report| report.hint("make a lattice: trellis lattice init --dir <directory>"))
+    }
+    /// `trust.json`.
+    pub fn trust(&self) -> Result<TrustFile, Report> {
+        read_json(&self.path.join("trust.json"))
+    }
+    /// The credentials of one user.
+    pub fn creds(&self, user: &str) -> PathBuf {
+        self.path.join("users").join(format!("{user}.creds"))
+    }
+    /// The configuration that the lattice's NATS server includes.
+    pub fn server_auth(&self) -> PathBuf {
+        self.path.join("nats").join("auth.conf")
+    }
+    /// The seed that signs claims.
+    pub fn issuer_path(&self) -> PathBuf {
+        self.path.join("keys").join("issuer.nk")
+    }
+    /// The key that signs host specs.
+    pub fn controller_key(&self) -> Result<KeyPair, Report> {
+        keyfile::read(&self.path.join("keys").join("controller.nk"), KeyKind::Account)
+    }
+
+    fn key(&self, name: &str, kind: KeyKind) -> Result<KeyPair, Report> {
+        keyfile::read_or_make(&self.path.join("keys").join(format!("{name}.nk")), kind).map(|(key, _)| key)
+    }
+
+    /// Makes the lattice. What exists already is kept: running it again adds what is missing.
+    pub fn init(&self, file: &LatticeFile) -> Result<(), Report> {
+        if self.exists() {
+            let have = self.file()?;
+            if have.lattice != file.lattice {
+                return Err(Report::new(ErrorCode::Conflict, "directory holds another lattice")
+                    .at(self.path.display())
+                    .got(&file.lattice)
+                    .limit(&have.lattice)
+                    .hint("choose another --dir"));
+            }
+        }
+        let (operator, account, system) = (
+            self.key("operator", KeyKind::Operator)?,
+            self.key("account", KeyKind::Account)?,
+            self.key("system", KeyKind::Account)?,
+        );
+        let (issuer, controller) = (self.key("issuer", KeyKind::Account)?, self.key("controller", KeyKind::Account)?);
+        let now = now_unix();
+        let config = self.server_config(&operator, &account, &system, file, now)?;
+        write_whole(&self.server_auth(), config.as_bytes())?;
+        if !self.path.join("trust.json").exists() {
+            write_json(
+                &self.path.join("trust.json"),
+                &TrustFile {
+                    issuers: [issuer.public()].into(),
+                    controllers: [controller.public()].into(),
+                    revoked: BTreeMap::new(),
+                },
+            )?;
+        }
+        let subjects = Subjects::new(file.lattice.clone());
+        for user in ["controller", "admin"] {
+            self.add_user(&account, user, &subjects.operator_permissions(user), now)?;
+        }
+        for host in &file.hosts {
+            self.add_user(&account, host.as_str(), &subjects.host_permissions(host, &file.subjects), now)?;
+        }
+        write_json(&self.path.join("lattice.json"), file)
+    }
+
+    /// Enrols one more host.
+    pub fn enroll(&self, host: &HostId) -> Result<(), Report> {
+        let mut file = self.file()?;
+        if matches!(host.as_str(), "controller" | "admin") {
+            return Err(Report::new(ErrorCode::Name, "host id is the name of another user").got(host));
+        }
+        let account = keyfile::read(&self.path.join("keys").join("account.nk"), KeyKind::Account)?;
+        let permissions = Subjects::new(file.lattice.clone()).host_permissions(host, &file.subjects);
+        self.add_user(&account, host.as_str(), &permissions, now_unix())?;
+        file.hosts.insert(host.clone());
+        write_json(&self.path.join("lattice.json"), &file)
+    }
+
+    /// Writes what a host needs, and no more, into a directory to copy there.
+    pub fn write_bundle(&self, host: &HostId, to: &Path) -> Result<(), Report> {
+        let mut file = self.file()?;
+        file.hosts = [host.clone()].into();
+        let creds = self.creds(host.as_str());
+        let secret = zeroize::Zeroizing::new(
+            std::fs::read(&creds).map_err(|error| file_report("read the credentials", &creds, &error))?,
+        );
+        keyfile::write_secret(&to.join("users").join(format!("{host}.creds")), &secret)?;
+        write_json(&to.join("trust.json"), &self.trust()?)?;
+        write_json(&to.join("lattice.json"), &file)
+    }
+
+    fn server_config(
+        &self,
+        operator: &KeyPair,
+        account: &KeyPair,
+        system: &KeyPair,
+        file: &LatticeFile,
+        now: i64,
+    ) -> Result<String, Report> {
+        let operator_jwt =
+            keys::nats::operator_jwt(operator, file.lattice.as_str(), &system.public(), now).map_err(|e| nats_report(&e))?;
+        let account = AccountSpec::new(account.public(), file.lattice.as_str());
+        let system = AccountSpec::system(system.public());
+        let accounts = [account, system]
+            .iter()
+            .map(|spec| Ok((spec.account, keys::nats::account_jwt(operator, spec, now).map_err(|e| nats_report(&e))?)))
+            .collect::<Result<BTreeMap<_, _>, Report>>()?;
+        keys::nats::server_config(&operator_jwt, &accounts).map_err(|e| nats_report(&e))
+    }
+
+    fn add_user(&self, account: &KeyPair, name: &str, permissions: &Permissions, now: i64) -> Result<(), Report> {
+        let path = self.creds(name);
+        if path.exists() {
+            return Ok(());
+        }
+        let user = keyfile::generate(KeyKind::User)?;
+        let mut publish = Allowed::allow(permissions.publish.iter().cloned());
+        publish.deny = permissions.publish_deny.iter().cloned().collect();
+        let spec = UserSpec {
+            publish,
+            subscribe: Allowed::allow(permissions.subscribe.iter().cloned()),
+            responses: Some(Responses { max_messages: 1_000, ttl_ms: ANSWER_MS }),
+            ..UserSpec::new(user.public(), name)
+        };
+        let jwt = keys::nats::user_jwt(account, &spec, now).map_err(|e| nats_report(&e))?;
+        keyfile::write_secret(&path, keys::nats::creds_file(&jwt, &user).as_bytes())
+    }
+}

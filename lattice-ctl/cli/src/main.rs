@@ -1,0 +1,40 @@
+//! `trellis`: builds, signs, deploys and watches actors, and is itself the host, the controller and
+//! the one-process lattice. It is the composition root: the only crate that sees both sides.
+//!
+//! Every command ends in a [`Report`] or in success; the report's code gives the exit status
+//! (2 usage or manifest, 3 trust, 4 denied, 5 not found, 6 resources, 7 state, 8 input or output,
+//! 9 timeout, 1 a defect of ours).
+
+mod args;
+mod commands;
+mod compose;
+mod connect;
+mod context;
+mod keyfile;
+mod lattice_dir;
+mod output;
+
+use clap::Parser;
+use lattice_protocol::Report;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    output::init_logs(&args);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&args, &output::io_report("start the runtime", &error)),
+    };
+    match runtime.block_on(commands::run(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => fail(&args, &report),
+    }
+}
+
+fn fail(args: &args::Args, report: &Report) -> ExitCode {
+    output::error(args, report);
+    ExitCode::from(report.code.class().exit_status())
+}
