@@ -1,37 +1,415 @@
-//! A running actor.
+//! A running actor: a component, its instances, its links. Everything that reaches a guest goes
+//! through here, whichever way it came.
+//!
+//! ```text
+//! start ──▶ serving ──▶ (5 failures without a success: paused, then tried again) ──▶ stopped
+//! ```
+//! Tasks: concurrent instances and what guests do after their response, on the actor's own
+//! tracker; [`Actor::stop`] waits for them.
+//!
+//! Invariants: an actor that started has had one instance already, so what is wrong with its
+//! component was found at the start; a failed call takes its instance with it; links and
+//! configuration are swapped whole and seen by the very next import call.
+
+mod health;
+mod options;
+
+pub use options::{ActorOptions, ActorStats};
 
 use crate::call::CallInfo;
-use crate::component::Component;
+use crate::component::{Component, HttpHandler, Import};
+use crate::engine::Profile;
+use crate::http::{incoming, service};
+use crate::instance::Instance;
+use crate::pool::{Lease, Pool, Seat};
+use crate::runtime::Runtime;
 use crate::state::ActorShared;
-use lattice_protocol::{ActorId, ErrorCode, Report};
+use crate::stdio::GuestLog;
+use crate::wiring::Wiring;
+use crate::worker::{Job, Making, Work, Worker};
+use crate::{fault, message, typed};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use health::Health;
+use host_core::pool::PoolLimits;
+use lattice_protocol::invocation::MAX_CALL_DEPTH;
+use lattice_protocol::{ActorId, ErrorCode, InstancePolicy, Interface, Limits, Report};
+use options::Meters;
+use providers_sdk::http::Body;
+use providers_sdk::messaging::Message;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 use wasmtime::component::Val;
 
-/// A running actor: its component, its instances, its links.
+/// A running actor.
 pub struct Actor {
-    pub(crate) component: Arc<Component>,
-    pub(crate) shared: Arc<ActorShared>,
+    runtime: Arc<Runtime>,
+    component: Arc<Component>,
+    shared: Arc<ActorShared>,
+    policy: InstancePolicy,
+    pool: Arc<Pool>,
+    health: Health,
+    meters: Meters,
+    tasks: TaskTracker,
 }
 
 impl Actor {
+    /// Starts an actor: checks its limits against the component, and makes one instance to see
+    /// that it starts (kept, when the actor's instances are warm).
+    ///
+    /// # Errors
+    /// `actor start failed: …`, with the code of what is wrong.
+    pub async fn start(
+        runtime: &Arc<Runtime>,
+        component: Arc<Component>,
+        options: ActorOptions,
+        wiring: Arc<Wiring>,
+    ) -> Result<Arc<Self>, Report> {
+        let id = options.id.clone();
+        let starting = Self::try_start(runtime, component, options, wiring);
+        starting.await.map_err(|report| {
+            let report = if report.place.is_none() { report.at(&id) } else { report };
+            report.during("actor start failed")
+        })
+    }
+
+    async fn try_start(
+        runtime: &Arc<Runtime>,
+        component: Arc<Component>,
+        options: ActorOptions,
+        wiring: Arc<Wiring>,
+    ) -> Result<Arc<Self>, Report> {
+        options.check(&component)?;
+        let limits = PoolLimits::of(&options.policy, &options.limits, options.replicas);
+        let pool = Pool::new(options.id.clone(), options.policy, limits);
+        runtime.watch(&pool);
+        let shared = Arc::new(ActorShared {
+            log: GuestLog::new(options.id.clone()),
+            id: options.id,
+            lattice: options.lattice,
+            host: options.host,
+            wiring: ArcSwap::new(wiring),
+            config: ArcSwap::from_pointee(options.config),
+            limits: options.limits,
+        });
+        let actor = Arc::new(Self {
+            runtime: Arc::clone(runtime),
+            component,
+            shared,
+            policy: options.policy,
+            pool,
+            health: Health::default(),
+            meters: Meters::default(),
+            tasks: TaskTracker::new(),
+        });
+        actor.try_out(options.replicas).await?;
+        Ok(actor)
+    }
+
+    /// Makes the first instance, within the time that a start may take.
+    async fn try_out(&self, replicas: u32) -> Result<(), Report> {
+        let patience = Duration::from_millis(self.runtime.config.start_ms);
+        let info = CallInfo::within(patience);
+        let instance = self.create(info.clone()).await?;
+        if self.component.profile == Profile::Plain && replicas > 0 {
+            let mut lease = self.pool.enter(&info).await?;
+            drop(lease.seat());
+            lease.give_back(instance);
+        }
+        Ok(())
+    }
+
     /// Who.
     #[must_use]
     pub fn id(&self) -> &ActorId {
         &self.shared.id
     }
+    /// Its component.
+    #[must_use]
+    pub fn component(&self) -> &Arc<Component> {
+        &self.component
+    }
+    /// The interfaces it exports.
+    #[must_use]
+    pub fn exports(&self) -> &[Interface] {
+        self.component.exports()
+    }
+    /// What it imports.
+    #[must_use]
+    pub fn imports(&self) -> &[Import] {
+        self.component.imports()
+    }
+    /// Its limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+    /// Its links now.
+    #[must_use]
+    pub fn wiring(&self) -> Arc<Wiring> {
+        self.shared.wiring.load_full()
+    }
+    /// Replaces its links: effective on the next import call, of running instances too.
+    pub fn set_wiring(&self, wiring: Arc<Wiring>) {
+        self.shared.wiring.store(wiring);
+    }
+    /// Replaces its configuration.
+    pub fn set_config(&self, config: BTreeMap<String, String>) {
+        self.shared.config.store(Arc::new(config));
+    }
+    /// Changes how many replicas this host serves.
+    pub fn set_replicas(&self, replicas: u32) {
+        self.pool.set_limits(PoolLimits::of(&self.policy, &self.shared.limits, replicas));
+    }
+    /// What it is doing, and has done.
+    #[must_use]
+    pub fn stats(&self) -> ActorStats {
+        self.meters.read(self.pool.counts(), &self.health)
+    }
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
 
-    /// Calls one exported function with component-model values, in an instance of this actor.
+    /// Serves one HTTP request.
+    ///
+    /// # Errors
+    /// `E_NO_HANDLER`, `E_TOO_LARGE`, `E_OVERLOADED`, `E_TIMEOUT`, `E_TRAP`, `E_GUEST`, and what
+    /// host functions ended the call with. [`crate::http::error_response`] makes responses of them.
+    pub async fn handle_http(
+        self: &Arc<Self>,
+        request: http::Request<Body>,
+        info: CallInfo,
+    ) -> Result<http::Response<Body>, Report> {
+        let info = self.bounded(info);
+        let outcome = match (&self.component.handlers.http, self.component.profile) {
+            (None, _) => Err(self.no_handler("wasi:http/incoming-handler")),
+            (Some(HttpHandler::Incoming(_)), Profile::Plain) => incoming::handle(self, request, info).await,
+            (Some(_), _) => service::handle(self, request, info).await,
+        };
+        self.meters.count(&outcome);
+        outcome
+    }
+
+    /// Hands one message to the actor.
+    ///
+    /// # Errors
+    /// `E_GUEST` with the guest's own words, else as [`Self::handle_http`].
+    pub async fn handle_message(self: &Arc<Self>, message: Message, info: CallInfo) -> Result<(), Report> {
+        let info = self.bounded(info);
+        let outcome = self.message(message, info).await;
+        self.meters.count(&outcome);
+        outcome
+    }
+
+    async fn message(self: &Arc<Self>, message: Message, info: CallInfo) -> Result<(), Report> {
+        let Some(handler) = self.component.handlers.message else {
+            return Err(self.no_handler("wasmcloud:messaging/handler"));
+        };
+        let limit = usize::try_from(self.limits().body_bytes).unwrap_or(usize::MAX);
+        if message.body.len() > limit {
+            return Err(Report::new(ErrorCode::TooLarge, "message over the limit")
+                .at(&message.subject)
+                .got(format!("{} bytes", message.body.len()))
+                .limit(format!("at most {limit} bytes")));
+        }
+        if self.component.profile == Profile::Plain {
+            let handle = async |_: &Component, instance: &mut Instance| {
+                message::handle(instance, handler, message).await
+            };
+            return self.with_instance(info, handle).await;
+        }
+        let (answer, answered) = oneshot::channel();
+        self.ask_worker(info, Work::Message { handler, message, answer }, answered).await.map(drop)
+    }
+
+    /// A typed call that came from another host: component-model values in, values out.
+    ///
+    /// # Errors
+    /// `E_NO_HANDLER`, `E_MALFORMED` when the values are not what the function takes, else as
+    /// [`Self::handle_http`].
+    pub async fn call(
+        self: &Arc<Self>,
+        interface: &str,
+        function: &str,
+        params: Bytes,
+        info: CallInfo,
+    ) -> Result<Bytes, Report> {
+        typed::call_export(self, interface, function, params, info).await
+    }
+
+    /// Calls one exported function with component-model values. In the plain profile the guest
+    /// runs on the caller's own task.
     ///
     /// # Errors
     /// `E_NO_HANDLER` when there is no such export, else what the call ended with.
     pub(crate) async fn call_values(
-        &self,
+        self: &Arc<Self>,
         interface: &str,
         function: &str,
-        params: Vec<Val>,
+        params: &[Val],
         info: CallInfo,
     ) -> Result<Vec<Val>, Report> {
-        let _ = (params, info);
-        Err(Report::new(ErrorCode::Internal, "not serving yet").at(format!("{interface}.{function}")))
+        let info = self.bounded(info);
+        let Some(found) = self.component.function(interface, function) else {
+            return Err(self.no_handler(&format!("{interface}.{function}")));
+        };
+        let (index, results) = (found.index, found.ty.results().len());
+        let outcome = if self.component.profile == Profile::Plain {
+            let call = async |_: &Component, instance: &mut Instance| {
+                let Instance { store, instance, .. } = instance;
+                let function = instance
+                    .get_func(&mut *store, index)
+                    .ok_or_else(|| wasmtime::Error::msg("export is gone"))?;
+                let mut values = vec![Val::Bool(false); results];
+                function.call_async(store, params, &mut values).await?;
+                Ok(Ok(values))
+            };
+            self.with_instance(info, call).await
+        } else {
+            let (answer, answered) = oneshot::channel();
+            let work = Work::Call { function: index, params: params.to_vec(), results, answer };
+            self.ask_worker(info, work, answered).await.map(|(values, _lease)| values)
+        };
+        self.meters.count(&outcome);
+        outcome
+    }
+
+    /// Runs a call in an instance of the plain profile: one that is idle, or a new one; by the
+    /// call's deadline it is over. The inner result is the guest's own; the outer one an error of
+    /// the engine, which the instance does not survive.
+    pub(crate) async fn with_instance<T>(
+        self: &Arc<Self>,
+        info: CallInfo,
+        call: impl AsyncFnOnce(&Component, &mut Instance) -> wasmtime::Result<Result<T, Report>>,
+    ) -> Result<T, Report> {
+        let mut lease = self.admit(&info).await?;
+        let mut instance = match lease.seat() {
+            Seat::Instance(instance) => instance,
+            Seat::Make | Seat::Worker(_) => self.create(info.clone()).await?,
+        };
+        let deadline = info.deadline;
+        instance.begin(info);
+        let calling = call(&self.component, &mut instance);
+        let outcome = tokio::time::timeout_at(deadline.into(), self.meters.timed(calling)).await;
+        match outcome {
+            Ok(Ok(answer)) => {
+                self.health.succeeded();
+                lease.give_back(instance);
+                answer
+            }
+            Ok(Err(error)) => {
+                let report = fault::report(&error, &mut instance.store);
+                self.health.failed(&report, self.id());
+                Err(report)
+            }
+            Err(_) => Err(fault::deadline_passed(self.id())),
+        }
+    }
+
+    /// Has a concurrent instance do some work. The lease that comes with the answer keeps the
+    /// call's place; dropping it ends the call.
+    pub(crate) async fn ask_worker<T>(
+        self: &Arc<Self>,
+        info: CallInfo,
+        work: Work,
+        answer: oneshot::Receiver<Result<T, Report>>,
+    ) -> Result<(T, Lease), Report> {
+        let mut lease = self.admit(&info).await?;
+        let worker = match lease.seat() {
+            Seat::Worker(worker) => worker,
+            Seat::Make | Seat::Instance(_) => self.employ(&mut lease, info.clone()).await?,
+        };
+        let outcome = worker.ask(Job { info, work }, answer).await;
+        match outcome {
+            Ok(answer) => {
+                self.health.succeeded();
+                Ok((answer, lease))
+            }
+            // The guest's own words leave its instance in order.
+            Err(report) if report.code == ErrorCode::Guest => Err(report),
+            Err(report) => {
+                lease.pool().retire(&worker);
+                if report.code == ErrorCode::Timeout {
+                    worker.cancel();
+                    return Err(fault::deadline_passed(self.id()));
+                }
+                self.health.failed(&report, self.id());
+                Err(report)
+            }
+        }
+    }
+
+    /// Starts a concurrent instance on a task of its own.
+    async fn employ(self: &Arc<Self>, lease: &mut Lease, info: CallInfo) -> Result<Arc<Worker>, Report> {
+        let instance = self.create(info).await?;
+        let (max_calls, places) = match self.policy {
+            InstancePolicy::PerCall => (1, 1),
+            InstancePolicy::Warm { max_calls, max_concurrency, .. } => {
+                (max_calls.max(1), max_concurrency.max(1))
+            }
+        };
+        let (component, pool) = (Arc::clone(&self.component), Arc::clone(&self.pool));
+        let (worker, serving) = Worker::new(Making { component, instance, pool, max_calls });
+        lease.seat_at(&worker, places);
+        self.tasks.spawn(serving);
+        Ok(worker)
+    }
+
+    /// Makes an instance, within what is left of the call and of a start.
+    async fn create(&self, info: CallInfo) -> Result<Box<Instance>, Report> {
+        let start = Instant::now() + Duration::from_millis(self.runtime.config.start_ms);
+        let until = start.min(info.deadline);
+        let creating = Instance::create(&self.component, &self.shared, &self.runtime.budget, info);
+        let outcome = tokio::time::timeout_at(until.into(), creating).await.unwrap_or_else(|_| {
+            Err(Report::new(ErrorCode::StartTimeout, "instantiation took too long")
+                .at(self.id())
+                .limit(format!("{} ms", self.runtime.config.start_ms))
+                .hint("do less in start functions"))
+        });
+        outcome.map(Box::new).inspect_err(|report| self.health.failed(report, self.id()))
+    }
+
+    async fn admit(&self, info: &CallInfo) -> Result<Lease, Report> {
+        if info.depth > MAX_CALL_DEPTH {
+            return Err(Report::new(ErrorCode::CallDepth, "calls nested too deep")
+                .at(self.id())
+                .limit(MAX_CALL_DEPTH)
+                .hint("look for actors that call each other in a circle"));
+        }
+        self.health.admit(self.id())?;
+        self.pool.enter(info).await
+    }
+
+    /// No call outlasts the actor's own limit.
+    fn bounded(&self, mut info: CallInfo) -> CallInfo {
+        let longest = Duration::from_millis(self.limits().call_ms);
+        info.deadline = info.deadline.min(Instant::now() + longest);
+        info
+    }
+
+    fn no_handler(&self, what: &str) -> Report {
+        Report::new(ErrorCode::NoHandler, format!("export {what}"))
+            .at(self.id())
+            .hint("the component does not export it; see: trellis inspect")
+    }
+
+    /// Stops: takes no new call, waits up to `grace` for those in hand, then lets go of the rest.
+    pub async fn stop(&self, grace: Duration) {
+        self.pool.close();
+        self.tasks.close();
+        let ending = async {
+            self.pool.drained().await;
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(grace, ending).await.is_err() {
+            let left = self.pool.counts().in_flight;
+            tracing::warn!(actor = %self.id(), left, "actor stopped with calls in hand");
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

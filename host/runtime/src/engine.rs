@@ -1,4 +1,36 @@
-//! Engines: one per profile, and their linkers.
+//! Engines: one per profile, each with the linker that every component of it starts from, and the
+//! ticker that lets busy guests be interrupted.
+//!
+//! Invariants: settings that compiled code depends on are made here and nowhere else; an engine of
+//! the concurrent profile exists only once a component has needed it; epochs advance every
+//! [`TICK`] for as long as the engines live.
+
+mod sizing;
+
+use crate::config::RuntimeConfig;
+use crate::pool::Pool;
+use crate::state::InstanceState;
+use crate::{capabilities, component};
+use lattice_protocol::{ErrorCode, Report};
+use sizing::Sizing;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use wasmtime::component::Linker;
+use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// How often a running guest is asked to make way.
+const TICK: Duration = Duration::from_millis(10);
+/// Ticks between two looks at idle instances.
+const REAP_TICKS: u32 = 50;
+/// What a slot keeps mapped between instances: faster than giving pages back and faulting them in.
+const KEEP_MEMORY: usize = 1 << 20;
+const KEEP_STACK: usize = 64 << 10;
+const KEEP_TABLE: usize = 64 << 10;
+/// Core instances, memories and tables of one component: generated adapters need a few each.
+const CORE_INSTANCES: u32 = 32;
+const MEMORIES: u32 = 8;
+const TABLES: u32 = 8;
 
 /// Which kind of engine a component needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -7,4 +39,212 @@ pub(crate) enum Profile {
     Plain,
     /// WASI 0.3: async functions, streams, futures. Created when the first such component is loaded.
     Concurrent,
+}
+
+/// One engine, with everything linked that does not depend on the component.
+pub(crate) struct ProfileEngine {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<InstanceState>,
+    /// Stands for everything that compiled code depends on but the component itself.
+    pub(crate) fingerprint: [u8; 32],
+    /// Largest linear memory that an instance can have, bytes.
+    pub(crate) max_memory: u64,
+}
+
+/// The engines of one runtime.
+pub(crate) struct Engines {
+    plain: ProfileEngine,
+    concurrent: OnceLock<ProfileEngine>,
+    creating: Mutex<()>,
+    ticking: Arc<Ticking>,
+}
+
+impl Engines {
+    /// Creates the plain engine and starts the ticker.
+    pub(crate) fn new(config: &RuntimeConfig) -> Result<Self, Report> {
+        let plain = ProfileEngine::new(Profile::Plain, config)?;
+        let ticking =
+            Arc::new(Ticking { engines: Mutex::new(vec![plain.engine.weak()]), pools: Mutex::default() });
+        Ticking::start(&ticking)?;
+        Ok(Self { plain, concurrent: OnceLock::new(), creating: Mutex::new(()), ticking })
+    }
+
+    /// The engine of a profile, created if need be.
+    pub(crate) fn get(&self, profile: Profile, config: &RuntimeConfig) -> Result<&ProfileEngine, Report> {
+        if profile == Profile::Plain {
+            return Ok(&self.plain);
+        }
+        let _one_at_a_time = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = self.concurrent.get() {
+            return Ok(engine);
+        }
+        let created = ProfileEngine::new(profile, config)?;
+        self.ticking.add(created.engine.weak());
+        Ok(self.concurrent.get_or_init(|| created))
+    }
+
+    /// Has a pool drop what is idle for too long, for as long as the pool lives.
+    pub(crate) fn watch(&self, pool: &Arc<Pool>) {
+        self.ticking.pools.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(pool));
+    }
+}
+
+/// Advances the epochs of engines until they are gone, and now and then has pools drop instances
+/// that have been idle for too long.
+struct Ticking {
+    engines: Mutex<Vec<EngineWeak>>,
+    pools: Mutex<Vec<Weak<Pool>>>,
+}
+
+impl Ticking {
+    fn add(&self, engine: EngineWeak) {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner).push(engine);
+    }
+
+    fn start(ticking: &Arc<Self>) -> Result<(), Report> {
+        let ticking = Arc::downgrade(ticking);
+        std::thread::Builder::new()
+            .name("epoch".to_owned())
+            .spawn(move || {
+                let mut ticks: u32 = 0;
+                while Self::tick(&ticking, ticks) {
+                    std::thread::sleep(TICK);
+                    ticks = ticks.wrapping_add(1);
+                }
+            })
+            .map(drop)
+            .map_err(|error| Report::new(ErrorCode::Internal, "no thread for the epoch ticker").got(error))
+    }
+
+    /// One tick; `false` when the engines are gone.
+    fn tick(ticking: &Weak<Self>, ticks: u32) -> bool {
+        let Some(ticking) = ticking.upgrade() else { return false };
+        let engines = ticking.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.iter().filter_map(EngineWeak::upgrade).for_each(|engine| engine.increment_epoch());
+        drop(engines);
+        if ticks.is_multiple_of(REAP_TICKS) {
+            ticking.reap();
+        }
+        true
+    }
+
+    fn reap(&self) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.strong_count() > 0);
+        let alive: Vec<_> = pools.iter().filter_map(Weak::upgrade).collect();
+        drop(pools);
+        let now = Instant::now();
+        alive.iter().for_each(|pool| pool.reap(now));
+    }
+}
+
+impl ProfileEngine {
+    fn new(profile: Profile, config: &RuntimeConfig) -> Result<Self, Report> {
+        let internal = |error: wasmtime::Error| {
+            Report::new(ErrorCode::Internal, format!("no engine: {error:#}")).at(format!("{profile:?}"))
+        };
+        let (engine, max_memory) = pooled(profile, config).map_err(internal)?;
+        let linker = base_linker(&engine, profile).map_err(internal)?;
+        let mut hasher = Fingerprint(blake3::Hasher::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        component::CHECKS_VERSION.hash(&mut hasher);
+        Ok(Self { engine, linker, fingerprint: *hasher.0.finalize().as_bytes(), max_memory })
+    }
+}
+
+/// An engine with a pool, or without one where addresses do not suffice.
+fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<(Engine, u64)> {
+    let space = sizing::address_space();
+    let Some(sizing) = sizing::size(space, config.max_instances, config.max_memory_bytes) else {
+        return on_demand(profile, config, &format!("{space} bytes of addresses are too few"));
+    };
+    let mut settings = settings(profile);
+    settings
+        .memory_reservation(sizing.reservation)
+        .memory_guard_size(sizing.guard)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(sizing, config)));
+    match Engine::new(&settings) {
+        Ok(engine) => {
+            tracing::debug!(
+                ?profile,
+                instances = sizing.instances,
+                reservation = sizing.reservation,
+                max_memory = sizing.max_memory,
+                "instance pool"
+            );
+            Ok((engine, sizing.max_memory))
+        }
+        Err(error) => on_demand(profile, config, &format!("{error:#}")),
+    }
+}
+
+fn on_demand(profile: Profile, config: &RuntimeConfig, why: &str) -> wasmtime::Result<(Engine, u64)> {
+    tracing::warn!(?profile, why, "no instance pool: instances are allocated on demand, which is slower");
+    let mut settings = settings(profile);
+    let max_memory = config.max_memory_bytes.min(128 << 20);
+    settings.memory_reservation(max_memory).memory_guard_size(64 << 10).memory_may_move(true);
+    Ok((Engine::new(&settings)?, max_memory))
+}
+
+/// Everything that compiled code depends on, but for the reservation.
+fn settings(profile: Profile) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(profile == Profile::Concurrent)
+        .relaxed_simd_deterministic(true)
+        .wasm_component_model_implements(true)
+        .wasm_memory64(false)
+        .async_stack_zeroing(true);
+    #[cfg(feature = "compiler")]
+    config.cranelift_opt_level(wasmtime::OptLevel::Speed).parallel_compilation(true);
+    config
+}
+
+fn pool(sizing: Sizing, config: &RuntimeConfig) -> PoolingAllocationConfig {
+    // What idle slots may keep mapped is a quarter of the budget at most.
+    let slot = u64::try_from(KEEP_MEMORY + KEEP_STACK + KEEP_TABLE).unwrap_or(u64::MAX);
+    let warm = (config.memory_budget_bytes / 4 / slot).clamp(1, 100);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(sizing.instances)
+        .total_core_instances(sizing.instances.saturating_mul(4))
+        .total_memories(sizing.instances)
+        .total_tables(sizing.instances.saturating_mul(2))
+        .total_stacks(sizing.instances)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_memory_size(usize::try_from(sizing.max_memory).unwrap_or(usize::MAX))
+        .max_unused_warm_slots(u32::try_from(warm).unwrap_or(1))
+        .linear_memory_keep_resident(KEEP_MEMORY)
+        .table_keep_resident(KEEP_TABLE)
+        .async_stack_keep_resident(KEEP_STACK)
+        .decommit_batch_size(16)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+/// Everything a component may import that does not depend on the component.
+fn base_linker(engine: &Engine, profile: Profile) -> wasmtime::Result<Linker<InstanceState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    if profile == Profile::Concurrent {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    }
+    capabilities::link(&mut linker, profile)?;
+    Ok(linker)
+}
+
+/// A standard hasher that keeps every byte.
+struct Fingerprint(blake3::Hasher);
+
+impl Hasher for Fingerprint {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn finish(&self) -> u64 {
+        let mut first = [0; 8];
+        self.0.finalize_xof().fill(&mut first);
+        u64::from_le_bytes(first)
+    }
 }

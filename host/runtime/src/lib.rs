@@ -11,11 +11,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`config`], `engine` | what a host gives the runtime; the two engine profiles and their linkers |
-//! | `cache` | compiled components on disk, authenticated before they are loaded |
+//! | [`runtime`], `cache` | loading: compiled components on disk, authenticated before they are loaded |
 //! | [`component`] | load checks, import classes, the compiled and pre-linked component |
-//! | [`actor`], `pool`, `instance` | a running actor: its instances, their reuse, its queue |
-//! | `http`, `message` | calls that come in through `wasi:http` and `wasmcloud:messaging` |
-//! | `state`, `limits`, `stdio` | what one store holds and what it may use |
+//! | [`actor`], `pool`, `instance`, `worker` | a running actor: its instances, their reuse, its queue |
+//! | [`http`], `message` | calls that come in through `wasi:http` and `wasmcloud:messaging` |
+//! | `state`, `limits`, `stdio`, `fault` | what one store holds, what it may use, why it failed |
 //! | [`wiring`], `grants` | links as a running actor sees them, and what they narrow |
 //! | `capabilities` | the host side of every standard interface |
 //! | `typed` | calls from actor to actor by any interface |
@@ -24,18 +24,31 @@
 //! body outlives the call's head, or a component is concurrent, it runs on one task of its own.
 
 pub mod actor;
+mod cache;
 pub mod call;
 mod capabilities;
 pub mod component;
+pub mod config;
 mod engine;
+mod fault;
+#[cfg(test)]
+mod fixtures;
 mod grants;
+pub mod http;
+mod instance;
 mod limits;
+mod message;
+mod pool;
+pub mod runtime;
 mod state;
 mod stdio;
 mod typed;
 pub mod wiring;
+mod worker;
 
-pub use actor::Actor;
+pub use actor::{Actor, ActorOptions, ActorStats};
 pub use call::CallInfo;
 pub use component::Component;
+pub use config::RuntimeConfig;
+pub use runtime::Runtime;
 pub use wiring::Wiring;

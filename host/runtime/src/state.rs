@@ -28,14 +28,8 @@ pub(crate) struct InstanceState {
     pub(crate) call: CallScope,
 }
 
-impl InstanceState {
-    /// The two parts that host functions work with.
-    pub(crate) fn split(&mut self) -> (&mut ResourceTable, &mut CallScope) {
-        (&mut self.table, &mut self.call)
-    }
-}
-
 /// Who is running, and on whose behalf.
+#[derive(Clone)]
 pub(crate) struct CallScope {
     /// The actor this store belongs to.
     pub(crate) actor: Arc<ActorShared>,
@@ -44,6 +38,8 @@ pub(crate) struct CallScope {
     /// Link names chosen with `wasmcloud:bus/lattice.set-link-name`, by unversioned interface
     /// (`wasi:keyvalue/store`). Cleared when the next call begins.
     pub(crate) selected_link: BTreeMap<String, LinkName>,
+    /// Reply subject of the message being handled: the one inbox this call may publish to.
+    pub(crate) reply_to: Option<String>,
 }
 
 /// What all instances of one actor share.

@@ -124,7 +124,7 @@ fn settle(outcome: Result<Vec<Val>, Report>, results: &mut [Val]) -> wasmtime::R
 /// # Errors
 /// `E_CALL_DEPTH`, `E_NO_HANDLER`, `E_VERSION`, `E_MALFORMED`, or what the call ended with.
 pub(crate) async fn call_export(
-    actor: &Actor,
+    actor: &Arc<Actor>,
     interface: &str,
     function: &str,
     params: Bytes,

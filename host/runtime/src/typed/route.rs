@@ -29,7 +29,7 @@ pub(super) fn exported<'actor>(
     function: &str,
 ) -> Result<&'actor Signature, Report> {
     let place = || format!("{} {interface}.{function}", actor.id());
-    let found = actor.component.function(interface, function).ok_or_else(|| {
+    let found = actor.component().function(interface, function).ok_or_else(|| {
         Report::new(ErrorCode::NoHandler, "the actor does not export this function").at(place())
     })?;
     found.signature.as_ref().map_err(|report| report.clone().at(place()))

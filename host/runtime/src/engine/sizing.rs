@@ -1,0 +1,115 @@
+//! How large the instance pool is: a pure decision from the address space and the settings.
+//!
+//! With full reservations (4 GiB of addresses for each memory) compiled code needs no bounds
+//! checks. Where the address space is too small for that (39 bits on many ARM kernels, a limit on
+//! the process), each memory reserves just what it may grow to, and code checks bounds. Compiled
+//! code depends on this choice, so it is part of the cache key (through the engine's own hash).
+
+use std::fs;
+
+/// Addresses reserved for a memory whose code checks no bounds.
+const FULL_RESERVATION: u64 = 4 << 30;
+const FULL_GUARD: u64 = 32 << 20;
+const SMALL_GUARD: u64 = 64 << 10;
+/// Largest memory of an instance where addresses are short.
+const SMALL_MEMORY: u64 = 128 << 20;
+/// Fewer instances than this are not worth a pool.
+const FEWEST: u64 = 16;
+const WASM_PAGE: u64 = 64 << 10;
+
+/// The dimensions of one engine's pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizing {
+    /// Instances.
+    pub(crate) instances: u32,
+    /// Addresses reserved per memory, bytes.
+    pub(crate) reservation: u64,
+    /// Unmapped addresses behind each memory, bytes.
+    pub(crate) guard: u64,
+    /// Largest memory, bytes.
+    pub(crate) max_memory: u64,
+}
+
+/// Sizes the pool of one of two engines for `address_space` bytes; none when even a small pool
+/// does not fit, so that instances are allocated on demand.
+pub(crate) fn size(address_space: u64, max_instances: u32, max_memory: u64) -> Option<Sizing> {
+    // Two engines, and as much again for everything else.
+    let share = address_space / 4;
+    let wanted = u64::from(max_instances.max(1));
+    if wanted.saturating_mul(FULL_RESERVATION + FULL_GUARD) <= share {
+        let max_memory = max_memory.min(FULL_RESERVATION);
+        return Some(Sizing {
+            instances: max_instances.max(1),
+            reservation: FULL_RESERVATION,
+            guard: FULL_GUARD,
+            max_memory,
+        });
+    }
+    let max_memory = max_memory.min(SMALL_MEMORY).next_multiple_of(WASM_PAGE);
+    let instances = wanted.min(share / (max_memory + SMALL_GUARD));
+    (instances >= FEWEST.min(wanted)).then(|| Sizing {
+        instances: u32::try_from(instances).unwrap_or(max_instances),
+        reservation: max_memory,
+        guard: SMALL_GUARD,
+        max_memory,
+    })
+}
+
+/// Bytes of addresses this process can have: what the kernel's layout shows, or the process limit.
+pub(crate) fn address_space() -> u64 {
+    let layout = fs::read_to_string("/proc/self/maps").ok().and_then(|maps| highest_address(&maps));
+    let limit = fs::read_to_string("/proc/self/limits").ok().and_then(|limits| process_limit(&limits));
+    layout.unwrap_or(1 << 39).min(limit.unwrap_or(u64::MAX))
+}
+
+/// The stack lies at the top of the address space: its end, rounded up, is the size of it.
+fn highest_address(maps: &str) -> Option<u64> {
+    maps.lines()
+        .filter(|line| line.ends_with("[stack]"))
+        .filter_map(|line| line.split(['-', ' ']).nth(1))
+        .filter_map(|end| u64::from_str_radix(end, 16).ok())
+        .max()?
+        .checked_next_power_of_two()
+}
+
+fn process_limit(limits: &str) -> Option<u64> {
+    let line = limits.lines().find(|line| line.starts_with("Max address space"))?;
+    line.split_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_address_space_gets_full_reservations() {
+        let sizing = size(1 << 47, 1_000, 1 << 30).unwrap();
+        assert_eq!((sizing.instances, sizing.reservation), (1_000, FULL_RESERVATION));
+    }
+
+    #[test]
+    fn a_39_bit_kernel_gets_small_memories_and_enough_instances() {
+        let sizing = size(1 << 39, 1_000, 1 << 30).unwrap();
+        assert_eq!((sizing.instances, sizing.max_memory), (1_000, SMALL_MEMORY));
+        let total = u64::from(sizing.instances) * (sizing.reservation + sizing.guard);
+        assert!(total <= (1 << 39) / 4, "{total}");
+    }
+
+    #[test]
+    fn a_tiny_address_space_gets_no_pool() {
+        assert_eq!(size(4 << 30, 1_000, 1 << 30), None);
+        assert!(size(64 << 30, 1_000, 1 << 30).unwrap().instances < 1_000);
+    }
+
+    #[test]
+    fn the_layout_and_the_limit_are_read_as_linux_writes_them() {
+        let maps = "7ffd1c000000-7ffd1c021000 rw-p 00000000 00:00 0   [stack]\n\
+                    ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]\n";
+        assert_eq!(highest_address(maps), Some(1 << 47));
+        assert_eq!(highest_address("7ff0000000-7fffff0000 rw-p 0 0 0 [stack]"), Some(1 << 39));
+        let limits = "Max address space         8589934592           unlimited            bytes\n";
+        assert_eq!(process_limit(limits), Some(8 << 30));
+        assert_eq!(process_limit("Max address space  unlimited  unlimited  bytes"), None);
+        assert!(address_space() >= 1 << 30);
+    }
+}

@@ -1,0 +1,152 @@
+//! The runtime of one host: its engines, its cache, and what all its actors share.
+
+use crate::cache::Cache;
+use crate::component::Component;
+use crate::component::check::{self, Bounds};
+use crate::config::RuntimeConfig;
+use crate::engine::{Engines, ProfileEngine};
+use crate::limits::MemoryBudget;
+use crate::pool::Pool;
+use bytes::Bytes;
+use keys::{Claims, Digest, Verified};
+use lattice_protocol::{ErrorCode, Report};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Elements of a table that any component may begin with.
+const MAX_TABLE_ELEMENTS: u64 = 1 << 20;
+
+/// Loads components and lends engines to actors.
+pub struct Runtime {
+    pub(crate) config: RuntimeConfig,
+    pub(crate) budget: Arc<MemoryBudget>,
+    engines: Engines,
+    cache: Option<Cache>,
+    #[cfg_attr(not(feature = "compiler"), allow(dead_code, reason = "only compilation takes turns"))]
+    compilations: Arc<Semaphore>,
+}
+
+impl Runtime {
+    /// Creates the engine for WASI 0.2 and opens the cache. A cache that cannot be opened is
+    /// reported and done without.
+    ///
+    /// # Errors
+    /// `E_INTERNAL` when there can be no engine on this machine.
+    pub fn new(config: RuntimeConfig) -> Result<Arc<Self>, Report> {
+        let engines = Engines::new(&config)?;
+        let cache = config.cache_dir.as_deref().and_then(|directory| {
+            Cache::open(directory, config.cache_key, config.cache_bytes)
+                .inspect_err(|error| {
+                    tracing::warn!(directory = %directory.display(), %error, "no cache of compiled components");
+                })
+                .ok()
+        });
+        Ok(Arc::new(Self {
+            budget: Arc::new(MemoryBudget::new(config.memory_budget_bytes)),
+            compilations: Arc::new(Semaphore::new(config.compilations.max(1))),
+            engines,
+            cache,
+            config,
+        }))
+    }
+
+    pub(crate) fn watch(&self, pool: &Arc<Pool>) {
+        self.engines.watch(pool);
+    }
+
+    /// Linear memory in use by all instances, and the budget, bytes.
+    #[must_use]
+    pub fn memory(&self) -> (u64, u64) {
+        (self.budget.used(), self.budget.limit())
+    }
+
+    /// Loads a component whose claims were verified: checks it, compiles it or takes the compiled
+    /// form from the cache, and links it.
+    ///
+    /// # Errors
+    /// The codes of BAD_INPUT rows A: what is wrong with the file, or what it asks for too much.
+    pub async fn load(&self, claims: Verified<Claims>, file: Bytes) -> Result<Arc<Component>, Report> {
+        let max_bytes = self.config.max_artifact_bytes;
+        let body = keys::split(&file, max_bytes).map_err(|error| claims_report(&error))?.body.len();
+        let body = file.slice(..body);
+        let digest = Digest::of(&body);
+        if digest != claims.digest {
+            let error = keys::ClaimsError::DigestMismatch { signed: claims.digest, file: digest };
+            return Err(claims_report(&error));
+        }
+        let profile = check::profile(&body)?;
+        let engine = self.engines.get(profile, &self.config)?;
+        let cached =
+            self.cache.as_ref().and_then(|cache| cache.load(&engine.engine, &engine.fingerprint, &digest));
+        let from_cache = cached.is_some();
+        let compiled = match cached {
+            Some(compiled) => compiled,
+            None => self.compile(engine, body, &digest).await?,
+        };
+        let component = Component::link(compiled, claims, engine, profile)?;
+        Ok(Arc::new(component.with_cache_hit(from_cache)))
+    }
+
+    /// Compiles on a thread of its own, within the time allowed. A compilation that takes too long
+    /// cannot be stopped: it keeps its turn until it ends, so that there is never more than
+    /// `compilations` of them.
+    #[cfg(feature = "compiler")]
+    async fn compile(
+        &self,
+        engine: &ProfileEngine,
+        body: Bytes,
+        digest: &Digest,
+    ) -> Result<wasmtime::component::Component, Report> {
+        let bounds = Bounds { memory_bytes: engine.max_memory, table_elements: MAX_TABLE_ELEMENTS };
+        let patience = std::time::Duration::from_millis(self.config.compile_ms);
+        let too_long = || {
+            Report::new(ErrorCode::CompileTimeout, "compilation took too long")
+                .limit(format!("{} ms", self.config.compile_ms))
+                .hint("compile it ahead of time, or raise the host's compile time")
+        };
+        let turns = Arc::clone(&self.compilations);
+        let of_engine = engine.engine.clone();
+        let (cache, fingerprint, digest) = (self.cache.clone(), engine.fingerprint, *digest);
+        let compiling = async move {
+            let turn = turns.acquire_owned().await;
+            tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                check::check(&body, bounds)?;
+                let compiled = wasmtime::component::Component::from_binary(&of_engine, &body)
+                    .map_err(|error| check::explain(&error))?;
+                if let Some(cache) = cache {
+                    cache.store(&compiled, &fingerprint, &digest);
+                }
+                Ok(compiled)
+            })
+            .await
+            .map_err(|error| Report::new(ErrorCode::Internal, format!("the compiler failed: {error}")))?
+        };
+        tokio::time::timeout(patience, compiling).await.map_err(|_| too_long())?
+    }
+
+    #[cfg(not(feature = "compiler"))]
+    #[allow(clippy::unused_async, reason = "the same shape as with a compiler")]
+    async fn compile(
+        &self,
+        _engine: &ProfileEngine,
+        _body: Bytes,
+        digest: &Digest,
+    ) -> Result<wasmtime::component::Component, Report> {
+        Err(Report::new(ErrorCode::ArtifactNotFound, "not compiled for this host")
+            .at(digest.to_string())
+            .hint("this host has no compiler: compile the component ahead of time"))
+    }
+
+    /// Can this build compile components, or only load what was compiled ahead of time?
+    #[must_use]
+    pub fn has_compiler() -> bool {
+        cfg!(feature = "compiler")
+    }
+}
+
+/// A refusal of the claims as everyone sees it.
+fn claims_report(error: &keys::ClaimsError) -> Report {
+    let code = ErrorCode::parse(error.code()).unwrap_or(ErrorCode::Claim);
+    Report::new(code, format!("invalid claim: {error}"))
+}
