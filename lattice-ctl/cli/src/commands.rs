@@ -12,6 +12,11 @@ use lattice_protocol::Report;
 /// What a command gives.
 pub type Outcome = Result<(), Report>;
 
+/// Does the command stay and serve? Then its log is part of what people watch.
+pub fn serves(command: &Command) -> bool {
+    matches!(command, Command::Host(_) | Command::Controller(_) | Command::Run(_))
+}
+
 /// Runs the command that was asked for.
 pub async fn run(args: &Args) -> Outcome {
     match &args.command {

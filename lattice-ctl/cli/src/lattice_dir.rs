@@ -208,13 +208,12 @@ impl LatticeDir {
     ) -> Result<String, Report> {
         let operator_jwt =
             keys::nats::operator_jwt(operator, file.lattice.as_str(), &system.public(), now).map_err(|e| nats_report(&e))?;
-        let account = AccountSpec::new(account.public(), file.lattice.as_str());
-        let system = AccountSpec::system(system.public());
-        let accounts = [account, system]
-            .iter()
-            .map(|spec| Ok((spec.account, keys::nats::account_jwt(operator, spec, now).map_err(|e| nats_report(&e))?)))
-            .collect::<Result<BTreeMap<_, _>, Report>>()?;
-        keys::nats::server_config(&operator_jwt, &accounts).map_err(|e| nats_report(&e))
+        let mut accounts = BTreeMap::new();
+        for spec in [AccountSpec::new(account.public(), file.lattice.as_str()), AccountSpec::system(system.public())] {
+            let jwt = keys::nats::account_jwt(operator, &spec, now).map_err(|error| nats_report(&error))?;
+            accounts.insert(spec.account, jwt);
+        }
+        Ok(keys::nats::server_config(&operator_jwt, &system.public(), &accounts))
     }
 
     fn add_user(&self, account: &KeyPair, name: &str, permissions: &Permissions, now: i64) -> Result<(), Report> {

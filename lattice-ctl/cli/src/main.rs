@@ -5,6 +5,7 @@
 //! (2 usage or manifest, 3 trust, 4 denied, 5 not found, 6 resources, 7 state, 8 input or output,
 //! 9 timeout, 1 a defect of ours).
 
+mod app_files;
 mod args;
 mod commands;
 mod compose;

@@ -1,0 +1,65 @@
+//! `trellis controller`: a controller in this terminal, until Ctrl-C. Any number may run.
+
+use crate::args::Args;
+use crate::commands::Outcome;
+use crate::compose;
+use crate::connect::Login;
+use crate::lattice_dir::LatticeDir;
+use crate::output;
+use clap::ValueEnum;
+use lattice_ctl_planner::observed::Profile;
+use lattice_io::TaskScope;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Its arguments.
+#[derive(Debug, clap::Args)]
+pub struct ControllerArgs {
+    /// The lattice's directory.
+    #[arg(long, default_value = "trellis-lattice")]
+    pub dir: PathBuf,
+    /// When silence counts.
+    #[arg(long, value_enum, default_value_t = Liveness::Edge)]
+    pub profile: Liveness,
+}
+
+/// When silence counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Liveness {
+    /// A local network: lost after about a second of silence; heartbeats every 250 to 500 ms.
+    Fast,
+    /// Bad uplinks: lost after 30 s of silence.
+    Edge,
+}
+
+impl From<Liveness> for Profile {
+    fn from(liveness: Liveness) -> Self {
+        match liveness {
+            Liveness::Fast => Self::fast(),
+            Liveness::Edge => Self::edge(),
+        }
+    }
+}
+
+/// Runs it.
+pub async fn run(args: &Args, controller: &ControllerArgs) -> Outcome {
+    let dir = LatticeDir::at(&controller.dir);
+    let file = dir.file()?;
+    let mut login = Login::of_dir(&dir, "controller")?;
+    if let Some(url) = &args.nats_url {
+        login.url.clone_from(url);
+    }
+    let nats = login.connect(false).await?;
+    let scope = TaskScope::new("trellis");
+    let signer = dir.controller_key()?;
+    let running =
+        compose::controller(file.lattice.clone(), signer, controller.profile.into(), nats.lattice(), &scope).await?;
+    output::say(args, format!("controller of lattice {} is up", file.lattice));
+    tokio::select! {
+        () = running.failed() => {}
+        () = compose::asked_to_end() => {}
+    }
+    scope.shutdown(Duration::from_secs(5)).await;
+    nats.close().await;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! `trellis host`: a host in this terminal, until Ctrl-C. It starts whether or not the lattice can
+//! be reached, and runs what it ran before.
+
+use crate::args::Args;
+use crate::commands::Outcome;
+use crate::compose;
+use crate::connect::Login;
+use crate::lattice_dir::LatticeDir;
+use crate::output;
+use host_daemon::HostConfig;
+use lattice_io::TaskScope;
+use lattice_protocol::{ErrorCode, HostId, Report};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Its arguments.
+#[derive(Debug, clap::Args)]
+pub struct HostArgs {
+    /// The lattice's directory, or this host's bundle of it.
+    #[arg(long, default_value = "trellis-lattice")]
+    pub dir: PathBuf,
+    /// Its id, as enrolled.
+    #[arg(long, value_name = "ID")]
+    pub host_id: HostId,
+    /// A label for placement; may be repeated.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// Where it keeps its files.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address that its HTTP servers listen on when a manifest names none.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub listen: IpAddr,
+    /// Milliseconds between heartbeats.
+    #[arg(long, default_value_t = 5_000)]
+    pub heartbeat_ms: u64,
+    /// Memory for actors, MiB.
+    #[arg(long, default_value_t = 512)]
+    pub memory_mib: u64,
+}
+
+/// `key=value`, both non-empty.
+pub fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("want key=value".to_owned()),
+    }
+}
+
+impl HostArgs {
+    fn config(&self, dir: &LatticeDir) -> Result<HostConfig, Report> {
+        let (file, trust) = (dir.file()?, dir.trust()?);
+        let data_dir = self.data_dir.clone().unwrap_or_else(|| dir.path().join("data").join(self.host_id.as_str()));
+        let mut config = HostConfig::new(file.lattice, self.host_id.clone(), data_dir);
+        config.labels = self.labels.iter().cloned().collect();
+        config.trust = compose::anchors(&trust)?;
+        config.controllers = trust.controllers;
+        config.heartbeat = Duration::from_millis(self.heartbeat_ms);
+        config.listen = self.listen;
+        config.memory_bytes = self.memory_mib.saturating_mul(1 << 20);
+        Ok(config)
+    }
+}
+
+/// Runs it.
+pub async fn run(args: &Args, host: &HostArgs) -> Outcome {
+    let dir = LatticeDir::at(&host.dir);
+    let config = host.config(&dir)?;
+    let mut login = Login::of_dir(&dir, host.host_id.as_str())?;
+    if let Some(url) = &args.nats_url {
+        login.url.clone_from(url);
+    }
+    if !dir.creds(host.host_id.as_str()).exists() {
+        return Err(Report::new(ErrorCode::HostNotFound, format!("host not found: {}", host.host_id))
+            .at(host.dir.display())
+            .hint(format!("enrol it: trellis lattice enroll {}", host.host_id)));
+    }
+    let nats = login.connect(true).await?;
+    let scope = TaskScope::new("trellis");
+    let running = compose::host(config, nats.lattice(), &scope).await?;
+    output::say(args, format!("host {} is up", host.host_id));
+    tokio::select! {
+        () = running.leaving() => {}
+        () = compose::asked_to_end() => {}
+    }
+    output::say(args, format!("host {} is leaving", host.host_id));
+    let ended = running.shutdown().await;
+    scope.shutdown(Duration::from_secs(5)).await;
+    nats.close().await;
+    ended
+}

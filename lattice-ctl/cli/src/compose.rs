@@ -1,0 +1,79 @@
+//! Putting processes together: which providers are built in, and how a host or a controller is
+//! made from what the command line says.
+
+use crate::lattice_dir::TrustFile;
+use host_daemon::{HostConfig, HostDeps, HostHandle};
+use keys::TrustAnchors;
+use lattice_ctl_controller::{ControllerConfig, ControllerDeps, ControllerHandle};
+use lattice_ctl_planner::observed::Profile;
+use lattice_io::{Clock, Lattice, SystemClock, TaskScope};
+use lattice_protocol::{ErrorCode, LatticeName, Report};
+use providers_sdk::Factory;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The providers that this build can run in the host's process.
+pub fn factories(lattice: &Lattice, name: &LatticeName) -> Vec<Arc<dyn Factory>> {
+    vec![
+        Arc::new(providers_http_server::HttpServerFactory::default()),
+        Arc::new(providers_http_client::HttpClientFactory::default()),
+        Arc::new(providers_keyvalue_embedded::KeyValueEmbeddedFactory::default()),
+        Arc::new(providers_keyvalue_redis::KeyValueRedisFactory::default()),
+        Arc::new(providers_keyvalue_nats::KeyValueNatsFactory::new(name.clone(), Arc::clone(&lattice.kv))),
+        Arc::new(providers_messaging_embedded::MessagingEmbeddedFactory::default()),
+        Arc::new(providers_messaging_nats::MessagingNatsFactory::new(lattice.clone())),
+    ]
+}
+
+/// 16 random hexadecimal digits: which start of a process this is.
+pub fn boot_id() -> Result<String, Report> {
+    let mut entropy = [0u8; 8];
+    getrandom::fill(&mut entropy).map_err(|error| Report::new(ErrorCode::Io, format!("no entropy: {error}")))?;
+    Ok(format!("{:016x}", u64::from_be_bytes(entropy)))
+}
+
+/// The anchors of a trust file.
+pub fn anchors(trust: &TrustFile) -> Result<TrustAnchors, Report> {
+    TrustAnchors::new(trust.issuers.clone(), trust.revoked.clone())
+        .map_err(|error| Report::new(ErrorCode::Config, error.to_string()).at("trust.json"))
+}
+
+/// Starts a host in this process.
+pub async fn host(config: HostConfig, lattice: Lattice, scope: &TaskScope) -> Result<HostHandle, Report> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let factories = factories(&lattice, &config.lattice);
+    host_daemon::start(config, HostDeps { lattice, factories, clock, boot_id: boot_id()? }, scope).await
+}
+
+/// Starts a controller in this process.
+pub async fn controller(
+    lattice_name: LatticeName,
+    signer: keys::KeyPair,
+    profile: Profile,
+    lattice: Lattice,
+    scope: &TaskScope,
+) -> Result<ControllerHandle, Report> {
+    let config = ControllerConfig {
+        lattice: lattice_name,
+        signer,
+        profile,
+        incarnation: 1,
+        tick: Duration::from_millis(250),
+        name: "controller".to_owned(),
+    };
+    let deps = ControllerDeps { lattice, clock: Arc::new(SystemClock::new()), boot_id: boot_id()? };
+    lattice_ctl_controller::start(config, deps, scope).await
+}
+
+/// Ends when the process is asked to: Ctrl-C or SIGTERM.
+pub async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        // Without a handler the default action ends the process.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
