@@ -147,3 +147,16 @@ pub(crate) fn check_get(store: &str, digest: Digest, bytes: Bytes) -> Result<Byt
     let reason = format!("{} bytes with digest {got}", bytes.len());
     Err(BlobError::Damaged { store: store.to_owned(), digest, reason })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_not_what_their_name_says_are_refused_both_ways() {
+        let (digest, other) = (Digest::of(b"abc"), Bytes::from_static(b"abd"));
+        assert!(matches!(check_put(digest, &other), Err(BlobError::WrongDigest { .. })));
+        assert!(matches!(check_get("s", digest, other), Err(BlobError::Damaged { .. })));
+        assert_eq!(check_get("s", digest, Bytes::from_static(b"abc")).unwrap(), "abc");
+    }
+}

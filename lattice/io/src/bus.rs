@@ -20,7 +20,8 @@ use tokio::sync::watch;
 /// Messages that wait in one subscription before further ones are dropped.
 pub const SUBSCRIPTION_CAPACITY: usize = 8_192;
 
-/// Name and value of each header line, in order; names may repeat.
+/// Name and value of each header line; names may repeat. Only the order of values of one name is
+/// kept on the way.
 pub type Headers = Vec<(String, String)>;
 
 /// One message, in either direction.
@@ -330,6 +331,20 @@ pub(crate) fn check_headers(headers: &Headers) -> Result<(), BusError> {
         if value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return Err(invalid("header value", value));
         }
+    }
+    Ok(())
+}
+
+/// Checks that a message may be sent at all.
+pub(crate) fn check_message(message: &BusMessage, max_payload: usize) -> Result<(), BusError> {
+    check_subject(&message.subject, false)?;
+    if let Some(reply) = &message.reply {
+        check_subject(reply, false)?;
+    }
+    check_headers(&message.headers)?;
+    let size = message.size();
+    if size > max_payload {
+        return Err(BusError::TooLarge { subject: message.subject.clone(), size, limit: max_payload });
     }
     Ok(())
 }

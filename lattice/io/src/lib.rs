@@ -26,6 +26,8 @@ pub mod blobs;
 pub mod bus;
 pub mod clock;
 pub mod kv;
+pub mod memory;
+pub mod nats;
 pub mod stream;
 pub mod task;
 

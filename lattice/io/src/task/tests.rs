@@ -1,4 +1,4 @@
-//! Kinds, order of shutdown, panics, restarts. Time is tokio's paused clock.
+//! Kinds, order of shutdown, panics, restarts. Pauses are milliseconds, and no test depends on how long anything takes.
 
 use super::supervise::next_pause;
 use super::*;
@@ -7,6 +7,10 @@ use tokio::sync::{mpsc, oneshot};
 
 fn scope() -> TaskScope {
     TaskScope::new("test")
+}
+
+fn quick(max_restarts: u32) -> RestartPolicy {
+    RestartPolicy { max_restarts, pause_min: Duration::from_millis(1), ..RestartPolicy::default() }
 }
 
 #[tokio::test]
@@ -55,7 +59,7 @@ async fn shutdown_goes_in_reverse_order_of_start_through_children_too() {
     assert_eq!(order, ["ingress", "calls", "pool", "store"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_does_not_stop_is_aborted_and_named() {
     let root = scope();
     let (alive, gone) = oneshot::channel::<()>();
@@ -63,7 +67,7 @@ async fn what_does_not_stop_is_aborted_and_named() {
         let _alive = alive;
         std::future::pending::<()>().await;
     });
-    let report = root.shutdown(Duration::from_secs(1)).await;
+    let report = root.shutdown(Duration::from_millis(5)).await;
     assert_eq!(report.aborted, ["test/stuck"]);
     assert!(gone.await.is_err(), "its future was dropped");
 }
@@ -85,12 +89,12 @@ async fn work_in_hand_is_finished_by_a_shutdown() {
     assert_eq!(finished.await, Ok("answer"));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_panic_is_a_failure_and_a_restart_heals_it() {
     let root = scope();
     let (log, mut seen) = mpsc::unbounded_channel();
     let mut starts = 0;
-    root.spawn("flaky", Kind::Restart(RestartPolicy::default()), move |_| {
+    root.spawn("flaky", Kind::Restart(quick(10)), move |_| {
         starts += 1;
         let (start, log) = (starts, log.clone());
         async move {
@@ -105,11 +109,10 @@ async fn a_panic_is_a_failure_and_a_restart_heals_it() {
     assert!(root.failure().borrow().is_none());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn too_many_restarts_fail_the_scope() {
     let root = scope();
-    let policy = RestartPolicy { max_restarts: 2, ..RestartPolicy::default() };
-    root.spawn("broken", Kind::Restart(policy), |_| async { Err::<(), _>("no") });
+    root.spawn("broken", Kind::Restart(quick(2)), |_| async { Err::<(), _>("no") });
     let failure = root.failed().await;
     assert_eq!(failure.reason, "failed 3 times in 300s: no");
 }

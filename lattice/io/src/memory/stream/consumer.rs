@@ -1,0 +1,198 @@
+//! A durable consumer in process: what is under way, and when it is due again.
+
+use super::{Core, StreamState, lock};
+use crate::bus::{BusMessage, BusStatus};
+use crate::stream::{Answer, Consumer, ConsumerOptions, Delivery, Pull, Retention, StreamError, Verdict};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use lattice_protocol::subject::matches;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub(super) struct ConsumerState {
+    options: ConsumerOptions,
+    /// The next sequence that was never delivered.
+    next: u64,
+    pending: BTreeMap<u64, Pending>,
+}
+
+/// A message that was delivered and is not done.
+struct Pending {
+    attempts: u32,
+    /// When it is delivered again.
+    due: Instant,
+}
+
+/// What there is to deliver.
+enum Take {
+    Message {
+        sequence: u64,
+        attempt: u32,
+        message: BusMessage,
+    },
+    /// Nothing before this time, unless something changes.
+    Wait(Option<Instant>),
+}
+
+impl ConsumerState {
+    pub(super) fn new(options: ConsumerOptions) -> Self {
+        Self { options, next: 1, pending: BTreeMap::new() }
+    }
+
+    fn wants(&self, subject: &str) -> bool {
+        let filters = &self.options.filter_subjects;
+        filters.is_empty() || filters.iter().any(|filter| matches(filter, subject))
+    }
+}
+
+impl StreamState {
+    fn take(&mut self, durable: &str, now: Instant) -> Take {
+        let Some(consumer) = self.consumers.get_mut(durable) else { return Take::Wait(None) };
+        let messages = &self.messages;
+        consumer.pending.retain(|sequence, pending| {
+            let spent = pending.due <= now && pending.attempts >= consumer.options.max_deliver;
+            if spent {
+                tracing::warn!(stream = %self.options.name, consumer = durable, sequence, "given up after {} deliveries", pending.attempts);
+            }
+            !spent && messages.contains_key(sequence)
+        });
+        let due = now + consumer.options.ack_wait;
+        if let Some((&sequence, pending)) =
+            consumer.pending.iter_mut().find(|(_, pending)| pending.due <= now)
+            && let Some(stored) = messages.get(&sequence)
+        {
+            pending.attempts += 1;
+            pending.due = due;
+            return Take::Message { sequence, attempt: pending.attempts, message: stored.message.clone() };
+        }
+        if consumer.pending.len() < consumer.options.max_ack_pending {
+            let fresh =
+                messages.range(consumer.next..).find(|(_, stored)| consumer.wants(&stored.message.subject));
+            if let Some((&sequence, stored)) = fresh {
+                consumer.next = sequence + 1;
+                consumer.pending.insert(sequence, Pending { attempts: 1, due });
+                return Take::Message { sequence, attempt: 1, message: stored.message.clone() };
+            }
+        }
+        Take::Wait(consumer.pending.values().map(|pending| pending.due).min())
+    }
+
+    fn answer(&mut self, durable: &str, sequence: u64, verdict: Verdict) {
+        let Some(consumer) = self.consumers.get_mut(durable) else { return };
+        match verdict {
+            Verdict::Ack | Verdict::Never => {
+                consumer.pending.remove(&sequence);
+                if self.options.retention == Retention::WorkQueue {
+                    self.remove(sequence);
+                }
+            }
+            Verdict::Again(pause) => {
+                if let Some(pending) = consumer.pending.get_mut(&sequence) {
+                    pending.due = Instant::now() + pause;
+                }
+            }
+            Verdict::Working => {
+                let due = Instant::now() + consumer.options.ack_wait;
+                if let Some(pending) = consumer.pending.get_mut(&sequence) {
+                    pending.due = due;
+                }
+            }
+        }
+    }
+}
+
+pub(super) struct MemoryConsumer {
+    pub(super) core: Arc<Core>,
+    pub(super) stream: String,
+    pub(super) durable: String,
+}
+
+impl MemoryConsumer {
+    fn take(&self) -> Take {
+        let mut streams = lock(&self.core.streams);
+        match streams.get_mut(&self.stream) {
+            Some(state) => state.take(&self.durable, Instant::now()),
+            None => Take::Wait(None),
+        }
+    }
+
+    fn delivery(&self, message: BusMessage, sequence: u64, attempt: u32) -> Delivery {
+        let answer = MemoryAnswer {
+            core: self.core.clone(),
+            stream: self.stream.clone(),
+            durable: self.durable.clone(),
+            sequence,
+        };
+        Delivery::new(message, sequence, attempt, answer)
+    }
+
+    /// The next delivery before `end`.
+    async fn next(&self, end: Instant) -> Option<Delivery> {
+        let mut changes = self.core.changes.subscribe();
+        let mut status = self.core.link.status.subscribe();
+        loop {
+            changes.mark_unchanged();
+            let now = *status.borrow_and_update();
+            let due = match now {
+                BusStatus::Closed => return None,
+                BusStatus::Disconnected => None,
+                BusStatus::Connected => match self.take() {
+                    Take::Message { sequence, attempt, message } => {
+                        return Some(self.delivery(message, sequence, attempt));
+                    }
+                    Take::Wait(due) => due,
+                },
+            };
+            tokio::select! {
+                // Both senders live in `core`, which we hold.
+                _ = changes.changed() => {}
+                _ = status.changed() => {}
+                () = tokio::time::sleep_until(due.map_or(end, |due| due.min(end))) => {}
+            }
+            if Instant::now() >= end {
+                return None;
+            }
+        }
+    }
+}
+
+impl Consumer for MemoryConsumer {
+    fn pull(&self, max: usize, wait: Duration) -> BoxFuture<'_, Result<Pull, StreamError>> {
+        async move {
+            self.core.link.check()?;
+            let end = Instant::now() + wait;
+            let this =
+                Self { core: self.core.clone(), stream: self.stream.clone(), durable: self.durable.clone() };
+            let deliveries = futures::stream::unfold((this, max), move |(this, left)| async move {
+                let left = left.checked_sub(1)?;
+                let delivery = this.next(end).await?;
+                Some((delivery, (this, left)))
+            });
+            Ok(Pull::new(deliveries.boxed()))
+        }
+        .boxed()
+    }
+}
+
+struct MemoryAnswer {
+    core: Arc<Core>,
+    stream: String,
+    durable: String,
+    sequence: u64,
+}
+
+impl Answer for MemoryAnswer {
+    fn answer(&self, verdict: Verdict) -> BoxFuture<'_, Result<(), StreamError>> {
+        async move {
+            self.core.link.check()?;
+            if let Some(state) = lock(&self.core.streams).get_mut(&self.stream) {
+                state.answer(&self.durable, self.sequence, verdict);
+            }
+            self.core.changed();
+            Ok(())
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,188 @@
+//! Blobs in NATS object stores: an object per digest, in chunks.
+
+use super::core::Core;
+use crate::blobs::{BlobError, BlobInfo, BlobStores, Blobs, MAX_BLOB_BYTES, check_get, check_put};
+use crate::bus::BusError;
+use crate::kv::Replicas;
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::object_store::{
+    Config, DeleteErrorKind, GetErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore,
+};
+use async_nats::jetstream::stream::StorageType;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use keys::Digest;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+
+/// Each chunk is one message and one fsync: half a message of the usual size.
+const CHUNK_BYTES: usize = 512 << 10;
+/// A transfer that has not ended after this is given up.
+const TRANSFER: Duration = Duration::from_secs(300);
+
+pub(super) struct NatsBlobs {
+    core: Arc<Core>,
+}
+
+impl NatsBlobs {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    async fn create(&self, store: &str, replicas: Replicas) -> Result<Arc<dyn Blobs>, BlobError> {
+        self.core.check().map_err(|error| unreachable(store, &error))?;
+        let context = ContextBuilder::new()
+            .timeout(self.core.timeout)
+            .ack_timeout(self.core.timeout)
+            .api_prefix(self.core.api.clone())
+            .build(self.core.client.clone());
+        let config = Config {
+            bucket: store.to_owned(),
+            storage: StorageType::File,
+            num_replicas: replicas.count(),
+            max_bytes: -1,
+            ..Config::default()
+        };
+        let objects = match context.get_object_store(store).await {
+            Ok(objects) => Ok(objects),
+            // Not there, most likely; if it was something else, this says it.
+            Err(_) => context.create_object_store(config).await,
+        };
+        let objects = objects.map_err(|error| failed(store, &error))?;
+        Ok(Arc::new(NatsStore { core: self.core.clone(), name: store.to_owned(), objects }))
+    }
+}
+
+fn unreachable(store: &str, error: &BusError) -> BlobError {
+    BlobError::Unreachable { store: store.to_owned(), reason: error.to_string() }
+}
+
+fn failed(store: &str, error: &dyn std::error::Error) -> BlobError {
+    let mut reason = error.to_string();
+    if let Some(source) = error.source() {
+        reason = format!("{reason}: {source}");
+    }
+    BlobError::Failed { store: store.to_owned(), reason }
+}
+
+impl BlobStores for NatsBlobs {
+    fn open<'a>(
+        &'a self,
+        store: &'a str,
+        replicas: Replicas,
+    ) -> BoxFuture<'a, Result<Arc<dyn Blobs>, BlobError>> {
+        self.create(store, replicas).boxed()
+    }
+}
+
+struct NatsStore {
+    core: Arc<Core>,
+    name: String,
+    objects: ObjectStore,
+}
+
+impl NatsStore {
+    /// Runs an operation while connected, for a bounded time.
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T, BlobError>>) -> Result<T, BlobError> {
+        self.core.check().map_err(|error| unreachable(&self.name, &error))?;
+        tokio::time::timeout(TRANSFER, work).await.unwrap_or_else(|_| {
+            let reason = format!("the transfer took over {} s", TRANSFER.as_secs());
+            Err(BlobError::Failed { store: self.name.clone(), reason })
+        })
+    }
+
+    async fn info(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
+        match self.objects.info(digest.hex()).await {
+            Ok(info) if info.deleted => Ok(None),
+            Ok(info) => Ok(Some(info.size as u64)),
+            Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&self.name, &error)),
+        }
+    }
+
+    async fn write(&self, digest: Digest, bytes: Bytes) -> Result<(), BlobError> {
+        let size = bytes.len() as u64;
+        if self.info(digest).await? == Some(size) {
+            return Ok(());
+        }
+        let room = self.core.client.max_payload() / 2;
+        let meta = ObjectMetadata {
+            name: digest.hex(),
+            chunk_size: Some(CHUNK_BYTES.min(room)),
+            ..ObjectMetadata::default()
+        };
+        self.objects.put(meta, &mut &bytes[..]).await.map_err(|error| failed(&self.name, &error))?;
+        Ok(())
+    }
+
+    async fn read(&self, digest: Digest) -> Result<Bytes, BlobError> {
+        let object = match self.objects.get(digest.hex()).await {
+            Ok(object) => object,
+            Err(error) if error.kind() == GetErrorKind::NotFound => {
+                return Err(BlobError::NotFound { store: self.name.clone(), digest });
+            }
+            Err(error) => return Err(failed(&self.name, &error)),
+        };
+        let size = object.info.size;
+        if size > MAX_BLOB_BYTES {
+            return Err(BlobError::TooLarge { size });
+        }
+        let mut bytes = Vec::with_capacity(size);
+        // One byte more than there should be shows an object that is longer than it says.
+        object.take(size as u64 + 1).read_to_end(&mut bytes).await.map_err(|error| BlobError::Damaged {
+            store: self.name.clone(),
+            digest,
+            reason: error.to_string(),
+        })?;
+        check_get(&self.name, digest, bytes.into())
+    }
+
+    async fn read_list(&self) -> Result<Vec<BlobInfo>, BlobError> {
+        let mut list = self.objects.list().await.map_err(|error| failed(&self.name, &error))?;
+        let mut blobs = Vec::new();
+        while let Some(info) = list.next().await {
+            let info = info.map_err(|error| failed(&self.name, &error))?;
+            // What others put here under other names is not ours to list.
+            if let Ok(digest) = format!("sha256:{}", info.name).parse() {
+                blobs.push(BlobInfo { digest, size: info.size as u64 });
+            }
+        }
+        blobs.sort_by_key(|blob| blob.digest);
+        Ok(blobs)
+    }
+}
+
+impl Blobs for NatsStore {
+    fn put(&self, digest: Digest, bytes: Bytes) -> BoxFuture<'_, Result<(), BlobError>> {
+        async move {
+            check_put(digest, &bytes)?;
+            self.bounded(self.write(digest, bytes)).await
+        }
+        .boxed()
+    }
+
+    fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Bytes, BlobError>> {
+        self.bounded(self.read(digest)).boxed()
+    }
+
+    fn contains(&self, digest: Digest) -> BoxFuture<'_, Result<bool, BlobError>> {
+        self.bounded(async move { Ok(self.info(digest).await?.is_some()) }).boxed()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<BlobInfo>, BlobError>> {
+        self.bounded(self.read_list()).boxed()
+    }
+
+    fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), BlobError>> {
+        self.bounded(async move {
+            match self.objects.delete(digest.hex()).await {
+                Ok(()) => Ok(()),
+                Err(error) if error.kind() == DeleteErrorKind::NotFound => Ok(()),
+                Err(error) => Err(failed(&self.name, &error)),
+            }
+        })
+        .boxed()
+    }
+}

@@ -1,0 +1,70 @@
+//! Content-addressed bytes.
+
+use crate::Fixture;
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use keys::Digest;
+use lattice_io::{BlobError, BlobInfo, Replicas};
+
+crate::conformance! {
+    bytes_are_put_once_read_back_listed_and_deleted,
+    bytes_larger_than_a_message_pass,
+    bytes_under_a_wrong_name_are_refused,
+    without_a_server_the_store_says_so,
+}
+
+async fn bytes_are_put_once_read_back_listed_and_deleted(fixture: &Fixture) -> Result<()> {
+    let store = fixture.lattice.blobs.open("TRELLIS_test_artifacts", Replicas::One).await?;
+    let (one, two) = (Bytes::from_static(b"one"), Bytes::new());
+    let (first, second) = (Digest::of(&one), Digest::of(&two));
+    let missing = BlobError::NotFound { store: "TRELLIS_test_artifacts".to_owned(), digest: first };
+    assert_eq!(store.get(first).await, Err(missing.clone()));
+    ensure!(!store.contains(first).await? && store.list().await?.is_empty());
+    store.put(first, one.clone()).await?;
+    store.put(first, one.clone()).await?;
+    store.put(second, two.clone()).await?;
+    assert_eq!(store.get(first).await?, one);
+    assert_eq!(store.get(second).await?, two);
+    let mut expected = vec![BlobInfo { digest: first, size: 3 }, BlobInfo { digest: second, size: 0 }];
+    expected.sort_by_key(|blob| blob.digest);
+    assert_eq!(store.list().await?, expected);
+    // Another handle sees the same.
+    let again = fixture.lattice.blobs.open("TRELLIS_test_artifacts", Replicas::One).await?;
+    ensure!(again.contains(first).await?);
+    again.delete(first).await?;
+    again.delete(first).await?;
+    assert_eq!(store.get(first).await, Err(missing));
+    ensure!(!store.contains(first).await?);
+    assert_eq!(store.list().await?.len(), 1);
+    store.put(first, one.clone()).await?;
+    assert_eq!(store.get(first).await?, one);
+    Ok(())
+}
+
+async fn bytes_larger_than_a_message_pass(fixture: &Fixture) -> Result<()> {
+    let store = fixture.lattice.blobs.open("large", Replicas::One).await?;
+    let bytes: Bytes = (0..5_000_001_u32).map(|n| (n % 251) as u8).collect();
+    let digest = Digest::of(&bytes);
+    store.put(digest, bytes.clone()).await?;
+    ensure!(store.get(digest).await? == bytes, "the same bytes");
+    Ok(())
+}
+
+async fn bytes_under_a_wrong_name_are_refused(fixture: &Fixture) -> Result<()> {
+    let store = fixture.lattice.blobs.open("store", Replicas::One).await?;
+    let (got, expected) = (Digest::of(b"a"), Digest::of(b"b"));
+    let refused = store.put(expected, Bytes::from_static(b"a")).await;
+    assert_eq!(refused, Err(BlobError::WrongDigest { got, expected }));
+    ensure!(store.list().await?.is_empty());
+    Ok(())
+}
+
+async fn without_a_server_the_store_says_so(fixture: &Fixture) -> Result<()> {
+    let store = fixture.lattice.blobs.open("store", Replicas::One).await?;
+    fixture.cut().await?;
+    let digest = Digest::of(b"a");
+    ensure!(matches!(store.get(digest).await, Err(BlobError::Unreachable { .. })));
+    let put = store.put(digest, Bytes::from_static(b"a")).await;
+    ensure!(matches!(put, Err(BlobError::Unreachable { .. })), "{put:?}");
+    Ok(())
+}
