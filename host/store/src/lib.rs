@@ -1,1 +1,36 @@
-//! Durable local files of a host: last spec, artifacts, compile cache, local key.
+//! Durable local files of a host, below one data directory that one process holds at a time.
+//!
+//! Synchronous on purpose: each call is short and ends with the disk having it; callers that must
+//! not block run it on a blocking thread. Nothing here interprets what it stores: a spec read back
+//! is bytes that somebody signed, to be verified again.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`lock`] | [`DataDir`]: the directory, created, private, locked |
+//! | [`record`] | one small document: checksummed, replaced atomically, with its predecessor kept |
+//! | [`spec`] | [`SpecStore`]: the last signed host spec, for an offline start |
+//! | [`marks`] | [`HighWaterStore`]: the memory against rollback |
+//! | [`artifact`] | [`ArtifactStore`]: components by digest, verified on read, bounded |
+//! | [`local_key`] | [`LocalKey`]: the key that authenticates the compile cache |
+//! | [`error`] | every failure, with path and what to do |
+//!
+//! Invariants: what a write replaces survives until the new content is on disk, whatever happens
+//! in between; nothing is read through a symbolic link; what is read is what was written, or a
+//! typed error; files are mode 0600.
+
+pub mod artifact;
+mod atomic;
+pub mod error;
+pub mod local_key;
+pub mod lock;
+pub mod marks;
+pub mod record;
+pub mod spec;
+
+pub use artifact::{ArtifactStore, Pin};
+pub use error::StoreError;
+pub use local_key::LocalKey;
+pub use lock::DataDir;
+pub use marks::HighWaterStore;
+pub use record::Loaded;
+pub use spec::SpecStore;
