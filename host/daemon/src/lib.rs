@@ -1,1 +1,38 @@
-//! A host: configuration, control loop, egress, heartbeats, offline start.
+//! A host: it takes its signed spec from the lattice (or from its disk), makes this machine run
+//! just that, and says how it goes.
+//!
+//! ```text
+//! KV hostspec.<id> ──▶ specs ──▶ control ──▶ runtime, providers
+//!         disk ─────────────────▶  │ snapshot
+//!                                  ▼
+//!                      heartbeat, requests ──▶ bus
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`], [`host`] | what a host is told; putting it together and taking it apart |
+//! | [`control`] | the one owner of what runs |
+//! | [`wires`], [`ingress`], [`egress`], [`serve`] | links: bound, inbound, outbound, from other hosts |
+//! | [`artifacts`], [`files`] | fetched, verified, kept; everything durable |
+//! | [`heartbeat`], [`load`], [`requests`], [`events`] | what it says |
+//! | [`directory`] | who runs here, readable without a lock |
+//!
+//! It does not know controllers (I3): a spec is trusted for its signature, not for its sender.
+
+pub mod artifacts;
+pub mod config;
+pub mod control;
+pub mod directory;
+pub mod egress;
+pub mod events;
+pub mod files;
+pub mod heartbeat;
+pub mod host;
+pub mod ingress;
+pub mod load;
+pub mod requests;
+pub mod serve;
+pub mod wires;
+
+pub use config::HostConfig;
+pub use host::{HostDeps, HostHandle, start};

@@ -1,0 +1,271 @@
+//! The control loop: the one owner of what runs here. It takes the newest verified spec, asks
+//! [`host_core::reconcile`] what to do, does it, and looks again.
+//!
+//! Slow work (fetching, verifying, compiling, connecting) runs in tasks of its own and comes back
+//! as an [`Event`], so that a stop or an unlink never waits for a download. Everybody else reads
+//! the [`Snapshot`] that is published after each round; nobody shares the state itself.
+//!
+//! ```text
+//! spec / prepared / built / tick ──▶ handle ──▶ reconcile ──▶ actions ──▶ snapshot
+//!                                                   ▲                        │
+//!                                                   └──── wake_at ───────────┘
+//! ```
+
+mod actions;
+mod snapshot;
+
+pub use snapshot::Snapshot;
+
+use crate::artifacts::Artifacts;
+use crate::config::HostConfig;
+use crate::directory::Directory;
+use crate::events::Events;
+use crate::files::Files;
+use crate::wires::InboundBinding;
+use host_core::reconcile::{Inventory, Phase, reconcile};
+use host_core::{RestartPolicy, Supervisor};
+use host_runtime::{Actor, Component, Runtime};
+use keys::{Claims, Signed, Verified};
+use lattice_io::{Clock, Lattice, TaskScope};
+use lattice_protocol::spec::HOST_SPEC_KIND;
+use lattice_protocol::subject::Subjects;
+use lattice_protocol::{ActorId, ActorSpec, ErrorCode, HostSpec, ProviderId, ProviderSpec, Report};
+use providers_sdk::{Factory, Provider, ProviderError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Longest pause between two looks at the whole, even when nothing happens.
+const PERIOD: Duration = Duration::from_secs(15);
+
+/// What the loop is told.
+pub enum Event {
+    /// A signed spec, from the lattice.
+    Spec(Vec<u8>),
+    /// An actor's component is ready, or is not to be had.
+    Prepared(Box<ActorSpec>, Result<Prepared, Report>),
+    /// A provider is built, or is not.
+    Built(Box<ProviderSpec>, Result<Provider, ProviderError>),
+    /// Stop everything, drained, and end; answered when done.
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// A verified, compiled component.
+pub struct Prepared {
+    pub(crate) component: Arc<Component>,
+    pub(crate) claims: Verified<Claims>,
+}
+
+/// One actor that runs.
+pub(crate) struct RunningActor {
+    pub(crate) actor: Arc<Actor>,
+    pub(crate) component: Arc<Component>,
+    pub(crate) claims: Verified<Claims>,
+    pub(crate) inbound: Vec<InboundBinding>,
+    pub(crate) rpc: Option<TaskScope>,
+}
+
+/// What the loop needs of the rest of the host.
+pub struct Parts {
+    /// Configuration.
+    pub config: Arc<HostConfig>,
+    /// The lattice.
+    pub lattice: Lattice,
+    /// The runtime.
+    pub runtime: Arc<Runtime>,
+    /// Providers that can be built here, by kind.
+    pub factories: Arc<BTreeMap<&'static str, Arc<dyn Factory>>>,
+    /// Artifacts.
+    pub artifacts: Arc<Artifacts>,
+    /// Durable files.
+    pub store: Arc<Files>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What happened, for the lattice.
+    pub events: Events,
+    /// Tasks.
+    pub scope: TaskScope,
+    /// Who runs here.
+    pub directory: Arc<Directory>,
+}
+
+/// The loop's state.
+pub struct Control {
+    parts: Parts,
+    subjects: Subjects,
+    inbox: mpsc::Receiver<Event>,
+    sender: mpsc::Sender<Event>,
+    spec: Option<HostSpec>,
+    inventory: Inventory,
+    running: BTreeMap<ActorId, RunningActor>,
+    providers: BTreeMap<ProviderId, Provider>,
+    supervisors: BTreeMap<String, Supervisor>,
+    /// Updates whose component is being prepared.
+    preparing: BTreeMap<ActorId, ActorSpec>,
+    /// Why actors and providers do not run (or run as before).
+    actor_failures: BTreeMap<ActorId, Report>,
+    provider_failures: BTreeMap<ProviderId, Report>,
+    incarnations: u64,
+    errors: u64,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+}
+
+fn malformed(error: serde_json::Error) -> Report {
+    Report::new(ErrorCode::Malformed, format!("host spec: {error}"))
+}
+
+impl Control {
+    /// The loop, a way to tell it things, and what it publishes.
+    #[must_use]
+    pub fn new(parts: Parts) -> (Self, mpsc::Sender<Event>, watch::Receiver<Arc<Snapshot>>) {
+        let (sender, inbox) = mpsc::channel(256);
+        let (snapshot, published) = watch::channel(Arc::new(Snapshot::default()));
+        let control = Self {
+            subjects: Subjects::new(parts.config.lattice.clone()),
+            inbox,
+            sender: sender.clone(),
+            spec: None,
+            inventory: Inventory::default(),
+            running: BTreeMap::new(),
+            providers: BTreeMap::new(),
+            supervisors: BTreeMap::new(),
+            preparing: BTreeMap::new(),
+            actor_failures: BTreeMap::new(),
+            provider_failures: BTreeMap::new(),
+            incarnations: 0,
+            errors: 0,
+            snapshot,
+            parts,
+        };
+        (control, sender, published)
+    }
+
+    /// Runs what the disk says, then what the lattice says, until told to end.
+    pub async fn run(mut self) {
+        self.boot();
+        loop {
+            let wake_at_ms = self.round().await;
+            self.publish();
+            let pause = wake_at_ms.map_or(PERIOD, |at| {
+                Duration::from_millis(at.saturating_sub(self.now_ms()))
+                    .clamp(Duration::from_millis(1), PERIOD)
+            });
+            // Elapsed: nothing came, look again all the same.
+            let Ok(event) = tokio::time::timeout(pause, self.inbox.recv()).await else { continue };
+            match event {
+                Some(Event::Shutdown(done)) => {
+                    self.stop_all().await;
+                    self.publish();
+                    // Whoever asked may be gone; the host ends all the same.
+                    let _ = done.send(());
+                    return;
+                }
+                Some(event) => self.handle(event).await,
+                None => return,
+            }
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.parts.clock.monotonic_ms()
+    }
+
+    /// The spec that this host ran last: verified again, because a disk is not a signature.
+    fn boot(&mut self) {
+        match self.parts.store.specs() {
+            Ok(specs) if specs.is_empty() => tracing::info!("no spec on disk: waiting for the lattice"),
+            Ok(specs) => {
+                for signed in &specs {
+                    if let Err(report) = self.take_spec(signed) {
+                        tracing::error!(error = %report, "spec on disk refused");
+                    }
+                }
+                tracing::info!("running the spec from disk until the lattice says otherwise");
+            }
+            Err(error) => tracing::error!(%error, "spec on disk not readable: waiting for the lattice"),
+        }
+    }
+
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Spec(bytes) => {
+                if let Err(report) = self.offered(&bytes) {
+                    self.errors += 1;
+                    tracing::warn!(error = %report, "host spec refused");
+                    self.parts.events.emit("host.spec-refused", None, serde_json::json!({ "error": report }));
+                }
+            }
+            Event::Prepared(spec, result) => self.prepared(*spec, result).await,
+            Event::Built(spec, result) => self.built(*spec, result),
+            Event::Shutdown(_) => {}
+        }
+    }
+
+    /// A spec from the lattice: obeyed, and kept for the next start.
+    fn offered(&mut self, bytes: &[u8]) -> Result<(), Report> {
+        let signed: Signed = serde_json::from_slice(bytes).map_err(malformed)?;
+        if self.take_spec(&signed)?
+            && let Err(error) = self.parts.store.save_spec(&signed)
+        {
+            // On a full disk the host still obeys; offline after a restart it would not: say so.
+            self.errors += 1;
+            tracing::error!(%error, "host spec not persisted: a restart offline would run the one before");
+        }
+        Ok(())
+    }
+
+    /// Verifies a spec and compares it with the one in force; `true` when it is new.
+    fn take_spec(&mut self, signed: &Signed) -> Result<bool, Report> {
+        let document =
+            keys::open(HOST_SPEC_KIND, signed, &self.parts.config.controllers).map_err(|error| {
+                Report::new(ErrorCode::Untrusted, format!("host spec: {error}"))
+                    .hint("name the controller's key with --trust-controller, if it is yours")
+            })?;
+        let offered: HostSpec = serde_json::from_slice(&document.payload).map_err(malformed)?;
+        let config = &self.parts.config;
+        match host_core::accept::accept(&config.lattice, &config.host, self.spec.as_ref(), offered)? {
+            host_core::accept::Verdict::Unchanged => Ok(false),
+            host_core::accept::Verdict::Accepted { spec, kept } => {
+                if !kept.is_empty() {
+                    tracing::warn!(?kept, "kept a newer placement of these applications");
+                }
+                tracing::info!(generation = %spec.generation, actors = spec.actors.len(), "host spec accepted");
+                self.spec = Some(*spec);
+                Ok(true)
+            }
+        }
+    }
+
+    /// One look at the whole. Returns when the next is due.
+    async fn round(&mut self) -> Option<u64> {
+        let Some(spec) = self.spec.clone() else { return None };
+        let steps = reconcile(&spec, &self.inventory, self.now_ms());
+        let acted = !steps.actions.is_empty();
+        for action in steps.actions {
+            self.perform(action).await;
+        }
+        // What was done may allow more at once: an actor whose provider has just been stopped.
+        if acted { Some(self.now_ms().saturating_add(50)) } else { steps.wake_at_ms }
+    }
+
+    fn supervisor(&mut self, key: String) -> &mut Supervisor {
+        self.supervisors.entry(key).or_insert_with(|| Supervisor::new(RestartPolicy::default()))
+    }
+
+    /// Records a failure; returns when it may be tried again.
+    fn failed(&mut self, key: String) -> u64 {
+        let now = self.now_ms();
+        self.errors += 1;
+        let seed = keys::Digest::of(format!("{key}{}", self.parts.config.host).as_bytes());
+        let seed = seed.hex().bytes().take(8).fold(0u64, |seed, byte| seed << 8 | u64::from(byte));
+        self.supervisor(key).failed(now, seed).at_ms
+    }
+
+    fn is_starting(&self, spec: &ActorSpec) -> bool {
+        self.inventory
+            .actors
+            .get(&spec.id)
+            .is_some_and(|now| now.spec == *spec && now.phase == Phase::Starting)
+    }
+}

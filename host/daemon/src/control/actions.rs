@@ -1,0 +1,370 @@
+//! How each action is done. A start has two halves: preparing in a task, and going live here.
+
+use super::{Control, Event, Prepared, RunningActor};
+use crate::serve;
+use crate::wires::{Binder, InboundBinding};
+use host_core::admit::{Capacity, admit_links, admit_memory};
+use host_core::reconcile::{Action, ActorNow, Changes, Phase, ProviderNow, links_of};
+use host_runtime::{Actor, ActorOptions, Component};
+use keys::{Claims, Verified};
+use lattice_protocol::{ActorId, ActorSpec, ErrorCode, LinkDefinition, ProviderId, ProviderSpec, Report};
+use providers_sdk::{BuildContext, Provider, ProviderError, ProviderErrorKind};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest time to fetch and compile one component before the try counts as failed.
+const PREPARE: Duration = Duration::from_secs(180);
+/// Longest time to build one provider.
+const BUILD: Duration = Duration::from_secs(30);
+
+impl Control {
+    pub(super) async fn perform(&mut self, action: Action) {
+        match action {
+            Action::StopActor(id) => self.stop_actor(&id),
+            Action::StopProvider(id) => self.stop_provider(&id),
+            Action::StartProvider(spec) => self.start_provider(spec),
+            Action::StartActor { spec, links } => self.start_actor(*spec, links),
+            Action::UpdateActor { spec, links, changes } => self.update_actor(*spec, links, changes).await,
+        }
+    }
+
+    fn binder(&self) -> Binder<'_> {
+        Binder {
+            providers: &self.providers,
+            failures: &self.provider_failures,
+            directory: &self.parts.directory,
+            bus: &self.parts.lattice.bus,
+            subjects: &self.subjects,
+        }
+    }
+
+    // Providers.
+
+    fn start_provider(&mut self, spec: ProviderSpec) {
+        self.incarnations += 1;
+        let now = ProviderNow { spec: spec.clone(), phase: Phase::Starting, incarnation: self.incarnations };
+        self.inventory.providers.insert(spec.id.clone(), now);
+        let factory = self.parts.factories.get(spec.kind.as_str()).cloned();
+        let mut config = spec.config.clone();
+        if spec.kind == "http-server" {
+            config.entry("address".to_owned()).or_insert_with(|| self.parts.config.listen.to_string());
+        }
+        let data_dir = self.parts.config.data_dir.join("providers");
+        let context = BuildContext {
+            id: spec.id.clone(),
+            data_dir: data_dir.join(spec.id.app.as_str()).join(spec.id.name.as_str()),
+            config,
+        };
+        let sender = self.sender.clone();
+        self.parts.scope.spawn_best_effort("build provider", async move {
+            let built = async {
+                let factory = factory.ok_or_else(|| {
+                    let what = format!("unknown provider kind {:?}", spec.kind);
+                    ProviderError::new(ProviderErrorKind::NotFound, what)
+                })?;
+                if let Some(problem) = factory.check(&context.config).into_iter().next() {
+                    return Err(ProviderError::new(ProviderErrorKind::Invalid, problem.to_string()));
+                }
+                factory.build(context).await
+            };
+            let result = tokio::time::timeout(BUILD, built).await.unwrap_or_else(|_| {
+                let what = format!("not built within {} s", BUILD.as_secs());
+                Err(ProviderError::new(ProviderErrorKind::Timeout, what))
+            });
+            // A closed inbox means that the host is ending.
+            let _ = sender.send(Event::Built(Box::new(spec), result)).await;
+        });
+    }
+
+    pub(super) fn built(&mut self, spec: ProviderSpec, result: Result<Provider, ProviderError>) {
+        let awaited = |now: &&ProviderNow| now.spec == spec && now.phase == Phase::Starting;
+        if self.inventory.providers.get(&spec.id).filter(awaited).is_none() {
+            return; // Stopped or changed meanwhile: what was built is dropped.
+        }
+        let id = spec.id;
+        let phase = match result {
+            Ok(provider) => {
+                self.providers.insert(id.clone(), provider);
+                self.provider_failures.remove(&id);
+                let now = self.now_ms();
+                self.supervisor(format!("provider {id}")).started(now);
+                tracing::info!(provider = %id, kind = spec.kind, "provider runs");
+                self.parts.events.emit(
+                    "provider.started",
+                    Some(id.to_string()),
+                    json!({ "kind": spec.kind }),
+                );
+                Phase::Running
+            }
+            Err(error) => {
+                let report = Report { code: ErrorCode::ProviderStart, ..Report::from(error) };
+                let report = report.during("provider start failed").at(&id);
+                tracing::warn!(error = %report, "provider not started");
+                self.parts.events.emit("provider.failed", Some(id.to_string()), json!({ "error": report }));
+                self.provider_failures.insert(id.clone(), report);
+                Phase::Failed { retry_at_ms: self.failed(format!("provider {id}")) }
+            }
+        };
+        if let Some(now) = self.inventory.providers.get_mut(&id) {
+            now.phase = phase;
+        }
+    }
+
+    fn stop_provider(&mut self, id: &ProviderId) {
+        self.inventory.providers.remove(id);
+        self.provider_failures.remove(id);
+        if self.providers.remove(id).is_some() {
+            tracing::info!(provider = %id, "provider stopped");
+            self.parts.events.emit("provider.stopped", Some(id.to_string()), json!({}));
+        }
+    }
+
+    // Actors.
+
+    fn start_actor(&mut self, spec: ActorSpec, links: Vec<LinkDefinition>) {
+        let now = ActorNow {
+            spec: spec.clone(),
+            phase: Phase::Starting,
+            links,
+            bound: BTreeMap::new(),
+            refused: None,
+        };
+        self.inventory.actors.insert(spec.id.clone(), now);
+        self.prepare(spec);
+    }
+
+    fn prepare(&mut self, spec: ActorSpec) {
+        self.preparing.insert(spec.id.clone(), spec.clone());
+        let (artifacts, runtime) = (Arc::clone(&self.parts.artifacts), Arc::clone(&self.parts.runtime));
+        let now_unix = i64::try_from(self.parts.clock.unix_ms() / 1_000).unwrap_or(i64::MAX);
+        let sender = self.sender.clone();
+        self.parts.scope.spawn_best_effort("prepare actor", async move {
+            let load = async {
+                let file = artifacts.get(&spec.artifact, now_unix).await?;
+                let component = runtime.load(file.claims.clone(), file.file).await?;
+                Ok(Prepared { component, claims: file.claims })
+            };
+            let result = tokio::time::timeout(PREPARE, load).await.unwrap_or_else(|_| {
+                let limit = format!("{} s", PREPARE.as_secs());
+                Err(Report::new(ErrorCode::Timeout, "component not ready in time").limit(limit))
+            });
+            // A closed inbox means that the host is ending.
+            let _ = sender.send(Event::Prepared(Box::new(spec), result)).await;
+        });
+    }
+
+    pub(super) async fn prepared(&mut self, spec: ActorSpec, result: Result<Prepared, Report>) {
+        if self.preparing.get(&spec.id) != Some(&spec) {
+            return; // Stopped or changed meanwhile.
+        }
+        self.preparing.remove(&spec.id);
+        let live = match result {
+            Ok(prepared) => self.go_live(&spec, prepared.component, prepared.claims).await,
+            Err(report) => Err(report),
+        };
+        match live {
+            Ok(()) => {
+                let now = self.now_ms();
+                self.supervisor(format!("actor {}", spec.id)).started(now);
+            }
+            Err(report) => self.actor_failed(&spec, report),
+        }
+    }
+
+    /// Starts (or replaces) the actor with a component that is ready.
+    async fn go_live(
+        &mut self,
+        spec: &ActorSpec,
+        component: Arc<Component>,
+        claims: Verified<Claims>,
+    ) -> Result<(), Report> {
+        let Some(desired) = &self.spec else { return Ok(()) };
+        let links = links_of(desired, &spec.id);
+        self.admit(spec, &claims, &links)?;
+        let wiring = Arc::new(self.binder().wiring(&spec.id, &links));
+        let options = ActorOptions {
+            id: spec.id.clone(),
+            policy: spec.instances,
+            limits: spec.limits.clone(),
+            replicas: spec.replicas,
+            config: spec.config.clone(),
+            host: self.parts.config.host.clone(),
+            lattice: self.parts.config.lattice.clone(),
+        };
+        let actor = Actor::start(&self.parts.runtime, Arc::clone(&component), options, wiring).await?;
+        let replaced = self.running.remove(&spec.id);
+        self.parts.directory.insert(spec.id.clone(), Arc::clone(&actor));
+        let rpc = self.serve(&spec.id, &actor).await;
+        let running = RunningActor { actor, component, claims, inbound: Vec::new(), rpc };
+        self.running.insert(spec.id.clone(), running);
+        let now = ActorNow {
+            spec: spec.clone(),
+            phase: Phase::Running,
+            links: Vec::new(),
+            bound: BTreeMap::new(),
+            refused: None,
+        };
+        self.inventory.actors.insert(spec.id.clone(), now);
+        self.actor_failures.remove(&spec.id);
+        self.rebind(&spec.id, links).await;
+        if let Some(old) = replaced {
+            self.retire(old);
+        }
+        tracing::info!(actor = %spec.id, digest = spec.artifact.digest, "actor runs");
+        let data = json!({ "digest": spec.artifact.digest, "replicas": spec.replicas });
+        self.parts.events.emit("actor.started", Some(spec.id.to_string()), data);
+        Ok(())
+    }
+
+    fn admit(&self, spec: &ActorSpec, claims: &Claims, links: &[LinkDefinition]) -> Result<(), Report> {
+        let capacity =
+            Capacity { memory_bytes: self.parts.config.memory_bytes, overcommit: Capacity::OVERCOMMIT };
+        admit_links(spec, claims, links)?;
+        let others = self.inventory.actors.values().filter(|now| now.phase == Phase::Running);
+        admit_memory(spec, others.map(|now| &now.spec), &capacity)
+    }
+
+    async fn serve(&self, id: &ActorId, actor: &Arc<Actor>) -> Option<lattice_io::TaskScope> {
+        let subject = self.subjects.actor_call(id);
+        let started =
+            serve::start(&self.parts.lattice.bus, &subject, Arc::clone(actor), &self.parts.scope).await;
+        started
+            .inspect_err(
+                |report| tracing::warn!(actor = %id, error = %report, "not reachable from other hosts"),
+            )
+            .ok()
+    }
+
+    fn actor_failed(&mut self, spec: &ActorSpec, report: Report) {
+        const PREFIX: &str = "actor start failed";
+        let report = if report.what.starts_with(PREFIX) { report } else { report.during(PREFIX) };
+        let report = if report.place.is_none() { report.at(&spec.id) } else { report };
+        tracing::warn!(actor = %spec.id, error = %report, "actor not started");
+        self.parts.events.emit("actor.failed", Some(spec.id.to_string()), json!({ "error": report }));
+        self.actor_failures.insert(spec.id.clone(), report);
+        let retry_at_ms = self.failed(format!("actor {}", spec.id));
+        let starting = self.is_starting(spec);
+        if let Some(now) = self.inventory.actors.get_mut(&spec.id) {
+            if starting {
+                now.phase = Phase::Failed { retry_at_ms };
+            } else {
+                now.refused = Some((spec.clone(), retry_at_ms));
+            }
+        }
+    }
+
+    async fn update_actor(&mut self, spec: ActorSpec, links: Vec<LinkDefinition>, changes: Changes) {
+        let id = spec.id.clone();
+        if changes.wiring {
+            self.rebind(&id, links).await;
+        }
+        if changes.artifact {
+            if self.preparing.get(&id) != Some(&spec) {
+                self.prepare(spec);
+            }
+            return;
+        }
+        let Some(running) = self.running.get(&id) else { return };
+        if changes.limits {
+            let (component, claims) = (Arc::clone(&running.component), running.claims.clone());
+            if let Err(report) = self.go_live(&spec, component, claims).await {
+                self.actor_failed(&spec, report);
+            }
+            return;
+        }
+        if changes.replicas {
+            running.actor.set_replicas(spec.replicas);
+        }
+        if changes.config {
+            running.actor.set_config(spec.config.clone());
+        }
+        if let Some(now) = self.inventory.actors.get_mut(&id) {
+            now.spec = spec;
+        }
+    }
+
+    /// Binds an actor's links anew: outbound ones by one swap, inbound ones by new routes before
+    /// the old ones go, so that no request falls between.
+    async fn rebind(&mut self, id: &ActorId, links: Vec<LinkDefinition>) {
+        let Some(running) = self.running.get(id) else { return };
+        let actor = Arc::clone(&running.actor);
+        let body_bytes = self.inventory.actors.get(id).map_or(1 << 20, |now| now.spec.limits.body_bytes);
+        actor.set_wiring(Arc::new(self.binder().wiring(id, &links)));
+        let inbound = self.binder().inbound(&actor, &links, body_bytes).await;
+        let bound = self.inventory.bindings(&links);
+        match inbound {
+            Ok(inbound) => {
+                self.actor_failures.remove(id);
+                if let Some(running) = self.running.get_mut(id) {
+                    let old = std::mem::replace(&mut running.inbound, inbound);
+                    self.drain(old);
+                }
+            }
+            Err(report) => {
+                tracing::warn!(actor = %id, error = %report, "inbound links not bound");
+                self.actor_failures.insert(id.clone(), report);
+            }
+        }
+        if let Some(now) = self.inventory.actors.get_mut(id) {
+            now.links = links;
+            now.bound = bound;
+        }
+    }
+
+    fn drain(&self, old: Vec<InboundBinding>) {
+        if old.is_empty() {
+            return;
+        }
+        let patience = self.parts.config.drain;
+        self.parts.scope.spawn_best_effort("drain", async move {
+            let drained = futures::future::join_all(old.iter().map(InboundBinding::drain));
+            if tokio::time::timeout(patience, drained).await.is_err() {
+                tracing::warn!("calls in hand did not end in time");
+            }
+        });
+    }
+
+    fn stop_actor(&mut self, id: &ActorId) {
+        self.inventory.actors.remove(id);
+        self.preparing.remove(id);
+        self.actor_failures.remove(id);
+        self.parts.directory.remove(id);
+        if let Some(old) = self.running.remove(id) {
+            self.retire(old);
+            tracing::info!(actor = %id, "actor stopped");
+            self.parts.events.emit("actor.stopped", Some(id.to_string()), json!({}));
+        }
+    }
+
+    /// Lets an actor that was taken out of the directory finish what it has in hand.
+    fn retire(&self, old: RunningActor) {
+        let patience = self.parts.config.drain;
+        self.parts.scope.spawn_best_effort("retire actor", async move { finish(old, patience).await });
+    }
+
+    pub(super) async fn stop_all(&mut self) {
+        let patience = self.parts.config.drain;
+        let running = std::mem::take(&mut self.running);
+        futures::future::join_all(running.into_values().map(|old| finish(old, patience))).await;
+        self.parts.directory.clear();
+        self.inventory.actors.clear();
+        self.inventory.providers.clear();
+        self.providers.clear();
+    }
+}
+
+/// Intake first, then what is in hand.
+async fn finish(old: RunningActor, patience: Duration) {
+    let intake = async {
+        futures::future::join_all(old.inbound.iter().map(InboundBinding::drain)).await;
+        if let Some(rpc) = &old.rpc {
+            rpc.shutdown(patience).await;
+        }
+    };
+    if tokio::time::timeout(patience, intake).await.is_err() {
+        tracing::warn!(actor = %old.actor.id(), "calls in hand did not end in time");
+    }
+    old.actor.stop(patience).await;
+}

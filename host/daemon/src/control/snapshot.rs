@@ -1,0 +1,119 @@
+//! What the control loop tells everybody else after each round.
+
+use super::Control;
+use host_core::reconcile::Phase;
+use host_runtime::Actor;
+use keys::Claims;
+use lattice_protocol::heartbeat::{ActorStatus, ClaimsSummary, ProviderStatus, RunState};
+use lattice_protocol::{ActorId, AppName, Generation, Report};
+use providers_sdk::Provider;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What runs, as of the last round. Call counts are read from the actors when asked.
+#[derive(Default, Clone)]
+pub struct Snapshot {
+    /// Generation in force.
+    pub generation: Generation,
+    /// Placement revisions in force.
+    pub apps: BTreeMap<AppName, u64>,
+    actors: Vec<(ActorStatus, Option<Arc<Actor>>)>,
+    /// Providers.
+    pub providers: Vec<ProviderStatus>,
+    /// Errors of the host since its start.
+    pub errors: u64,
+}
+
+impl Snapshot {
+    /// The actors, with their counts as they are now.
+    #[must_use]
+    pub fn actors(&self) -> Vec<ActorStatus> {
+        let with_counts = |(status, actor): &(ActorStatus, Option<Arc<Actor>>)| {
+            let mut status = status.clone();
+            if let Some(actor) = actor {
+                let stats = actor.stats();
+                (status.calls, status.errors, status.cpu_ms) = (stats.calls, stats.errors, stats.cpu_ms);
+            }
+            status
+        };
+        self.actors.iter().map(with_counts).collect()
+    }
+
+    /// Does everything run that shall?
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.actors.iter().all(|(status, _)| status.state == RunState::Running && status.reason.is_none())
+            && self.providers.iter().all(|status| status.state == RunState::Running)
+    }
+
+    /// The state of one actor.
+    #[must_use]
+    pub fn actor(&self, id: &ActorId) -> Option<&ActorStatus> {
+        self.actors.iter().map(|(status, _)| status).find(|status| status.id == *id)
+    }
+}
+
+impl Control {
+    pub(super) fn publish(&mut self) {
+        let now = self.now_ms();
+        let looping: Vec<String> = self
+            .supervisors
+            .iter_mut()
+            .filter_map(|(key, supervisor)| supervisor.is_crash_looping(now).then(|| key.clone()))
+            .collect();
+        let state = |key: String, phase: Phase| match phase {
+            Phase::Running => RunState::Running,
+            Phase::Starting => RunState::Starting,
+            Phase::Failed { .. } if looping.contains(&key) => RunState::CrashLooping,
+            Phase::Failed { .. } => RunState::Failed,
+        };
+        let reason = |report: Option<&Report>| report.map(ToString::to_string);
+        let actors = self.inventory.actors.iter().map(|(id, actor)| {
+            let running = self.running.get(id);
+            let status = ActorStatus {
+                id: id.clone(),
+                digest: actor.spec.artifact.digest.clone(),
+                claims: running.map(|running| summary(&running.claims)),
+                replicas: actor.spec.replicas,
+                state: state(format!("actor {id}"), actor.phase),
+                reason: reason(self.actor_failures.get(id)),
+                calls: 0,
+                errors: 0,
+                cpu_ms: 0,
+            };
+            (status, running.map(|running| Arc::clone(&running.actor)))
+        });
+        let providers = self.inventory.providers.iter().map(|(id, provider)| ProviderStatus {
+            id: id.clone(),
+            kind: provider.spec.kind.clone(),
+            state: state(format!("provider {id}"), provider.phase),
+            reason: reason(self.provider_failures.get(id)),
+            listen: match self.providers.get(id) {
+                Some(Provider::HttpServer(server)) => Some(server.local_address().to_string()),
+                _ => None,
+            },
+        });
+        let snapshot = Snapshot {
+            generation: self.spec.as_ref().map(|spec| spec.generation).unwrap_or_default(),
+            apps: self.spec.as_ref().map(|spec| spec.apps.clone()).unwrap_or_default(),
+            actors: actors.collect(),
+            providers: providers.collect(),
+            errors: self.errors,
+        };
+        self.snapshot.send_replace(Arc::new(snapshot));
+    }
+}
+
+/// What people want to see of claims.
+#[must_use]
+pub fn summary(claims: &Claims) -> ClaimsSummary {
+    ClaimsSummary {
+        subject: claims.subject.to_string(),
+        issuer: claims.issuer.to_string(),
+        name: claims.name.clone(),
+        version: claims.version.clone(),
+        revision: claims.revision,
+        capabilities: claims.capabilities.iter().cloned().collect(),
+        expires: claims.expires,
+    }
+}

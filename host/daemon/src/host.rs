@@ -1,0 +1,198 @@
+//! Putting a host together, and taking it apart in reverse.
+//!
+//! Tasks: *control* (essential, owns what runs), *specs* (watches this host's key), *heartbeat*,
+//! *requests* (two subscriptions), *events*. All hang in one scope; the host is leaving when
+//! [`HostHandle::leaving`] is done, and gone when [`HostHandle::shutdown`] returns.
+
+use crate::artifacts::Artifacts;
+use crate::config::HostConfig;
+use crate::control::{Control, Event, Parts, Snapshot};
+use crate::directory::Directory;
+use crate::events;
+use crate::files::Files;
+use crate::heartbeat::Pulse;
+use crate::requests::Requests;
+use host_runtime::{Runtime, RuntimeConfig};
+use lattice_io::task::CancellationToken;
+use lattice_io::{BusMessage, Clock, KvEvent, Lattice, TaskScope, WatchKeys};
+use lattice_protocol::heartbeat::Heartbeat;
+use lattice_protocol::subject::Subjects;
+use lattice_protocol::{ErrorCode, Report};
+use providers_sdk::Factory;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What a host is given by whoever composes the process.
+pub struct HostDeps {
+    /// The lattice; it need not be reachable yet.
+    pub lattice: Lattice,
+    /// Providers that can be built here.
+    pub factories: Vec<Arc<dyn Factory>>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Identifies this start of the process; random.
+    pub boot_id: String,
+}
+
+/// A running host.
+pub struct HostHandle {
+    scope: TaskScope,
+    inbox: mpsc::Sender<Event>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    directory: Arc<Directory>,
+    pulse: Arc<Pulse>,
+    leave: CancellationToken,
+    lattice: Lattice,
+    subjects: Subjects,
+    config: Arc<HostConfig>,
+    // Held for the lock on the data directory.
+    _files: Arc<Files>,
+}
+
+/// Starts a host. It serves what its disk says before the lattice is reachable.
+///
+/// # Errors
+/// Configuration, a data directory in use or not writable, or a runtime that does not fit the
+/// machine.
+pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Result<HostHandle, Report> {
+    if let Some(problem) = config.problems().into_iter().next() {
+        return Err(problem);
+    }
+    let config = Arc::new(config);
+    let subjects = Subjects::new(config.lattice.clone());
+    let store = Arc::new(Files::open(&config.data_dir).map_err(Report::from)?);
+    let runtime = Runtime::new(RuntimeConfig {
+        cache_dir: Some(store.cache_dir().map_err(Report::from)?),
+        cache_key: *store.key(),
+        memory_budget_bytes: config.memory_bytes,
+        ..RuntimeConfig::default()
+    })?;
+    let scope = parent.child("host");
+    let lattice = deps.lattice;
+    let (events, publisher) =
+        events::channel(config.lattice.clone(), config.host.to_string(), deps.boot_id.clone());
+    let directory = Arc::new(Directory::default());
+    let parts = Parts {
+        config: Arc::clone(&config),
+        lattice: lattice.clone(),
+        runtime,
+        factories: Arc::new(
+            deps.factories.into_iter().map(|factory| (factory.kind(), factory)).collect::<BTreeMap<_, _>>(),
+        ),
+        artifacts: Arc::new(Artifacts::new(Arc::clone(&store), Arc::clone(&lattice.blobs), &config)),
+        store: Arc::clone(&store),
+        clock: Arc::clone(&deps.clock),
+        events,
+        scope: scope.child("work"),
+        directory: Arc::clone(&directory),
+    };
+    let (control, inbox, snapshot) = Control::new(parts);
+    let pulse =
+        Arc::new(Pulse::new(Arc::clone(&config), deps.boot_id, Arc::clone(&deps.clock), snapshot.clone()));
+    let leave = CancellationToken::new();
+    let handle = HostHandle {
+        scope: scope.clone(),
+        inbox: inbox.clone(),
+        snapshot,
+        directory,
+        pulse: Arc::clone(&pulse),
+        leave: leave.clone(),
+        lattice: lattice.clone(),
+        subjects: subjects.clone(),
+        config: Arc::clone(&config),
+        _files: store,
+    };
+    until_cancelled(&scope, "events", publisher.run(Arc::clone(&lattice.bus), deps.clock));
+    scope.spawn_essential("control", move |_| control.run());
+    listen(&handle, &scope).await?;
+    let specs = lattice.kv.assume(&subjects.spec_bucket()).map_err(Report::from)?;
+    let key = config.host.to_string();
+    until_cancelled(&scope, "specs", async move {
+        let mut watch = specs.watch(WatchKeys::One(key));
+        while let Some(event) = watch.next().await {
+            // A deleted key changes nothing: a host never stops its actors because something is gone.
+            if let KvEvent::Put(entry) = event
+                && inbox.send(Event::Spec(entry.value.to_vec())).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+    let bus = Arc::clone(&lattice.bus);
+    until_cancelled(&scope, "heartbeat", pulse.run(bus, subjects));
+    Ok(handle)
+}
+
+/// A loop that has nothing to finish: it ends where it stands when the host does.
+fn until_cancelled(scope: &TaskScope, name: &str, work: impl Future<Output = ()> + Send + 'static) {
+    let token = scope.token();
+    scope.spawn_best_effort(name, async move {
+        // None: cancelled.
+        let _ = token.run_until_cancelled(work).await;
+    });
+}
+
+async fn listen(handle: &HostHandle, scope: &TaskScope) -> Result<(), Report> {
+    let requests = Arc::new(Requests {
+        pulse: Arc::clone(&handle.pulse),
+        bus: Arc::clone(&handle.lattice.bus),
+        leave: handle.leave.clone(),
+    });
+    for subject in [handle.subjects.hosts_ping(), handle.subjects.host_all(&handle.config.host)] {
+        let questions = handle.lattice.bus.subscribe(&subject, None).await.map_err(Report::from)?;
+        until_cancelled(scope, "requests", Arc::clone(&requests).run(questions));
+    }
+    Ok(())
+}
+
+impl HostHandle {
+    /// What runs.
+    #[must_use]
+    pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
+    /// Who runs here.
+    #[must_use]
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
+    }
+
+    /// What this host says about itself.
+    #[must_use]
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.pulse.beat(false)
+    }
+
+    /// Done when somebody has asked the host to leave, or an essential task has failed.
+    pub async fn leaving(&self) {
+        tokio::select! {
+            () = self.leave.cancelled() => {}
+            failure = self.scope.failed() => tracing::error!(error = %failure, "host failed"),
+        }
+    }
+
+    /// Says goodbye, drains every actor, and ends.
+    ///
+    /// # Errors
+    /// `E_TIMEOUT` when something did not end in time and was cut off.
+    pub async fn shutdown(self) -> Result<(), Report> {
+        let goodbye = BusMessage::new(self.subjects.heartbeat(&self.config.host), self.pulse.bytes(true));
+        if let Err(error) = self.lattice.bus.publish(goodbye).await {
+            tracing::debug!(%error, "goodbye not sent");
+        }
+        let (done, drained) = oneshot::channel();
+        let patience = self.config.drain + Duration::from_secs(2);
+        if self.inbox.send(Event::Shutdown(done)).await.is_ok() {
+            // Elapsed: the scope's shutdown below cuts off what is left.
+            let _ = tokio::time::timeout(patience, drained).await;
+        }
+        let report = self.scope.shutdown(Duration::from_secs(5)).await;
+        if report.aborted.is_empty() {
+            return Ok(());
+        }
+        Err(Report::new(ErrorCode::Timeout, "tasks cut off at shutdown").at(report.aborted.join(", ")))
+    }
+}
