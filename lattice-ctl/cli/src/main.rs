@@ -7,13 +7,18 @@
 
 mod app_files;
 mod args;
+mod client;
 mod commands;
+mod component;
 mod compose;
 mod connect;
 mod context;
+mod home;
 mod keyfile;
 mod lattice_dir;
 mod output;
+mod reference;
+mod signing;
 
 use clap::Parser;
 use lattice_protocol::Report;

@@ -20,6 +20,8 @@ pub enum Format {
 
 /// Logs go to standard error: warnings, or more with `-v`; `RUST_LOG` decides when it is set.
 pub fn init_logs(args: &Args) {
+    // Called once, before anything prints.
+    let _ = JSON.set(args.output == Format::Json);
     let level = match (args.verbose, &args.command) {
         (0, command) if crate::commands::serves(command) => "info",
         (0, _) => "warn",
@@ -50,6 +52,32 @@ pub fn say(args: &Args, text: impl AsRef<str>) {
         Format::Table => line(&mut std::io::stdout().lock(), text.as_ref()),
         Format::Json => line(&mut std::io::stderr().lock(), text.as_ref()),
     }
+}
+
+/// Were JSON documents asked for? Set once, for those who print without the arguments at hand.
+static JSON: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+
+/// Prints every problem but the last, which is returned to be the command's own failure.
+pub fn all_but_last(mut problems: Vec<Report>) -> Report {
+    let last = problems.pop();
+    for problem in &problems {
+        let text = match JSON.get() {
+            Some(true) => serde_json::to_string(problem).unwrap_or_else(|_| problem.to_string()),
+            _ => problem.to_string(),
+        };
+        line(&mut std::io::stderr().lock(), &text);
+    }
+    last.unwrap_or_else(|| Report::new(ErrorCode::Internal, "failed without a reason"))
+}
+
+/// Something that people should know but that is no failure; on standard error.
+pub fn warn(text: impl AsRef<str>) {
+    line(&mut std::io::stderr().lock(), &format!("warning: {}", text.as_ref()));
+}
+
+/// Text as it is: a script, a schema, a manifest.
+pub fn raw(text: &str) {
+    line(&mut std::io::stdout().lock(), text.trim_end_matches('\n'));
 }
 
 /// One JSON document, in either format.

@@ -1,0 +1,40 @@
+//! What `trellis` keeps for one person: `$TRELLIS_HOME`, by default `~/.trellis`.
+//!
+//! ```text
+//! contexts/<name>.json    where a lattice is, and as whom (no secrets: paths of them)
+//! current                 the name of the selected context
+//! keys/<name>.nk          seeds, mode 0600
+//! ```
+
+use lattice_io::{Clock, SystemClock};
+use lattice_protocol::{ErrorCode, Report};
+use std::path::PathBuf;
+
+/// The directory; it need not exist yet.
+pub fn dir() -> Result<PathBuf, Report> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("TRELLIS_HOME").or_else(|| set("HOME").map(|home| home.join(".trellis"))).ok_or_else(|| {
+        Report::new(ErrorCode::Config, "no home directory").hint("set TRELLIS_HOME to a directory of yours")
+    })
+}
+
+/// Where keys are.
+pub fn keys_dir() -> Result<PathBuf, Report> {
+    Ok(dir()?.join("keys"))
+}
+
+/// Unix milliseconds.
+pub fn now_unix_ms() -> u64 {
+    SystemClock::new().unix_ms()
+}
+
+/// Unix seconds.
+pub fn now_unix() -> i64 {
+    i64::try_from(now_unix_ms() / 1_000).unwrap_or(i64::MAX)
+}
+
+/// Who makes a change, for people to read: the login name on this machine.
+pub fn who() -> String {
+    let name = ["TRELLIS_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "trellis".to_owned())
+}

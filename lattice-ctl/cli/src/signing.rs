@@ -1,0 +1,47 @@
+//! Making claims: whose module, which capabilities, for how long. Used by `claim sign`, `build`,
+//! `run --sign` and `dev`.
+
+use crate::component::{Shape, claims_report};
+use crate::{home, keyfile};
+use keys::{ClaimRequest, KeyKind, KeyPair, PublicKey};
+use lattice_protocol::{ActorId, ErrorCode, Report};
+use std::path::{Path, PathBuf};
+
+/// Where the module key of an actor is kept when no other file is named.
+pub fn module_key_path(actor: &ActorId) -> Result<PathBuf, Report> {
+    Ok(home::keys_dir()?.join(format!("{}_{}_module.nk", actor.app, actor.name)))
+}
+
+/// The account that signs on this machine when no other is named, made at first need: the one that
+/// `trellis run --sign` trusts as well.
+pub fn local_issuer() -> Result<KeyPair, Report> {
+    keyfile::read_or_make(&home::keys_dir()?.join("development.nk"), KeyKind::Account).map(|(key, _)| key)
+}
+
+/// A request for a component: all that it imports and exports, nothing else.
+pub fn request_for(file: &[u8], subject: PublicKey, name: &str) -> Result<ClaimRequest, Report> {
+    let mut request = ClaimRequest::new(subject, name);
+    request.capabilities = Shape::read(file)?.capabilities();
+    request.revision = u64::try_from(home::now_unix()).unwrap_or(1);
+    Ok(request)
+}
+
+/// Signs a component for an actor, with the actor's own module key.
+pub fn sign_for(actor: &ActorId, file: &[u8], version: &str, issuer: &KeyPair) -> Result<Vec<u8>, Report> {
+    let (module, _) = keyfile::read_or_make(&module_key_path(actor)?, KeyKind::Module)?;
+    let mut request = request_for(file, module.public(), actor.name.as_str())?;
+    if !version.is_empty() {
+        version.clone_into(&mut request.version);
+    }
+    keys::sign_component(file, &request, issuer, home::now_unix()).map_err(|error| claims_report(&error))
+}
+
+/// Reads a file, at most `limit` bytes.
+pub fn read_file(path: &Path, limit: u64, doing: &str) -> Result<Vec<u8>, Report> {
+    let report = |error| crate::output::file_report(doing, path, &error);
+    let size = std::fs::metadata(path).map_err(report)?.len();
+    if size > limit {
+        return Err(Report::new(ErrorCode::TooLarge, "file over the limit").at(path.display()).got(size).limit(limit));
+    }
+    std::fs::read(path).map_err(report)
+}
