@@ -82,6 +82,18 @@ pub enum InstancePolicy {
     },
 }
 
+impl InstancePolicy {
+    /// Warm, with the defaults.
+    #[must_use]
+    pub fn warm() -> Self {
+        Self::Warm {
+            max_calls: Warm::max_calls(),
+            max_concurrency: Warm::max_concurrency(),
+            idle_ms: Warm::idle_ms(),
+        }
+    }
+}
+
 struct Warm;
 impl Warm {
     fn max_calls() -> u32 {

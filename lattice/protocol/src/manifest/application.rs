@@ -89,6 +89,11 @@ pub enum Scale {
     Daemon,
 }
 
+impl Scale {
+    /// Most replicas of one actor.
+    pub const MAX_REPLICAS: u32 = 100_000;
+}
+
 /// Where an actor may and should run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -120,6 +125,13 @@ pub struct Spread {
     pub requirements: BTreeMap<String, String>,
     /// Its weight, 1 to 10 000.
     pub weight: u32,
+}
+
+impl Spread {
+    /// Weight of a share that names none.
+    pub const DEFAULT_WEIGHT: u32 = 100;
+    /// Heaviest share.
+    pub const MAX_WEIGHT: u32 = 10_000;
 }
 
 /// What one replica needs of a host.

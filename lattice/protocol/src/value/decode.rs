@@ -91,10 +91,7 @@ impl<'input> Decoder<'input> {
         }
     }
 
-    fn leb<N, W: TryInto<N>>(
-        &mut self,
-        read: fn(&[u8]) -> Result<(W, usize), LebError>,
-    ) -> Result<N, DecodeError> {
+    fn leb<N, W: TryInto<N>>(&mut self, read: leb::Read<W>) -> Result<N, DecodeError> {
         let (wide, taken) = read(self.rest).map_err(|error| match error {
             LebError::Truncated => DecodeError::Truncated { offset: self.input.len() },
             LebError::Overlong => self.invalid("number longer than its shortest form"),

@@ -12,6 +12,9 @@ pub(super) enum LebError {
     TooBig,
 }
 
+/// Reads a number from the front of some bytes: the number, and how many bytes it took.
+pub(super) type Read<N> = fn(&[u8]) -> Result<(N, usize), LebError>;
+
 /// Appends an unsigned number.
 pub(super) fn write_unsigned(mut number: u64, out: &mut Vec<u8>) {
     loop {

@@ -1,0 +1,264 @@
+//! An application back to YAML, in our own form: what `trellis app get` prints.
+//!
+//! Invariant: [`super::parse`] gives the same application again. Defaults are left out, except a
+//! link's patience, which people want to see.
+
+use super::config::secret_ref;
+use super::scalar::{Plain, classify};
+use super::{ActorManifest, Application, PlacementRule, ProviderManifest, Resources, Scale};
+use crate::link::{Grants, LinkDefinition, LinkTarget};
+use crate::name::AppName;
+use crate::spec::{InstancePolicy, Limits, ProviderMode};
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+
+/// The application as a manifest.
+#[must_use]
+pub fn render(application: &Application) -> String {
+    let mut out = Block::default();
+    out.field("apiVersion", super::API_VERSION);
+    out.field("kind", "Application");
+    out.nested("metadata", |out| {
+        out.text("name", application.name.as_str());
+        out.some_text("version", &application.version);
+        out.some_text("description", &application.description);
+        out.map("labels", &application.labels);
+    });
+    out.nested("spec", |out| {
+        out.list("actors", &application.actors, |out, item| actor(out, item, &application.name));
+        out.list("providers", &application.providers, provider);
+    });
+    out.text
+}
+
+fn actor(out: &mut Block, actor: &ActorManifest, app: &AppName) {
+    out.text("name", actor.name.as_str());
+    out.text("artifact", &actor.artifact);
+    match actor.scale {
+        Scale::Replicas(count) => out.field("replicas", count),
+        Scale::Daemon => out.field("daemon", true),
+    }
+    match actor.instances {
+        InstancePolicy::PerCall => {}
+        InstancePolicy::Warm { max_calls, max_concurrency, idle_ms } => {
+            let warm = format!(
+                "{{ warm: {{ maxCalls: {max_calls}, maxConcurrency: {max_concurrency}, idleMs: {idle_ms} }} }}"
+            );
+            out.field("instances", warm);
+        }
+    }
+    limits(out, &actor.limits);
+    out.config(&actor.config);
+    if actor.placement != PlacementRule::default() {
+        out.nested("placement", |out| placement(out, &actor.placement));
+    }
+    out.list("links", &actor.links, |out, item| link(out, item, app));
+}
+
+fn limits(out: &mut Block, limits: &Limits) {
+    let default = Limits::default();
+    if *limits == default {
+        return;
+    }
+    out.nested("limits", |out| {
+        out.changed("memoryMib", limits.memory_bytes >> 20, default.memory_bytes >> 20);
+        out.changed("tableElements", limits.table_elements, default.table_elements);
+        out.changed("callMs", limits.call_ms, default.call_ms);
+        out.changed("concurrency", limits.concurrency, default.concurrency);
+        out.changed("queue", limits.queue, default.queue);
+        out.changed("bodyKib", limits.body_bytes >> 10, default.body_bytes >> 10);
+    });
+}
+
+fn placement(out: &mut Block, rule: &PlacementRule) {
+    out.map("requirements", &rule.requirements);
+    out.texts("hosts", rule.hosts.iter().map(crate::name::HostId::as_str));
+    out.list("spread", &rule.spread, |out, share| {
+        out.field("weight", share.weight);
+        out.some_text("name", &share.name);
+        out.map("requirements", &share.requirements);
+    });
+    if rule.pack {
+        out.field("strategy", "pack");
+    }
+    if let Some(region) = &rule.preferred_region {
+        out.text("preferredRegion", region);
+    }
+    if rule.resources != Resources::default() {
+        out.nested("resources", |out| {
+            out.field("cpuMillis", rule.resources.cpu_millis);
+            out.field("memoryMib", rule.resources.memory_mib);
+        });
+    }
+    out.changed("priority", rule.priority, 0);
+}
+
+fn link(out: &mut Block, link: &LinkDefinition, app: &AppName) {
+    let (target_app, name) = match &link.target {
+        LinkTarget::Provider(id) => (&id.app, id.name.as_str()),
+        LinkTarget::Actor(id) => (&id.app, id.name.as_str()),
+    };
+    if target_app == app {
+        out.text("to", name);
+    } else {
+        out.text("to", &format!("{target_app}/{name}"));
+    }
+    out.text("interface", &link.interface.to_string());
+    out.text("name", link.name.as_str());
+    out.config(&link.config);
+    out.field("timeoutMs", link.policy.timeout_ms);
+    out.field("retries", link.policy.retries);
+    out.field("retryDelayMs", link.policy.retry_delay_ms);
+    out.changed("idempotent", link.policy.idempotent, false);
+    if link.grants != Grants::default() {
+        out.nested("grants", |out| grants(out, &link.grants));
+    }
+}
+
+fn grants(out: &mut Block, grants: &Grants) {
+    let lists = [
+        ("buckets", &grants.buckets),
+        ("keyPrefixes", &grants.key_prefixes),
+        ("publish", &grants.publish),
+        ("subscribe", &grants.subscribe),
+        ("hosts", &grants.hosts),
+        ("methods", &grants.methods),
+    ];
+    for (name, list) in lists {
+        out.texts(name, list.iter().map(String::as_str));
+    }
+    out.changed("readOnly", grants.read_only, false);
+}
+
+fn provider(out: &mut Block, provider: &ProviderManifest) {
+    out.text("name", provider.name.as_str());
+    out.text("kind", &provider.kind);
+    out.config(&provider.config);
+    if provider.mode == ProviderMode::Remote {
+        out.field("run", "remote");
+    }
+}
+
+/// A scalar as every reader of YAML takes it for text.
+fn quote(text: &str) -> String {
+    let safe = |character: char| character.is_ascii_alphanumeric() || "._/@+-".contains(character);
+    let plain = text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.chars().all(|character| safe(character) || character == ':')
+        && !text.ends_with(':')
+        && classify(text) == Plain::Text;
+    if plain {
+        return text.to_owned();
+    }
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            // Line separators, byte order marks and the like would not survive as they are.
+            other
+                if other.is_control() || matches!(other, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}') =>
+            {
+                // Writing to a String cannot fail.
+                let _ = write!(quoted, "\\u{:04x}", u32::from(other));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Lines of a mapping, two spaces a level.
+#[derive(Default)]
+struct Block {
+    text: String,
+    level: usize,
+    /// The next line begins a list item.
+    item: bool,
+}
+
+impl Block {
+    fn line(&mut self, key: &str, value: impl Display) {
+        let dash = if std::mem::take(&mut self.item) { "- " } else { "" };
+        let indent = self.level * 2 - dash.len();
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{:indent$}{dash}{key}:{value}", "");
+    }
+
+    fn field(&mut self, key: &str, value: impl Display) {
+        self.line(key, format_args!(" {value}"));
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.field(key, quote(value));
+    }
+
+    fn some_text(&mut self, key: &str, value: &str) {
+        if !value.is_empty() {
+            self.text(key, value);
+        }
+    }
+
+    fn changed<T: Display + PartialEq>(&mut self, key: &str, value: T, default: T) {
+        if value != default {
+            self.field(key, value);
+        }
+    }
+
+    fn nested(&mut self, key: &str, write: impl FnOnce(&mut Self)) {
+        let before = self.text.len();
+        self.line(key, "");
+        let opened = self.text.len();
+        self.level += 1;
+        write(self);
+        self.level -= 1;
+        if self.text.len() == opened {
+            self.text.truncate(before);
+            self.line(key, " {}");
+        }
+    }
+
+    fn list<T>(&mut self, key: &str, items: &[T], write: impl Fn(&mut Self, &T)) {
+        if items.is_empty() {
+            return;
+        }
+        self.line(key, "");
+        self.level += 2;
+        for item in items {
+            self.item = true;
+            write(self, item);
+        }
+        self.level -= 2;
+    }
+
+    fn texts<'t>(&mut self, key: &str, texts: impl Iterator<Item = &'t str>) {
+        let texts: Vec<String> = texts.map(quote).collect();
+        if !texts.is_empty() {
+            self.field(key, format!("[{}]", texts.join(", ")));
+        }
+    }
+
+    fn map(&mut self, key: &str, map: &BTreeMap<String, String>) {
+        if !map.is_empty() {
+            self.nested(key, |out| map.iter().for_each(|(key, value)| out.text(&quote(key), value)));
+        }
+    }
+
+    fn config(&mut self, config: &BTreeMap<String, String>) {
+        if config.is_empty() {
+            return;
+        }
+        self.nested("config", |out| {
+            for (key, value) in config {
+                match secret_ref(value) {
+                    Some(name) => out.field(&quote(key), format_args!("{{ secretRef: {} }}", quote(name))),
+                    None => out.text(&quote(key), value),
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,158 @@
+//! Tests of the manifest as a whole: both forms, every field, rendering, and the schema.
+
+mod oam;
+mod roundtrip;
+
+use super::*;
+use crate::link::{CallPolicy, LinkTarget};
+use crate::spec::{InstancePolicy, ProviderMode};
+
+const EDGE: &str = r#"
+apiVersion: trellis.dev/v1
+kind: Application
+metadata:
+  name: edge
+  version: 1.0.0
+  description: Readings in, alerts out
+  labels: { team: sensors, tier: 2 }
+spec:
+  actors:
+    - name: edge-processor
+      artifact: ./target/edge.wasm
+      replicas: 3
+      instances: { warm: { maxCalls: 500, idleMs: 1000 } }
+      limits: { memoryMib: 32, callMs: 2000, bodyKib: 64 }
+      config: { temp_threshold: 85, alert_enabled: true, ratio: 0.5, note: "no" }
+      placement:
+        requirements: { tier: edge }
+        hosts: [NEDGE01, NEDGE02]
+        spread:
+          - { name: ap, requirements: { region: ap-east-1 }, weight: 80 }
+          - { requirements: { region: eu-west-1 } }
+        strategy: pack
+        preferredRegion: ap-east-1
+        resources: { cpuMillis: 250, memoryMib: 64 }
+        priority: 255
+      links:
+        - to: kv
+          interface: wasmcloud:keyvalue
+          config: { bucket: edge-data, token: { secretRef: kv-token } }
+          timeoutMs: 2000
+          retries: 0
+          retryDelayMs: 0
+          idempotent: true
+          grants: { buckets: [edge-data], keyPrefixes: [dev/], readOnly: true }
+        - { to: pong, interface: "example:pong/pingpong@0.1.0", name: primary }
+        - { to: other/camera, interface: "example:camera/frames" }
+    - name: pong
+      artifact: oci://registry.example/pong:1
+      daemon: true
+      links:
+        - { to: edge-processor, interface: "example:edge/back" }
+  providers:
+    - { name: kv, kind: keyvalue-redis, config: { url: "redis://localhost" }, run: remote }
+"#;
+
+#[test]
+fn every_field_arrives() {
+    let app = parse(EDGE, "edge.yaml").unwrap();
+    assert_eq!((app.name.as_str(), app.version.as_str()), ("edge", "1.0.0"));
+    assert_eq!(app.labels.get("tier").map(String::as_str), Some("2"));
+    let actor = &app.actors[0];
+    assert_eq!(actor.scale, Scale::Replicas(3));
+    assert_eq!(actor.instances, InstancePolicy::Warm { max_calls: 500, max_concurrency: 1, idle_ms: 1000 });
+    assert_eq!((actor.limits.memory_bytes, actor.limits.body_bytes), (32 << 20, 64 << 10));
+    let config: Vec<_> = actor.config.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(config, ["alert_enabled=true", "note=no", "ratio=0.5", "temp_threshold=85"]);
+    let placement = &actor.placement;
+    assert_eq!((placement.hosts.len(), placement.pack, placement.priority), (2, true, 255));
+    assert_eq!((placement.spread[0].weight, placement.spread[1].weight), (80, 100));
+    assert_eq!(placement.resources, Resources { cpu_millis: 250, memory_mib: 64 });
+    let link = &actor.links[0];
+    assert_eq!(link.target, LinkTarget::Provider("edge/kv".parse().unwrap()));
+    assert_eq!(link.policy, CallPolicy { timeout_ms: 2000, retries: 0, retry_delay_ms: 0, idempotent: true });
+    assert_eq!(secret_ref(&link.config["token"]), Some("kv-token"));
+    assert!(link.grants.read_only);
+    assert_eq!(actor.links[1].target, LinkTarget::Actor("edge/pong".parse().unwrap()));
+    assert_eq!(actor.links[1].policy, CallPolicy::default());
+    assert_eq!(actor.links[2].target, LinkTarget::Actor("other/camera".parse().unwrap()));
+    assert_eq!(app.actors[1].scale, Scale::Daemon);
+    assert_eq!(app.providers[0].mode, ProviderMode::Remote);
+    assert!(check(&app).is_empty(), "{:?}", check(&app));
+}
+
+#[test]
+fn the_file_may_have_any_line_ends_and_a_byte_order_mark() {
+    let expected = parse(EDGE, "edge.yaml").unwrap();
+    let dos = format!("\u{feff}{}", EDGE.trim_start().replace('\n', "\r\n"));
+    assert_eq!(parse(&dos, "edge.yaml").unwrap(), expected);
+    assert_eq!(parse_bytes(EDGE.as_bytes(), "edge.yaml").unwrap(), expected);
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_manifest() {
+    let source = include_str!("../manifest.rs");
+    let start = source.find("//! ```yaml\n").unwrap() + "//! ```yaml\n".len();
+    let example = &source[start..source[start..].find("//! ```\n").unwrap() + start];
+    let yaml: String = example.lines().map(|line| format!("{}\n", &line[4..])).collect();
+    let app = parse(&yaml, "doc.yaml").unwrap_or_else(|reports| panic!("{reports:#?}"));
+    assert_eq!(app.actors[0].limits, crate::spec::Limits::default());
+    assert_eq!(app.actors[0].links[0].policy, CallPolicy::default());
+}
+
+#[test]
+fn an_application_from_elsewhere_is_checked_as_well() {
+    let mut app = parse(EDGE, "edge.yaml").unwrap();
+    app.actors[0].scale = Scale::Replicas(100_001);
+    app.actors[0].config.insert("db_password".into(), "hunter2".into());
+    app.actors[0].links[0].policy.timeout_ms = 0;
+    app.actors[1].name = "edge-processor".parse().unwrap();
+    app.providers.clear();
+    let found: Vec<String> = check(&app).iter().map(ToString::to_string).collect();
+    for expected in [
+        "E_MANIFEST: two parts named \"edge-processor\": spec.actors[1].name",
+        "E_PROVIDER_NOT_FOUND: provider not found: kv: spec.actors[0].links[0].to",
+        "E_LINK_NOT_FOUND: link definition not found: no actor named pong: spec.actors[0].links[1].to",
+        "E_MANIFEST: out of range: spec.actors[0].replicas (got 100001, expected 0..100000)",
+        "E_LINK: out of range: spec.actors[0].links[0].timeoutMs (got 0, expected 1..600000)",
+    ] {
+        assert!(found.iter().any(|line| line == expected), "{expected}\n{found:#?}");
+    }
+    assert!(found.iter().any(|line| line.starts_with("E_INLINE_SECRET")), "{found:#?}");
+    assert!(!found.concat().contains("hunter2"));
+}
+
+/// Every field of every level is in the schema, and the schema has no other.
+#[test]
+fn the_schema_is_the_reader() {
+    let schema: serde_json::Value = serde_json::from_str(schema()).unwrap();
+    for (pointer, fields) in [
+        ("", native::ROOT),
+        ("/properties/metadata", native::METADATA),
+        ("/properties/spec", native::SPEC),
+        ("/$defs/actor", native::ACTOR),
+        ("/$defs/warm", native::WARM),
+        ("/$defs/limits", native::LIMITS),
+        ("/$defs/placement", native::PLACEMENT),
+        ("/$defs/resources", native::RESOURCES),
+        ("/$defs/spread", native::SPREAD),
+        ("/$defs/link", native::LINK),
+        ("/$defs/grants", native::GRANTS),
+        ("/$defs/provider", native::PROVIDER),
+    ] {
+        let level = schema.pointer(pointer).unwrap_or_else(|| panic!("{pointer}"));
+        let mut names: Vec<&str> =
+            level["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut fields = fields.to_vec();
+        names.sort_unstable();
+        fields.sort_unstable();
+        assert_eq!(names, fields, "{pointer}");
+        assert_eq!(level["additionalProperties"], false, "{pointer}");
+    }
+    let kinds = &schema["$defs"]["provider"]["properties"]["kind"]["examples"];
+    assert_eq!(*kinds, serde_json::json!(KNOWN_KINDS));
+    let link = &schema["$defs"]["link"]["properties"];
+    assert_eq!(link["timeoutMs"]["maximum"], CallPolicy::MAX_TIMEOUT_MS);
+    assert_eq!(link["timeoutMs"]["default"], CallPolicy::default().timeout_ms);
+    assert_eq!(schema["$defs"]["actor"]["properties"]["replicas"]["maximum"], Scale::MAX_REPLICAS);
+}
