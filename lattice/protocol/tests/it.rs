@@ -44,15 +44,16 @@ spec:
 ";
 
 impl Case {
-    fn text(&self) -> String {
+    /// The text to read; none when the case does not say just one.
+    fn text(&self) -> Option<String> {
         let link = |fields: &str| format!("links: [{{ to: kv, interface: 'wasi:keyvalue', {fields} }}]");
         match (&self.manifest, &self.actor, &self.link) {
-            (Some(manifest), None, None) => manifest.clone(),
+            (Some(manifest), None, None) => Some(manifest.clone()),
             (None, Some(actor), None) => {
-                ACTOR.replace("{{actor}}", &actor.trim_end().replace('\n', "\n      "))
+                Some(ACTOR.replace("{{actor}}", &actor.trim_end().replace('\n', "\n      ")))
             }
-            (None, None, Some(fields)) => ACTOR.replace("{{actor}}", &link(fields)),
-            _ => panic!("{}: one of manifest, actor, link", self.name),
+            (None, None, Some(fields)) => Some(ACTOR.replace("{{actor}}", &link(fields))),
+            _ => None,
         }
     }
 }
@@ -70,7 +71,7 @@ fn every_bad_manifest_gets_its_lines() {
         .case
         .iter()
         .filter_map(|case| {
-            let got = lines(parse(&case.text(), FILE));
+            let got = lines(parse(&case.text().expect(&case.name), FILE));
             (got != case.errors)
                 .then(|| format!("{}\n  got      {got:#?}\n  expected {:#?}", case.name, case.errors))
         })
