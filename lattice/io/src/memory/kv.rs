@@ -3,7 +3,6 @@
 mod watch;
 
 use super::{Link, lock};
-use crate::bus::BusStatus;
 use crate::kv::{Kv, KvBuckets, KvEntry, KvError, KvOptions, KvWatch, WatchKeys, check_bucket, check_key};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -136,10 +135,6 @@ impl Shared {
         self.link
             .check()
             .map_err(|error| KvError::Unreachable { bucket: bucket.to_owned(), reason: error.to_string() })
-    }
-
-    fn is_closed(&self) -> bool {
-        *self.link.status.borrow() == BusStatus::Closed
     }
 }
 

@@ -231,16 +231,22 @@ impl Watcher {
             if let Some(event) = self.ready.pop_front() {
                 return Some((event, self));
             }
-            if *self.status.borrow_and_update() == BusStatus::Closed {
+            // A connection that went away and came back, even while nobody looked, may have lost
+            // messages.
+            if self.status.has_changed().unwrap_or(true) {
+                self.status.mark_unchanged();
+                self.reader = None;
+            }
+            if *self.status.borrow() == BusStatus::Closed {
                 return None;
             }
             match self.reader.take() {
                 None => self.begin().await,
                 Some(mut reader) => {
+                    let mut status = self.status.clone();
                     let read = tokio::select! {
                         read = reader.next() => read,
-                        // A connection that came back may have lost messages.
-                        _ = self.status.changed() => None,
+                        _ = status.changed() => None,
                     };
                     if let Some(read) = read {
                         self.reader = Some(reader);

@@ -45,7 +45,11 @@ impl Watcher {
             }
             // Marked as seen before reading: a change in between wakes us again.
             self.changes.mark_unchanged();
-            let status = *self.status.borrow_and_update();
+            if self.status.has_changed().unwrap_or(true) {
+                self.status.mark_unchanged();
+                self.position = None;
+            }
+            let status = *self.status.borrow();
             match status {
                 BusStatus::Closed => return None,
                 BusStatus::Disconnected => self.position = None,
@@ -54,13 +58,11 @@ impl Watcher {
             if !self.ready.is_empty() {
                 continue;
             }
+            let mut status_changes = self.status.clone();
             // Both senders live in `shared`, which we hold.
             tokio::select! {
                 _ = self.changes.changed() => {}
-                _ = self.status.changed() => {}
-            }
-            if self.shared.is_closed() {
-                return None;
+                _ = status_changes.changed() => {}
             }
         }
     }
