@@ -1,1 +1,26 @@
-//! Pure placement: desired and observed in, plan and host specs out.
+//! Placement, without IO: what is desired and what is observed in, a plan and host specs out.
+//!
+//! Pure: no clock, no randomness, no task. Times are monotonic milliseconds of the controller and
+//! the seed is an argument; the same input gives the same plan, byte for byte.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`observed`] | heartbeats in, liveness out |
+//! | [`plan`] | which host runs how many of what, and why |
+//! | [`specs`] | what follows from that for each host |
+//! | [`check`] | an independent judge of plans |
+//! | [`edit`] | imperative commands as changes of what is desired |
+
+pub mod check;
+//EDIT
+pub mod observed;
+pub mod plan;
+//SPECS
+
+#[cfg(test)]
+mod fixtures;
+
+pub use check::{Violation, check};
+pub use observed::{Applied, HostView, Observed, Profile};
+pub use plan::{Input, Plan, Step, plan};
+//USPECS

@@ -1,0 +1,181 @@
+//! An independent judge of plans. It knows the rules and not the algorithm, reads only input and
+//! plan, and is run by the tests and by the controller on every plan before anything is written.
+
+use crate::observed::HostView;
+use crate::plan::{Input, Plan};
+use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
+use lattice_protocol::heartbeat::RunState;
+use lattice_protocol::manifest::{ActorManifest, Scale};
+use lattice_protocol::{ActorId, AppName, HostId};
+use std::collections::BTreeMap;
+
+/// A rule that a plan breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Of which actor, or host.
+    pub subject: String,
+    /// Which rule, in words.
+    pub rule: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.subject, self.rule)
+    }
+}
+
+fn violation(subject: impl std::fmt::Display, rule: impl Into<String>) -> Violation {
+    Violation { subject: subject.to_string(), rule: rule.into() }
+}
+
+/// Every rule that the plan breaks; none, for a good plan.
+#[must_use]
+pub fn check(input: &Input<'_>, plan: &Plan) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (app, desired) in &input.desired {
+        match plan.changed.get(*app).or(input.placements.get(app).copied()) {
+            Some(placement) => check_app(input, desired, placement, &mut found),
+            None => found.push(violation(app, "has no placement")),
+        }
+    }
+    for app in input.placements.keys().filter(|app| !input.desired.contains_key(**app)) {
+        if !plan.removed.contains(app) {
+            found.push(violation(app, "is placed and not desired"));
+        }
+    }
+    check_capacity(input, plan, &mut found);
+    found
+}
+
+fn check_app(input: &Input<'_>, desired: &DesiredApp, placement: &Placement, found: &mut Vec<Violation>) {
+    if placement.desired_version != desired.version {
+        found.push(violation(&placement.app, "was planned from another version"));
+    }
+    for (id, hosts) in &placement.actors {
+        match desired.application.actor(&id.name).filter(|_| desired.deployed && id.app == placement.app) {
+            None => found.push(violation(id, "is placed and not desired")),
+            Some(manifest) => {
+                for (host, count) in hosts {
+                    let before = replicas(input.placements.get(&placement.app).copied(), id, host);
+                    if *count == 0 {
+                        found.push(violation(id, format!("is listed on {host} with no replica")));
+                    }
+                    if *count > before {
+                        found.extend(unfit(input, manifest, id, host).map(|rule| violation(id, rule)));
+                    }
+                }
+            }
+        }
+    }
+    for manifest in desired.application.actors.iter().filter(|_| desired.deployed) {
+        let id = ActorId::new(placement.app.clone(), manifest.name.clone());
+        check_count(manifest, &id, placement, found);
+    }
+}
+
+fn replicas(placement: Option<&Placement>, id: &ActorId, host: &HostId) -> u32 {
+    placement.and_then(|placement| placement.actors.get(id)?.get(host)).copied().unwrap_or(0)
+}
+
+/// Why a host may not get more of this actor.
+fn unfit(input: &Input<'_>, manifest: &ActorManifest, id: &ActorId, host: &HostId) -> Option<String> {
+    let rule = &manifest.placement;
+    let Some(view) = input.observed.view(host, input.now_ms) else {
+        return Some(format!("goes to {host}, which nobody knows"));
+    };
+    let share =
+        rule.spread.is_empty() || rule.spread.iter().any(|share| view.has_labels(&share.requirements));
+    if let Some(unfit) = view.unfit {
+        Some(format!("goes to {host}: {unfit}"))
+    } else if !rule.hosts.is_empty() && !rule.hosts.contains(host) {
+        Some(format!("goes to {host}, which its rule does not name"))
+    } else if !view.has_labels(&rule.requirements) || !share {
+        Some(format!("goes to {host}, which does not match"))
+    } else if input.observed.has_refused(host, id, input.now_ms) {
+        Some(format!("goes to {host}, which has refused it"))
+    } else {
+        None
+    }
+}
+
+fn check_count(manifest: &ActorManifest, id: &ActorId, placement: &Placement, found: &mut Vec<Violation>) {
+    let hosts = placement.actors.get(id);
+    let sum: u64 = hosts.into_iter().flat_map(BTreeMap::values).map(|count| u64::from(*count)).sum();
+    match manifest.scale {
+        Scale::Replicas(wanted) if sum > wanted.into() => {
+            found.push(violation(id, format!("has {sum} replicas of {wanted}")));
+        }
+        Scale::Replicas(wanted) if sum < wanted.into() && !placement.unplaced.contains_key(id) => {
+            found.push(violation(id, format!("has {sum} replicas of {wanted} and no reason")));
+        }
+        Scale::Daemon if hosts.is_some_and(|hosts| hosts.values().any(|count| *count != 1)) => {
+            found.push(violation(id, "has more than one replica on a host"));
+        }
+        _ => {}
+    }
+}
+
+/// No host that gets something new is promised more than it has.
+fn check_capacity(input: &Input<'_>, plan: &Plan, found: &mut Vec<Violation>) {
+    for view in input.observed.views(input.now_ms).filter(|view| view.verdict == Verdict::Alive) {
+        let mut totals = Totals::default();
+        for (app, desired) in &input.desired {
+            let before = input.placements.get(app).copied();
+            let after = plan.changed.get(*app).or(before);
+            totals.add_app(&view, (app, desired), (before, after));
+        }
+        let load = &view.heartbeat.load;
+        for (what, total, capacity, used) in [
+            ("cpu", totals.cpu, load.cpu_millis, load.cpu_used_millis),
+            ("memory", totals.memory, load.memory_mib, load.memory_used_mib),
+        ] {
+            let busy = total.running.max(used.into()).saturating_add(total.pending);
+            if total.added > 0 && busy > capacity.into() {
+                found.push(violation(view.id, format!("{what} over capacity ({busy} of {capacity})")));
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Total {
+    running: u64,
+    pending: u64,
+    added: u64,
+}
+
+impl Total {
+    fn add(&mut self, one: u32, (running, pending, added): (u32, u32, u32)) {
+        let times = |count: u32| u64::from(one) * u64::from(count);
+        self.running = self.running.saturating_add(times(running));
+        self.pending = self.pending.saturating_add(times(pending));
+        self.added = self.added.saturating_add(times(added));
+    }
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    cpu: Total,
+    memory: Total,
+}
+
+impl Totals {
+    fn add_app(
+        &mut self,
+        view: &HostView<'_>,
+        (app, desired): (&AppName, &DesiredApp),
+        (before, after): (Option<&Placement>, Option<&Placement>),
+    ) {
+        for manifest in desired.application.actors.iter().filter(|_| desired.deployed) {
+            let id = ActorId::new(app.clone(), manifest.name.clone());
+            let (before, after) = (replicas(before, &id, view.id), replicas(after, &id, view.id));
+            let status = view.heartbeat.actors.iter().find(|status| status.id == id);
+            let running = status.filter(|status| status.state == RunState::Running);
+            let running = running.map_or(0, |status| status.replicas).min(after).min(before);
+            let counts = (running, after - running, after.saturating_sub(before));
+            let need = &manifest.placement.resources;
+            self.cpu.add(need.cpu_millis, counts);
+            self.memory.add(need.memory_mib, counts);
+        }
+    }
+}

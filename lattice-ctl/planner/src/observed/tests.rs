@@ -1,0 +1,177 @@
+//! Liveness, replays, restarts, and two machines with one name.
+
+use super::*;
+use crate::fixtures::{heartbeat, host, status};
+use proptest::prelude::*;
+
+fn seen(name: &str) -> (Observed, HostId) {
+    let mut observed = Observed::new(Profile::EDGE, 0);
+    assert_eq!(observed.apply(heartbeat(name, "b1", 1), 0), Applied::Joined);
+    (observed, host(name))
+}
+
+#[test]
+fn silence_makes_a_host_suspect_and_then_lost_by_the_receivers_clock() {
+    let (mut observed, a) = seen("A");
+    let judged = |observed: &Observed, times: &[u64]| {
+        times.iter().map(|now| observed.judge(&a, *now)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        judged(&observed, &[0, 15_000, 15_001, 30_000, 30_001]),
+        [Verdict::Alive, Verdict::Alive, Verdict::Suspect, Verdict::Suspect, Verdict::Lost]
+    );
+    assert_eq!(observed.next_change_ms(0), Some(15_001));
+    assert_eq!(observed.next_change_ms(15_001), Some(30_001));
+    let mut beat = heartbeat("A", "b1", 2);
+    beat.at_unix_ms = 1;
+    assert_eq!(observed.apply(beat, 40_000), Applied::Rejoined);
+    assert_eq!(judged(&observed, &[40_000]), [Verdict::Alive]);
+    assert_eq!(
+        observed.timeout_report(&a).to_string(),
+        "E_HEARTBEAT_TIMEOUT: heartbeat timeout: 30000ms: A; check the host's network and its trellis process"
+    );
+}
+
+#[test]
+fn a_controller_that_has_just_started_calls_nobody_lost() {
+    let observed = Observed::new(Profile::EDGE, 1_000_000);
+    assert_eq!(observed.judge(&host("A"), 1_000_000), Verdict::Suspect);
+    assert_eq!(observed.judge(&host("A"), 1_030_001), Verdict::Lost);
+    assert_eq!(observed.next_change_ms(1_000_000), Some(1_030_001));
+}
+
+#[test]
+fn a_replayed_or_overtaken_heartbeat_keeps_nobody_alive() {
+    let (mut observed, a) = seen("A");
+    assert_eq!(observed.apply(heartbeat("A", "b1", 5), 1_000), Applied::Heard);
+    for seq in [1, 4, 5] {
+        assert_eq!(observed.apply(heartbeat("A", "b1", seq), 20_000), Applied::Stale);
+    }
+    assert_eq!(observed.judge(&a, 20_000), Verdict::Suspect);
+}
+
+#[test]
+fn a_restart_is_a_new_boot_and_not_a_conflict() {
+    let (mut observed, a) = seen("A");
+    observed.apply(heartbeat("A", "b1", 900), 1_000);
+    assert_eq!(observed.apply(heartbeat("A", "b2", 1), 2_000), Applied::Rebooted);
+    assert_eq!(observed.apply(heartbeat("A", "b1", 901), 2_001), Applied::Heard, "one was on its way");
+    assert!(observed.conflicts(2_001).is_empty());
+    for seq in 2..20 {
+        assert_eq!(observed.apply(heartbeat("A", "b2", seq), seq * 5_000), Applied::Heard);
+    }
+    assert_eq!(observed.apply(heartbeat("A", "b1", 902), 100_000), Applied::Stale, "that life is over");
+    assert_eq!(observed.view(&a, 100_000).unwrap().heartbeat.boot_id, "b2");
+}
+
+#[test]
+fn two_machines_with_one_id_are_told_apart_and_neither_is_failed_over() {
+    let (mut observed, a) = seen("A");
+    for round in 1..4 {
+        observed.apply(heartbeat("A", "clone", round), round * 5_000);
+        observed.apply(heartbeat("A", "b1", round + 1), round * 5_000 + 1);
+    }
+    let conflict = Conflict { host: a.clone(), holder: "b1".into(), intruder: "clone".into() };
+    assert_eq!(observed.conflicts(15_001), [conflict]);
+    let view = observed.view(&a, 15_001).unwrap();
+    assert_eq!((view.verdict, view.unfit), (Verdict::Alive, Some(Unfit::Conflict)));
+    assert_eq!(view.heartbeat.boot_id, "b1");
+    // The intruder stops: the holder goes on as if nothing had been.
+    for seq in 5..15 {
+        observed.apply(heartbeat("A", "b1", seq), seq * 5_000);
+    }
+    assert!(observed.conflicts(70_000).is_empty());
+    assert_eq!(observed.view(&a, 70_000).unwrap().unfit, None);
+}
+
+#[test]
+fn more_used_than_there_is_makes_a_host_unfit_not_lost() {
+    let mut observed = Observed::new(Profile::EDGE, 0);
+    let mut beat = heartbeat("A", "b1", 1);
+    beat.load.cpu_used_millis = beat.load.cpu_millis + 1;
+    observed.apply(beat, 0);
+    let view = observed.view(&host("A"), 0).unwrap();
+    assert_eq!((view.verdict, view.unfit), (Verdict::Alive, Some(Unfit::ImplausibleLoad)));
+}
+
+#[test]
+fn a_host_that_says_it_leaves_is_leaving_until_it_starts_again() {
+    let (mut observed, a) = seen("A");
+    let mut beat = heartbeat("A", "b1", 2);
+    beat.leaving = true;
+    observed.apply(beat, 1_000);
+    assert_eq!(observed.judge(&a, 1_000), Verdict::Leaving);
+    assert_eq!(observed.judge(&a, 31_001), Verdict::Lost);
+    observed.apply(heartbeat("A", "b2", 1), 2_000);
+    assert_eq!(observed.judge(&a, 2_000), Verdict::Alive);
+}
+
+#[test]
+fn seed_004s_health_words() {
+    let mut observed = Observed::new(Profile::EDGE, 0);
+    let mut say = |name: &str, seq, errors, now_ms| {
+        let mut beat = heartbeat(name, "b1", seq);
+        beat.errors = errors;
+        observed.apply(beat, now_ms);
+    };
+    for name in ["edge-ap-east-1", "edge-ap-southeast-1", "edge-us-west-1", "edge-eu-1"] {
+        say(name, 1, 100, 0);
+    }
+    say("edge-ap-east-1", 2, 100, 43_000);
+    say("edge-ap-southeast-1", 2, 102, 40_000);
+    say("edge-eu-1", 2, 105, 40_000);
+    let words: Vec<_> =
+        observed.views(45_000).map(|view| format!("[{}] {}", view.health(), view.id)).collect();
+    assert_eq!(
+        words,
+        [
+            "[HEALTHY] edge-ap-east-1",
+            "[DEGRADED] edge-ap-southeast-1",
+            "[UNHEALTHY] edge-eu-1",
+            "[UNHEALTHY] edge-us-west-1",
+        ]
+    );
+    assert_eq!(observed.view(&host("edge-eu-1"), 45_000).unwrap().unfit, Some(Unfit::Errors(5)));
+    let mut later = heartbeat("edge-eu-1", "b1", 3);
+    later.errors = 105;
+    observed.apply(later, 100_001);
+    assert_eq!(observed.view(&host("edge-eu-1"), 100_001).unwrap().health(), "HEALTHY", "long ago");
+}
+
+#[test]
+fn a_refusal_counts_for_a_while() {
+    let (mut observed, a) = seen("A");
+    let actor: ActorId = "shop/web".parse().unwrap();
+    let mut beat = heartbeat("A", "b1", 2);
+    beat.actors = vec![
+        status("shop/web", RunState::Failed, Some("actor start failed: insufficient resources")),
+        status("shop/api", RunState::Failed, Some("trap")),
+    ];
+    observed.apply(beat, 1_000);
+    assert!(observed.has_refused(&a, &actor, 1_000));
+    assert!(!observed.has_refused(&a, &"shop/api".parse().unwrap(), 1_000));
+    assert!(!observed.has_refused(&a, &actor, 301_000));
+}
+
+proptest! {
+    /// Whatever boots and sequences arrive in whatever order, memory is bounded, time never
+    /// un-hears a heartbeat, and replaying everything changes nothing.
+    #[test]
+    fn any_stream_of_heartbeats_is_survived(
+        beats in proptest::collection::vec((0u8..8, 1u64..20, 0u64..20_000), 1..80),
+    ) {
+        let (mut observed, a) = seen("A");
+        let mut now = 0;
+        for (boot, seq, later) in &beats {
+            now += later;
+            let applied = observed.apply(heartbeat("A", &format!("boot{boot}"), *seq), now);
+            if applied != Applied::Stale {
+                prop_assert_ne!(observed.judge(&a, now), Verdict::Lost);
+            }
+            let replay = observed.apply(heartbeat("A", &format!("boot{boot}"), *seq), now);
+            prop_assert_eq!(replay, Applied::Stale);
+            prop_assert!(observed.conflicts(now).len() <= 1);
+        }
+        prop_assert_eq!(observed.judge(&a, now + 60_000), Verdict::Lost);
+    }
+}

@@ -1,0 +1,118 @@
+//! The first pass: what stays where it is. A replica stays while its host is alive or merely late
+//! and still matches; it is displaced when its host cannot be relied on; it is released when the
+//! rule no longer wants it there.
+
+use super::{Group, Input, Room, Task};
+use crate::observed::Unfit;
+use lattice_protocol::HostId;
+use lattice_protocol::desired::Verdict;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a host in the decision in force is good for now.
+enum Standing {
+    /// Its replicas stay.
+    Stays,
+    /// Its replicas should be elsewhere.
+    Unreliable,
+    /// The rule does not want them there.
+    Unwanted,
+}
+
+pub(super) fn keep(task: &mut Task<'_>, input: &Input<'_>, room: &mut Room<'_>) {
+    if !task.has_artifact {
+        return;
+    }
+    let mut stays = BTreeMap::new();
+    for (host, count) in &task.before {
+        match standing(task, input, room, host) {
+            Standing::Stays => drop(stays.insert(host.clone(), *count)),
+            Standing::Unreliable => drop(task.displaced.insert(host.clone(), *count)),
+            Standing::Unwanted => {}
+        }
+    }
+    let groups = task.groups.clone();
+    for group in &groups {
+        keep_share(task, group, &mut stays, room);
+    }
+    let need = task.manifest.placement.resources;
+    for (host, count) in &task.placed {
+        if let Some(host) = room.get_mut(host) {
+            host.keep(&task.id, &need, *count);
+        }
+    }
+}
+
+fn standing(task: &Task<'_>, input: &Input<'_>, room: &Room<'_>, host: &HostId) -> Standing {
+    let rule = &task.manifest.placement;
+    let allowed = rule.hosts.is_empty() || rule.hosts.contains(host);
+    // Of a host that was never heard of the labels are not known: the old decision is believed.
+    let matches = |group: &Group| room.get(host).is_none_or(|host| group.admits(&host.view.heartbeat.labels));
+    if !allowed || !task.groups.iter().any(matches) {
+        return Standing::Unwanted;
+    }
+    if input.observed.has_refused(host, &task.id, input.now_ms) {
+        return Standing::Unreliable;
+    }
+    match (input.observed.judge(host, input.now_ms), is_daemon(task)) {
+        (Verdict::Alive | Verdict::Suspect, _) | (Verdict::Lost, true) => Standing::Stays,
+        (Verdict::Lost | Verdict::Leaving, _) => Standing::Unreliable,
+    }
+}
+
+fn is_daemon(task: &Task<'_>) -> bool {
+    task.groups.iter().all(|group| group.count.is_none())
+}
+
+/// Gives a group what it may keep of what stays, the worst placed released first; the rest of
+/// `stays` is left for the next group.
+fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut BTreeMap<HostId, u32>, room: &Room<'_>) {
+    let matches = |host: &HostId| room.get(host).is_none_or(|host| group.admits(&host.view.heartbeat.labels));
+    let mut share: BTreeMap<HostId, u32> = stays
+        .iter()
+        .filter(|(host, count)| **count > 0 && matches(host))
+        .map(|(host, count)| (host.clone(), if group.count.is_none() { 1 } else { *count }))
+        .collect();
+    if let Some(wanted) = group.count {
+        trim(&mut share, wanted, |host, count| {
+            let preferred = &task.manifest.placement.preferred_region;
+            let view = room.get(host).map(|host| &host.view);
+            let suspect = view.is_none_or(|view| matches!(view.unfit, Some(Unfit::Verdict(_))));
+            let away = view.is_some_and(|view| !is_preferred(preferred, &view.heartbeat.labels));
+            let count = if task.manifest.placement.pack { -i64::from(count) } else { count.into() };
+            (suspect, away, count, room.get(host).map(super::room::HostRoom::score))
+        });
+    }
+    task.kept.push(share.values().fold(0, |sum, count| sum.saturating_add(*count)));
+    for (host, count) in share {
+        if let Some(left) = stays.get_mut(&host) {
+            *left = if group.count.is_none() { 0 } else { left.saturating_sub(count) };
+        }
+        let placed = task.placed.entry(host).or_default();
+        *placed = placed.saturating_add(count);
+    }
+}
+
+/// Is this host in the region that the actor would like, if it would like any?
+pub(super) fn is_preferred(preferred: &Option<String>, labels: &BTreeMap<String, String>) -> bool {
+    preferred.as_ref().is_none_or(|region| region.is_empty() || labels.get("region") == Some(region))
+}
+
+/// Takes replicas away, one at a time from the worst, until at most `wanted` are left.
+fn trim<K: Ord>(share: &mut BTreeMap<HostId, u32>, wanted: u32, worst: impl Fn(&HostId, u32) -> K) {
+    let total: u64 = share.values().map(|count| u64::from(*count)).sum();
+    let mut surplus = total.saturating_sub(wanted.into());
+    let mut order: BTreeSet<(Reverse<K>, HostId)> =
+        share.iter().map(|(host, count)| (Reverse(worst(host, *count)), host.clone())).collect();
+    while surplus > 0 {
+        let Some((_, host)) = order.pop_first() else { break };
+        let Some(count) = share.get_mut(&host) else { continue };
+        *count -= 1;
+        surplus -= 1;
+        if *count > 0 {
+            order.insert((Reverse(worst(&host, *count)), host));
+        } else {
+            share.remove(&host);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Laws over any lattice: the checker finds nothing, a second plan changes nothing, nothing moves
+//! without a reason, and what can be placed is placed.
+
+use super::*;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+struct AnyHost {
+    region: u8,
+    cpu_used: u32,
+    heard_ms: u64,
+    leaving: bool,
+}
+
+#[derive(Debug, Clone)]
+struct AnyActor {
+    scale: Scale,
+    cpu: u32,
+    region: Option<u8>,
+    preferred: Option<u8>,
+    hosts: Vec<u8>,
+    spread: Vec<(u8, u32)>,
+    pack: bool,
+    priority: u8,
+}
+
+fn any_host() -> impl Strategy<Value = AnyHost> {
+    (0u8..3, 0u32..5_000, prop_oneof![Just(40_000u64), Just(20_000), Just(0)], proptest::bool::weighted(0.1))
+        .prop_map(|(region, cpu_used, heard_ms, leaving)| AnyHost { region, cpu_used, heard_ms, leaving })
+}
+
+fn any_actor() -> impl Strategy<Value = AnyActor> {
+    let scale = prop_oneof![(0u32..9).prop_map(Scale::Replicas), Just(Scale::Daemon)];
+    let region = || proptest::option::of(0u8..3);
+    let hosts = proptest::collection::vec(0u8..8, 0..3);
+    let spread = proptest::collection::vec((0u8..3, 1u32..10), 0..3);
+    (scale, 0u32..2_500, region(), region(), hosts, spread, any::<bool>(), any::<u8>()).prop_map(
+        |(scale, cpu, region, preferred, hosts, spread, pack, priority)| AnyActor {
+            scale,
+            cpu,
+            region,
+            preferred,
+            hosts,
+            spread,
+            pack,
+            priority,
+        },
+    )
+}
+
+fn region(number: u8) -> BTreeMap<String, String> {
+    labels(&[("region", &number.to_string())])
+}
+
+fn observed(hosts: &[AnyHost]) -> Observed {
+    let mut observed = Observed::new(Profile::EDGE, 0);
+    for (index, any) in hosts.iter().enumerate() {
+        let mut beat = heartbeat(&format!("H{index}"), "b1", 1);
+        beat.labels = region(any.region);
+        beat.load.cpu_used_millis = any.cpu_used;
+        beat.leaving = any.leaving;
+        observed.apply(beat, any.heard_ms);
+    }
+    observed
+}
+
+fn desired(actors: &[AnyActor]) -> DesiredApp {
+    let manifests = actors.iter().enumerate().map(|(index, any)| {
+        let mut manifest = actor(&format!("a{index}"), any.scale);
+        let rule = &mut manifest.placement;
+        rule.resources = needing(any.cpu, 0);
+        rule.requirements = any.region.map(region).unwrap_or_default();
+        rule.preferred_region = any.preferred.map(|number| number.to_string());
+        rule.hosts = any.hosts.iter().map(|number| host(&format!("H{number}"))).collect();
+        rule.spread = any
+            .spread
+            .iter()
+            .map(|(number, weight)| Spread {
+                name: String::new(),
+                requirements: region(*number),
+                weight: *weight,
+            })
+            .collect();
+        rule.pack = any.pack;
+        rule.priority = any.priority;
+        manifest
+    });
+    app("shop", manifests.collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// One world after another, each planned from the decisions of the one before.
+    #[test]
+    fn every_plan_is_sound_and_final(
+        worlds in proptest::collection::vec(
+            (proptest::collection::vec(any_host(), 0..7), proptest::collection::vec(any_actor(), 0..4)),
+            1..4,
+        ),
+    ) {
+        let mut world = World::new(observed(&[]), vec![]);
+        for (hosts, actors) in &worlds {
+            let next = World::new(observed(hosts), vec![desired(actors)]);
+            (world.observed, world.desired, world.now_ms) = (next.observed, next.desired, 40_000);
+            world.plan();
+        }
+    }
+
+    /// Nothing leaves a host that is well while the rule and the number stay the same.
+    #[test]
+    fn nothing_moves_without_a_reason(
+        hosts in proptest::collection::vec(any_host(), 1..7),
+        actors in proptest::collection::vec(any_actor(), 1..4),
+        newcomer in any_host(),
+    ) {
+        let mut world = World::new(observed(&hosts), vec![desired(&actors)]);
+        world.now_ms = 40_000;
+        world.plan();
+        let before = world.placements.clone();
+        let mut more = hosts.clone();
+        more.push(newcomer);
+        world.observed = observed(&more);
+        world.plan();
+        for (id, places) in before.values().flat_map(|placement| &placement.actors) {
+            for (host, count) in places {
+                let now = world.placements[&id.app].actors.get(id).and_then(|places| places.get(host));
+                let lost = world.observed.judge(host, 40_000) == lattice_protocol::desired::Verdict::Lost;
+                prop_assert!(lost || now >= Some(count), "{id} left {host}");
+            }
+        }
+    }
+
+    /// With enough room everywhere every replica of an unconfined actor is placed, and evenly.
+    #[test]
+    fn what_can_be_placed_is_placed_evenly(hosts in 1usize..9, replicas in 0u32..60, seed in any::<u64>()) {
+        let alive = AnyHost { region: 0, cpu_used: 0, heard_ms: 40_000, leaving: false };
+        let mut world = World::new(observed(&vec![alive; hosts]), vec![app("shop", vec![actor("web", Scale::Replicas(replicas))])]);
+        world.now_ms = 40_000;
+        let mut input = world.input();
+        input.seed = seed;
+        let plan = plan(&input);
+        let placement = &plan.changed[&"shop".parse().unwrap()];
+        let counts: Vec<u32> = placement.actors.values().flat_map(BTreeMap::values).copied().collect();
+        prop_assert_eq!(counts.iter().sum::<u32>(), replicas);
+        let least = replicas / u32::try_from(hosts).unwrap();
+        prop_assert!(counts.iter().all(|count| (least..=least + 1).contains(count)), "{:?}", counts);
+    }
+}
