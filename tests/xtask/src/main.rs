@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's output is its result")]
 
 mod build;
+mod demo;
 mod deny;
 mod finding;
 mod metadata;
@@ -32,6 +33,8 @@ struct Arguments {
 enum Command {
     /// Build and run every test; the last line is `N passed, N failed`
     Test(test::Options),
+    /// Run a real lattice on this machine: NATS, a controller, three hosts, an application
+    Demo(demo::Options),
     /// Build the guests' components and our programs, for tests that are run one by one
     Build,
     /// Check the rules of the code: layers, purity, homes of names, file headers, sizes
@@ -43,6 +46,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome: Result<bool> = match Arguments::parse().command {
         Command::Test(options) => test::run(options),
+        Command::Demo(options) => demo::run(&options),
         Command::Build => build::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => deny::run(),

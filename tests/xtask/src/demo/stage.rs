@@ -1,0 +1,195 @@
+//! The demo's lattice: its server, controller and hosts as real processes, and `trellis` as its
+//! user would call it.
+
+use super::http;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec, eventually, fixtures, tools, workspace};
+
+const PORT: u16 = 8080;
+const START: Duration = Duration::from_secs(60);
+/// Name, region and address of each host.
+const HOSTS: [(&str, &str, Ipv4Addr); 3] = [
+    ("NEDGE01", "ap-east-1", Ipv4Addr::new(127, 0, 0, 1)),
+    ("NEDGE02", "ap-southeast-1", Ipv4Addr::new(127, 0, 0, 2)),
+    ("NEDGE03", "us-west-1", Ipv4Addr::new(127, 0, 0, 3)),
+];
+
+/// One host.
+pub struct Host {
+    pub name: &'static str,
+    process: Process,
+    address: SocketAddr,
+}
+
+/// Everything that runs.
+pub struct Stage {
+    pub hosts: Vec<Host>,
+    dir: PathBuf,
+    trellis: PathBuf,
+    // Dropped last: the others still speak to it when they end.
+    _controller: Process,
+    nats: NatsServer,
+}
+
+impl Stage {
+    /// Installs, builds and starts everything, and deploys the application.
+    pub async fn build() -> Result<Self> {
+        tools::ensure_wasm_target()?;
+        tools::ensure_nats_server()?;
+        step("Building guests and trellis in release (the first time takes some minutes)");
+        fixtures::build_guests()?;
+        let trellis = build_release()?;
+        let dir = workspace::target_dir().join("demo");
+        if dir.exists() {
+            fs::remove_dir_all(&dir).with_context(|| format!("clear {}", dir.display()))?;
+        }
+        fs::create_dir_all(&dir)?;
+        step("Making a lattice: keys, NATS users, server configuration");
+        let mut init = vec!["lattice", "init", "--dir", "trellis-lattice", "--name", "demo"];
+        for (name, _, _) in HOSTS {
+            init.extend(["--host", name]);
+        }
+        call(&trellis, &dir, &init)?;
+        let auth = fs::read_to_string(dir.join("trellis-lattice/nats/auth.conf"))?;
+        let options = NatsOptions { name: "demo".to_owned(), operator_config: Some(auth), ..NatsOptions::default() };
+        let nats = NatsServer::start(options).await?;
+        let url = nats.url();
+        init.extend(["--nats", &url]);
+        call(&trellis, &dir, &init)?;
+
+        step("Starting one controller and three hosts");
+        let mut controller = ProcessSpec::new("controller", &trellis, dir.join("controller.log"))
+            .args(["controller", "--profile", "fast"])
+            .current_dir(&dir)
+            .spawn()?;
+        controller.wait_for_line("is up", START).await?;
+        let mut hosts = Vec::new();
+        for (name, region, address) in HOSTS {
+            let mut process = ProcessSpec::new(name, &trellis, dir.join(format!("{name}.log")))
+                .args(["host", "--host-id", name, "--heartbeat-ms", "250", "--label", "tier=edge"])
+                .args(["--label", &format!("region={region}"), "--listen", &address.to_string()])
+                .current_dir(&dir)
+                .spawn()?;
+            process.wait_for_line("is up", START).await?;
+            hosts.push(Host { name, process, address: SocketAddr::from((address, PORT)) });
+        }
+        let stage = Self { hosts, dir, trellis, _controller: controller, nats };
+        stage.deploy()?;
+        Ok(stage)
+    }
+
+    fn deploy(&self) -> Result<()> {
+        step("Signing the component and deploying the application from one manifest");
+        let component = self.dir.join("edge_processor.wasm");
+        fs::copy(fixtures::guest("edge-processor")?, &component)?;
+        self.trellis(&[
+            "claim", "sign", "edge_processor.wasm", "--name", "edge-processor",
+            "--issuer", "trellis-lattice/keys/issuer.nk", "--subject", "trellis-lattice/keys/edge-processor.nk",
+        ])?;
+        let manifest = fs::read_to_string(workspace::root().join("guests/edge-processor/app-lattice.yaml"))?;
+        let manifest = manifest.replace("../target/wasm32-wasip2/release/edge_processor.wasm", "edge_processor.wasm");
+        fs::write(self.dir.join("app.yaml"), manifest)?;
+        print!("{}", self.trellis(&["app", "deploy", "app.yaml"])?);
+        Ok(())
+    }
+
+    /// A heading.
+    pub fn say(&self, text: &str) {
+        step(text);
+    }
+
+    /// Runs `trellis` in the demo's directory, and gives what it printed.
+    pub fn trellis(&self, args: &[&str]) -> Result<String> {
+        call(&self.trellis, &self.dir, args)
+    }
+
+    /// Posts a reading to one host.
+    pub fn post_reading(&self, host: usize, reading: &str) -> Result<String> {
+        http::request(self.hosts[host].address, "POST", "/readings", reading)
+    }
+
+    /// What any host says of a device: waits until its reading has arrived.
+    pub async fn device(&self, id: &str) -> Result<String> {
+        let address = self.hosts[0].address;
+        let path = format!("/devices/{id}");
+        eventually(Duration::from_secs(20), "the reading sent by NATS is stored", || async {
+            http::request(address, "GET", &path, "")
+        })
+        .await
+    }
+
+    /// Hosts, actors and links.
+    pub fn tables(&self) -> Result<()> {
+        for noun in ["hosts", "actors", "links"] {
+            println!("\n  $ trellis get {noun}\n{}", self.trellis(&["get", noun])?.trim_end());
+        }
+        Ok(())
+    }
+
+    /// Ends a host without a word.
+    pub fn kill(&mut self, host: usize) -> Result<()> {
+        self.hosts[host].process.kill()?;
+        Ok(())
+    }
+
+    /// Waits until three replicas run again, none of them on the dead host.
+    pub async fn replaced(&self, dead: &str, deadline: Duration) -> Result<()> {
+        let (trellis, dir) = (self.trellis.clone(), self.dir.clone());
+        eventually(deadline, "the lost replica runs elsewhere", || async {
+            let text = call(&trellis, &dir, &["--output", "json", "get", "actors"])?;
+            let actors: Vec<serde_json::Value> = serde_json::from_str(&text)?;
+            let running = |actor: &&serde_json::Value| actor["host"] != dead && actor["state"] == "running";
+            let replicas: u64 = actors.iter().filter(running).filter_map(|actor| actor["replicas"].as_u64()).sum();
+            ensure!(replicas == 3, "{replicas} of 3 replicas run: {text}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// What to try next.
+    pub fn invite(&self) {
+        let program = self.trellis.display();
+        let address = self.hosts[0].address;
+        println!("\nThe lattice is up (NATS at {}). In another terminal:\n", self.nats.url());
+        println!("  cd {}", self.dir.display());
+        println!("  alias trellis={program}");
+        println!("  curl -s http://{address}/readings -d '{}'", super::READING);
+        println!("  trellis get hosts");
+        println!("  trellis scale actor edge/edge-processor --max 6");
+        println!("  trellis link query edge/edge-processor");
+        println!("\nCtrl-C ends it.");
+        // A closed pipe is the reader's choice.
+        let _ = std::io::stdout().flush();
+    }
+}
+
+fn step(text: &str) {
+    println!("\n== {text}");
+    // A closed pipe is the reader's choice.
+    let _ = std::io::stdout().flush();
+}
+
+fn build_release() -> Result<PathBuf> {
+    let started = Instant::now();
+    let status = Command::new(env!("CARGO"))
+        .current_dir(workspace::root())
+        .args(["build", "--release", "--locked", "--package", "lattice-ctl-cli"])
+        .status()?;
+    ensure!(status.success(), "trellis does not build in release");
+    println!("  built in {} s", started.elapsed().as_secs());
+    Ok(workspace::target_dir().join("release/trellis"))
+}
+
+fn call(trellis: &PathBuf, dir: &PathBuf, args: &[&str]) -> Result<String> {
+    let output = Command::new(trellis).args(args).current_dir(dir).output()?;
+    if !output.status.success() {
+        bail!("trellis {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
