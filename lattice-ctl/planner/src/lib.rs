@@ -15,7 +15,7 @@ pub mod check;
 //EDIT
 pub mod observed;
 pub mod plan;
-//SPECS
+pub mod specs;
 
 #[cfg(test)]
 mod fixtures;
@@ -23,4 +23,4 @@ mod fixtures;
 pub use check::{Violation, check};
 pub use observed::{Applied, HostView, Observed, Profile};
 pub use plan::{Input, Plan, Step, plan};
-//USPECS
+pub use specs::{SpecInput, host_specs};

@@ -1,0 +1,132 @@
+//! What follows from the decisions for each host: its full spec, with the next generation when
+//! anything in it differs from the one in force.
+//!
+//! Invariants: a spec holds exactly the actors placed on its host, their links, and the providers
+//! that those links lead to, each sorted by its key, so equal content is equal bytes; a host whose
+//! spec in force comes from a newer decision than this view has is left alone, because this view
+//! is behind.
+
+use lattice_protocol::desired::{DesiredApp, Placement};
+use lattice_protocol::manifest::{ActorManifest, ProviderManifest};
+use lattice_protocol::spec::Artifact;
+use lattice_protocol::{
+    ActorId, ActorSpec, AppName, Generation, HostId, HostSpec, LatticeName, LinkDefinition, LinkTarget,
+    ProviderId, ProviderSpec,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What specs are derived from.
+#[derive(Debug, Clone)]
+pub struct SpecInput<'a> {
+    /// The lattice.
+    pub lattice: &'a LatticeName,
+    /// Which life of it: a restore from a backup starts the next.
+    pub incarnation: u64,
+    /// What shall be, by application.
+    pub desired: BTreeMap<&'a AppName, &'a DesiredApp>,
+    /// The decisions in force, each with the revision of its key.
+    pub placements: BTreeMap<&'a AppName, (&'a Placement, u64)>,
+    /// The specs in force.
+    pub previous: BTreeMap<&'a HostId, &'a HostSpec>,
+}
+
+/// The specs that have to be written: those of hosts for which something has changed.
+#[must_use]
+pub fn host_specs(input: &SpecInput<'_>) -> BTreeMap<HostId, HostSpec> {
+    let placed = input.placements.values().flat_map(|(placement, _)| placement.actors.values());
+    let hosts: BTreeSet<&HostId> =
+        placed.flat_map(BTreeMap::keys).chain(input.previous.keys().copied()).collect();
+    hosts.into_iter().filter_map(|host| Some((host.clone(), next_spec(input, host)?))).collect()
+}
+
+fn next_spec(input: &SpecInput<'_>, host: &HostId) -> Option<HostSpec> {
+    let previous = input.previous.get(host).copied();
+    if previous.is_some_and(|previous| is_behind(input, previous)) {
+        return None;
+    }
+    let mut spec = content(input, host);
+    let Some(previous) = previous else {
+        spec.generation = Generation { incarnation: input.incarnation, n: 1 };
+        return Some(spec);
+    };
+    let have = previous.generation;
+    spec.generation = have;
+    if input.incarnation <= have.incarnation && spec == *previous {
+        return None;
+    }
+    spec.generation = if input.incarnation > have.incarnation {
+        Generation { incarnation: input.incarnation, n: 1 }
+    } else {
+        Generation { n: have.n.saturating_add(1), ..have }
+    };
+    Some(spec)
+}
+
+/// Was the spec in force derived from a newer decision than this view has?
+fn is_behind(input: &SpecInput<'_>, previous: &HostSpec) -> bool {
+    let newer =
+        |app: &AppName, revision: u64| input.placements.get(app).is_some_and(|(_, have)| *have < revision);
+    previous.generation.incarnation > input.incarnation
+        || (previous.generation.incarnation == input.incarnation
+            && previous.apps.iter().any(|(app, revision)| newer(app, *revision)))
+}
+
+fn content(input: &SpecInput<'_>, host: &HostId) -> HostSpec {
+    let mut spec = HostSpec::empty(input.lattice.clone(), host.clone());
+    for (app, (placement, revision)) in &input.placements {
+        let Some(desired) = input.desired.get(app).filter(|desired| desired.deployed) else { continue };
+        for (id, hosts) in &placement.actors {
+            let replicas = hosts.get(host).copied().unwrap_or(0);
+            let manifest = desired.application.actor(&id.name);
+            if let (Some(manifest), Some(artifact), 1..) = (manifest, desired.artifacts.get(id), replicas) {
+                spec.apps.insert((*app).clone(), *revision);
+                spec.actors.push(actor_spec(id, manifest, artifact, replicas));
+                spec.links.extend(manifest.links.iter().cloned());
+            }
+        }
+    }
+    spec.actors.sort_by(|left, right| left.id.cmp(&right.id));
+    spec.links.sort_by_cached_key(LinkDefinition::key);
+    spec.providers = providers(input, &spec.links);
+    spec
+}
+
+fn actor_spec(id: &ActorId, manifest: &ActorManifest, artifact: &Artifact, replicas: u32) -> ActorSpec {
+    ActorSpec {
+        id: id.clone(),
+        artifact: artifact.clone(),
+        replicas,
+        instances: manifest.instances,
+        limits: manifest.limits.clone(),
+        config: manifest.config.clone(),
+    }
+}
+
+/// The providers that these links lead to, of whichever application, by id.
+fn providers(input: &SpecInput<'_>, links: &[LinkDefinition]) -> Vec<ProviderSpec> {
+    let targets: BTreeSet<&ProviderId> = links
+        .iter()
+        .filter_map(|link| match &link.target {
+            LinkTarget::Provider(id) => Some(id),
+            LinkTarget::Actor(_) => None,
+        })
+        .collect();
+    targets.into_iter().filter_map(|id| Some(provider_spec(id, provider(input, id)?))).collect()
+}
+
+fn provider<'a>(input: &SpecInput<'a>, id: &ProviderId) -> Option<&'a ProviderManifest> {
+    let desired = input.desired.get(&id.app).filter(|desired| desired.deployed)?;
+    desired.application.provider(&id.name)
+}
+
+fn provider_spec(id: &ProviderId, manifest: &ProviderManifest) -> ProviderSpec {
+    ProviderSpec {
+        id: id.clone(),
+        kind: manifest.kind.clone(),
+        mode: manifest.mode.clone(),
+        config: manifest.config.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! From decisions to specs, and when there is a new generation.
+
+use super::*;
+use crate::fixtures::{actor, app, host, link, provider};
+use lattice_protocol::manifest::Scale;
+
+struct World {
+    lattice: LatticeName,
+    incarnation: u64,
+    desired: BTreeMap<AppName, DesiredApp>,
+    placements: BTreeMap<AppName, (Placement, u64)>,
+    specs: BTreeMap<HostId, HostSpec>,
+}
+
+impl World {
+    /// `shop` with `web` (linked to a store, an HTTP server, and `blog`'s store) and `api` (linked
+    /// to nothing), and `blog` with nothing but that store.
+    fn new() -> Self {
+        let mut web = actor("web", Scale::Replicas(2));
+        web.links = vec![
+            link("shop/web", "wasi:keyvalue", "shop/kv"),
+            link("shop/web", "wasi:http/incoming-handler", "shop/http"),
+            link("shop/web", "wasi:blobstore", "blog/files"),
+        ];
+        let mut shop = app("shop", vec![web, actor("api", Scale::Replicas(1))]);
+        shop.application.providers = vec![
+            provider("kv", "keyvalue-nats"),
+            provider("http", "http-server"),
+            provider("idle", "http-client"),
+        ];
+        let mut blog = app("blog", vec![]);
+        blog.application.providers = vec![provider("files", "blobstore-embedded")];
+        let mut world = Self {
+            lattice: "prod".parse().unwrap(),
+            incarnation: 0,
+            desired: [("shop".parse().unwrap(), shop), ("blog".parse().unwrap(), blog)].into(),
+            placements: BTreeMap::new(),
+            specs: BTreeMap::new(),
+        };
+        world.place(&[("web", "A", 1), ("web", "B", 1), ("api", "A", 1)], 10);
+        world
+    }
+
+    fn place(&mut self, places: &[(&str, &str, u32)], revision: u64) {
+        let app: AppName = "shop".parse().unwrap();
+        let mut actors: BTreeMap<ActorId, BTreeMap<HostId, u32>> = BTreeMap::new();
+        for (name, on, count) in places {
+            let id = ActorId::new(app.clone(), name.parse().unwrap());
+            actors.entry(id).or_default().insert(host(on), *count);
+        }
+        let placement = Placement { app: app.clone(), desired_version: 1, actors, unplaced: BTreeMap::new() };
+        self.placements.insert(app, (placement, revision));
+    }
+
+    /// Derives, writes, and says what was written: `A 0.1: shop/api shop/web | providers | links`.
+    fn write(&mut self) -> Vec<String> {
+        let specs = host_specs(&SpecInput {
+            lattice: &self.lattice,
+            incarnation: self.incarnation,
+            desired: self.desired.iter().collect(),
+            placements: self.placements.iter().map(|(app, (placement, n))| (app, (placement, *n))).collect(),
+            previous: self.specs.iter().collect(),
+        });
+        self.specs.extend(specs.clone());
+        specs.values().map(words).collect()
+    }
+
+    fn shop(&mut self) -> &mut DesiredApp {
+        self.desired.get_mut(&"shop".parse().unwrap()).unwrap()
+    }
+}
+
+fn words(spec: &HostSpec) -> String {
+    let actors: Vec<String> =
+        spec.actors.iter().map(|actor| format!("{}x{}", actor.id, actor.replicas)).collect();
+    let providers: Vec<String> = spec.providers.iter().map(|provider| provider.id.to_string()).collect();
+    format!(
+        "{} {}: {} | {} | {}",
+        spec.host,
+        spec.generation,
+        actors.join(" "),
+        providers.join(" "),
+        spec.links.len()
+    )
+}
+
+#[test]
+fn a_host_gets_its_actors_their_links_and_the_providers_behind_them() {
+    let mut world = World::new();
+    assert_eq!(
+        world.write(),
+        [
+            "A 0.1: shop/apix1 shop/webx1 | blog/files shop/http shop/kv | 3",
+            "B 0.1: shop/webx1 | blog/files shop/http shop/kv | 3",
+        ]
+    );
+    assert_eq!(world.specs[&host("A")].apps, [("shop".parse().unwrap(), 10)].into());
+}
+
+#[test]
+fn only_what_changed_gets_a_new_generation() {
+    let mut world = World::new();
+    world.write();
+    assert_eq!(world.write(), [""; 0]);
+    world.shop().application.actors[1].config.insert("k".into(), "v".into());
+    assert_eq!(world.write(), ["A 0.2: shop/apix1 shop/webx1 | blog/files shop/http shop/kv | 3"]);
+    world.shop().application.actors[0].links.remove(1);
+    assert_eq!(
+        world.write(),
+        [
+            "A 0.3: shop/apix1 shop/webx1 | blog/files shop/kv | 2",
+            "B 0.2: shop/webx1 | blog/files shop/kv | 2"
+        ]
+    );
+}
+
+#[test]
+fn a_host_that_lost_everything_is_told_so() {
+    let mut world = World::new();
+    world.write();
+    world.place(&[("web", "A", 2), ("api", "A", 1)], 11);
+    assert_eq!(
+        world.write(),
+        ["A 0.2: shop/apix1 shop/webx2 | blog/files shop/http shop/kv | 3", "B 0.2:  |  | 0"]
+    );
+    world.shop().deployed = false;
+    assert_eq!(world.write(), ["A 0.3:  |  | 0"]);
+}
+
+#[test]
+fn a_provider_of_an_application_that_is_gone_is_not_started() {
+    let mut world = World::new();
+    world.desired.remove(&"blog".parse().unwrap());
+    assert!(world.write()[1].starts_with("B 0.1: shop/webx1 | shop/http shop/kv | 3"));
+}
+
+#[test]
+fn a_restored_lattice_begins_a_new_incarnation() {
+    let mut world = World::new();
+    world.write();
+    world.incarnation = 1;
+    world.placements.values_mut().for_each(|(_, revision)| *revision = 3);
+    assert_eq!(world.write().len(), 2);
+    assert!(world.specs.values().all(|spec| spec.generation == Generation { incarnation: 1, n: 1 }));
+    world.incarnation = 0;
+    world.shop().application.actors[0].config.insert("k".into(), "v".into());
+    assert_eq!(world.write(), [""; 0], "a controller of the old life writes nothing");
+}
+
+#[test]
+fn a_view_that_is_behind_writes_nothing() {
+    let mut world = World::new();
+    world.write();
+    world.place(&[("web", "A", 2)], 9);
+    assert_eq!(world.write(), [""; 0]);
+}
