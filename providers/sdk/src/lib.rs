@@ -11,6 +11,7 @@
 //! | [`error`] | the one error a provider gives |
 //! | [`keyvalue`], [`messaging`], [`http`], [`blob`] | the capability traits |
 //! | [`factory`] | building a provider from its configuration |
+//! | `testing` | one suite for all key-value providers (feature `testing`) |
 
 pub mod blob;
 pub mod context;
@@ -19,6 +20,8 @@ pub mod factory;
 pub mod http;
 pub mod keyvalue;
 pub mod messaging;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use context::CallContext;
 pub use error::{ProviderError, ProviderErrorKind};
