@@ -196,9 +196,6 @@ impl<'input> Decoder<'input> {
         if count > self.rest.len() && !element.may_be_empty() {
             return Err(DecodeError::Invalid { what: "list longer than the input", offset: start });
         }
-        if count > self.nodes_left {
-            return Err(DecodeError::Nodes { limit: self.limits.max_nodes });
-        }
         let mut items = Vec::with_capacity(count.min(FIRST_RESERVATION));
         for _ in 0..count {
             items.push(self.value(element, depth)?);
