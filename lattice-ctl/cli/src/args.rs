@@ -48,4 +48,51 @@ pub enum Command {
     Controller(commands::controller::ControllerArgs),
     /// Serve an application in this one process, without NATS.
     Run(commands::run::RunArgs),
+    /// Build, sign and serve an application here, again on every change.
+    Dev(commands::dev::DevArgs),
+    /// Make a project.
+    New(commands::new::NewArgs),
+    /// Build and sign the project in this directory.
+    Build(commands::build::BuildArgs),
+    /// Show what a component is, without running it.
+    Inspect(commands::inspect::InspectArgs),
+    /// Sign components; show and verify claims.
+    #[command(subcommand)]
+    Claim(commands::claim::ClaimCommand),
+    /// Make, list and show keys.
+    #[command(subcommand)]
+    Keys(commands::keys::KeysCommand),
+    /// Deploy applications from manifests, and watch them.
+    #[command(subcommand)]
+    App(commands::app::AppCommand),
+    /// Show hosts, actors, claims, links, inventory, applications.
+    #[command(subcommand)]
+    Get(commands::get::GetCommand),
+    /// Start an actor or a provider.
+    #[command(subcommand)]
+    Start(commands::start::StartCommand),
+    /// Stop an actor, a provider or a host.
+    #[command(subcommand)]
+    Stop(commands::stop::StopCommand),
+    /// Change how many of an actor run, and where.
+    #[command(subcommand)]
+    Scale(commands::scale::ScaleCommand),
+    /// Put, delete and query links.
+    #[command(subcommand)]
+    Link(commands::link::LinkCommand),
+    /// Call an actor.
+    Call(commands::call::CallArgs),
+    /// Store a component in the lattice, or in an OCI registry.
+    Push(commands::push::PushArgs),
+    /// Fetch a component from the lattice, or from an OCI registry.
+    Pull(commands::push::PullArgs),
+    /// Save and select where commands connect.
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
+    /// Check what this machine needs.
+    Doctor,
+    /// Print a script of completions for a shell.
+    Completions(commands::completions::CompletionsArgs),
+    /// Print the version.
+    Version,
 }

@@ -1,10 +1,28 @@
 //! One file per noun. A command takes its arguments and the global ones, prints what it has to
 //! say through [`crate::output`], and ends in a report or in success.
 
+pub mod app;
+pub mod build;
+pub mod call;
+pub mod claim;
+pub mod completions;
+pub mod config;
 pub mod controller;
+pub mod dev;
+pub mod doctor;
+pub mod get;
 pub mod host;
+pub mod inspect;
+pub mod keys;
 pub mod lattice;
+pub mod link;
+pub mod new;
+pub mod push;
 pub mod run;
+pub mod scale;
+pub mod start;
+pub mod stop;
+pub mod version;
 
 use crate::args::{Args, Command};
 use lattice_protocol::Report;
@@ -14,7 +32,7 @@ pub type Outcome = Result<(), Report>;
 
 /// Does the command stay and serve? Then its log is part of what people watch.
 pub fn serves(command: &Command) -> bool {
-    matches!(command, Command::Host(_) | Command::Controller(_) | Command::Run(_))
+    matches!(command, Command::Host(_) | Command::Controller(_) | Command::Run(_) | Command::Dev(_))
 }
 
 /// Runs the command that was asked for.
@@ -24,5 +42,24 @@ pub async fn run(args: &Args) -> Outcome {
         Command::Host(command) => host::run(args, command).await,
         Command::Controller(command) => controller::run(args, command).await,
         Command::Run(command) => run::run(args, command).await,
+        Command::Dev(command) => dev::run(args, command).await,
+        Command::New(command) => new::run(args, command),
+        Command::Build(command) => build::run(args, command).await,
+        Command::Inspect(command) => inspect::run(args, command),
+        Command::Claim(command) => claim::run(args, command),
+        Command::Keys(command) => keys::run(args, command),
+        Command::App(command) => app::run(args, command).await,
+        Command::Get(command) => get::run(args, command).await,
+        Command::Start(command) => start::run(args, command).await,
+        Command::Stop(command) => stop::run(args, command).await,
+        Command::Scale(command) => scale::run(args, command).await,
+        Command::Link(command) => link::run(args, command).await,
+        Command::Call(command) => call::run(args, command).await,
+        Command::Push(command) => push::push(args, command).await,
+        Command::Pull(command) => push::pull(args, command).await,
+        Command::Config(command) => config::run(args, command),
+        Command::Doctor => doctor::run(args).await,
+        Command::Completions(command) => completions::run(command),
+        Command::Version => version::run(args),
     }
 }

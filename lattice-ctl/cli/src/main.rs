@@ -7,6 +7,7 @@
 
 mod app_files;
 mod args;
+mod artifacts;
 mod client;
 mod commands;
 mod component;
@@ -16,7 +17,9 @@ mod context;
 mod home;
 mod keyfile;
 mod lattice_dir;
+mod oci;
 mod output;
+mod project;
 mod reference;
 mod signing;
 

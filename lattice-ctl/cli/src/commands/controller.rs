@@ -26,8 +26,10 @@ pub struct ControllerArgs {
 /// When silence counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Liveness {
-    /// A local network: lost after about a second of silence; heartbeats every 250 to 500 ms.
+    /// A local network: lost after 1.5 s of silence; give hosts --heartbeat-ms 250.
     Fast,
+    /// Sites joined by a wide-area network: lost after 5 s of silence.
+    Wan,
     /// Bad uplinks: lost after 30 s of silence.
     Edge,
 }
@@ -35,8 +37,9 @@ pub enum Liveness {
 impl From<Liveness> for Profile {
     fn from(liveness: Liveness) -> Self {
         match liveness {
-            Liveness::Fast => Self::fast(),
-            Liveness::Edge => Self::edge(),
+            Liveness::Fast => Self::FAST,
+            Liveness::Wan => Self::WAN,
+            Liveness::Edge => Self::EDGE,
         }
     }
 }

@@ -1,0 +1,112 @@
+//! `trellis new NAME`: a project that builds, signs and runs as it is.
+
+use crate::args::Args;
+use crate::commands::Outcome;
+use crate::output::{self, file_report};
+use clap::ValueEnum;
+use lattice_protocol::{ActorName, ErrorCode, Report};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Where the guest SDK is published.
+const SDK_REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+
+/// What to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// Answers HTTP requests.
+    HttpHello,
+    /// Counts in a key-value store.
+    KvCounter,
+    /// Answers messages.
+    MessagingEcho,
+}
+
+impl Template {
+    fn source(self) -> &'static str {
+        match self {
+            Self::HttpHello => include_str!("new/http-hello.rs.txt"),
+            Self::KvCounter => include_str!("new/kv-counter.rs.txt"),
+            Self::MessagingEcho => include_str!("new/messaging-echo.rs.txt"),
+        }
+    }
+    fn manifest(self) -> &'static str {
+        match self {
+            Self::HttpHello => include_str!("new/http-hello.yaml.txt"),
+            Self::KvCounter => include_str!("new/kv-counter.yaml.txt"),
+            Self::MessagingEcho => include_str!("new/messaging-echo.yaml.txt"),
+        }
+    }
+}
+
+/// Its arguments.
+#[derive(Debug, clap::Args)]
+pub struct NewArgs {
+    /// Name of the project, the application and the actor.
+    pub name: ActorName,
+    /// What to begin with.
+    #[arg(long, short, value_enum, default_value_t = Template::HttpHello)]
+    pub template: Template,
+    /// Where. Default: a directory of that name.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Directory of the guest SDK. Default: the one of the checkout around, else the published one.
+    #[arg(long, env = "TRELLIS_SDK", value_name = "DIR")]
+    pub sdk: Option<PathBuf>,
+}
+
+/// The SDK of a checkout that this place is in.
+fn sdk_above(place: &Path) -> Option<PathBuf> {
+    place.ancestors().map(|dir| dir.join("guests").join("sdk")).find(|dir| dir.join("Cargo.toml").exists())
+}
+
+fn sdk(new: &NewArgs) -> Result<String, Report> {
+    let found = match &new.sdk {
+        Some(dir) if !dir.join("Cargo.toml").exists() => {
+            return Err(Report::new(ErrorCode::NotFound, "no guest SDK there").at(dir.display()));
+        }
+        Some(dir) => std::path::absolute(dir).ok(),
+        None => {
+            let places = [std::env::current_dir().ok(), std::env::current_exe().ok()];
+            places.into_iter().flatten().find_map(|place| sdk_above(&place))
+        }
+    };
+    Ok(match found {
+        Some(dir) => format!("{{ path = {} }}", json!(dir)),
+        None => format!("{{ git = {} }}", json!(SDK_REPOSITORY)),
+    })
+}
+
+/// Runs it.
+pub fn run(args: &Args, new: &NewArgs) -> Outcome {
+    let dir = new.dir.clone().unwrap_or_else(|| PathBuf::from(new.name.as_str()));
+    if dir.exists() && std::fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Report::new(ErrorCode::Conflict, "directory is not empty").at(dir.display()).hint("choose another --dir"));
+    }
+    let crate_name = new.name.as_str().to_lowercase();
+    let file_name = crate_name.replace('-', "_");
+    let fill = |text: &str| {
+        text.replace("@NAME@", new.name.as_str()).replace("@FILE@", &file_name).replace("@CRATE@", &crate_name)
+    };
+    let cargo = fill(include_str!("new/Cargo.toml.txt")).replace("@SDK@", &sdk(new)?);
+    for (path, text) in [
+        ("Cargo.toml", cargo),
+        (".cargo/config.toml", include_str!("new/config.toml.txt").to_owned()),
+        (".gitignore", "/target\n*.nk\n".to_owned()),
+        ("src/lib.rs", fill(new.template.source())),
+        ("app.yaml", fill(new.template.manifest())),
+    ] {
+        let path = dir.join(path);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| file_report("make the directory", parent, &error))?;
+        }
+        std::fs::write(&path, text).map_err(|error| file_report("write", &path, &error))?;
+    }
+    output::say(args, format!("made {}", dir.display()));
+    output::say(args, format!("  cd {} && trellis dev      build, sign, run, and again on every change", dir.display()));
+    output::say(args, "  trellis build && trellis app deploy app.yaml      on a lattice");
+    if args.output == output::Format::Json {
+        output::json(&json!({ "dir": dir, "name": new.name }));
+    }
+    Ok(())
+}
