@@ -1,1 +1,27 @@
-//! Watch, observe, plan, sign, execute.
+//! The controller: it watches what shall be and what is, plans, and writes down the decision.
+//!
+//! ```text
+//! desired.<app>  ─watch─▶ ┐
+//! placement.<app> ─watch─▶├─ world ─ plan ─ check ─▶ placement.<app>   (compare-and-set)
+//! hostspec.<host> ─watch─▶│                      └─▶ hostspec.<host>   (signed, compare-and-set)
+//! heartbeats ────────────▶┘                      └─▶ observed.<host>
+//! ```
+//!
+//! It holds nothing that KV and heartbeats do not give back (I5): it can be killed at any time, and
+//! any number may run. Two that race both plan; compare-and-set lets one placement win, and the
+//! loser sees it in its watch and plans again from there. Nothing is on the request path.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | what a controller is told |
+//! | [`world`] | what it has seen: pure bookkeeping of watches and heartbeats |
+//! | [`run`] | the loop: one owner of the world, one planner at a time |
+//! | [`write`] | placements, specs and verdicts into KV |
+
+pub mod config;
+pub mod run;
+pub mod world;
+pub mod write;
+
+pub use config::{ControllerConfig, ControllerDeps};
+pub use run::{ControllerHandle, start};

@@ -1,0 +1,34 @@
+//! What a controller is told.
+
+use keys::KeyPair;
+use lattice_ctl_planner::observed::Profile;
+use lattice_io::{Clock, Lattice};
+use lattice_protocol::LatticeName;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A controller's configuration.
+pub struct ControllerConfig {
+    /// The lattice it controls.
+    pub lattice: LatticeName,
+    /// Signs host specs; hosts name its public key in their trust.
+    pub signer: KeyPair,
+    /// When silence counts.
+    pub profile: Profile,
+    /// Which life of the lattice: grows only by a restore from a backup.
+    pub incarnation: u64,
+    /// Time between two looks at liveness.
+    pub tick: Duration,
+    /// Its name in events.
+    pub name: String,
+}
+
+/// What a controller is given.
+pub struct ControllerDeps {
+    /// The lattice.
+    pub lattice: Lattice,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Random per start, for event ids.
+    pub boot_id: String,
+}

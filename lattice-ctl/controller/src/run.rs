@@ -1,0 +1,300 @@
+//! The loop. It owns the world; everything reaches it as an [`Input`] on one channel, and each
+//! round ends with what KV and heartbeats say being what was planned from, or with a later round.
+//!
+//! Tasks: *watch* one per bucket, *heartbeats*, *controller* (essential). A watch never ends by
+//! itself; a subscription does when the bus is closed.
+
+use crate::config::{ControllerConfig, ControllerDeps};
+use crate::world::{Source, World};
+use crate::write::{Buckets, Written};
+use lattice_ctl_planner::observed::{Applied, Observed};
+use lattice_ctl_planner::specs::{SpecInput, host_specs};
+use lattice_ctl_planner::{Input as PlanInput, Plan, check, plan};
+use lattice_io::{Bus, BusMessage, Kv, KvEvent, KvOptions, Replicas, TaskScope, WatchKeys};
+use lattice_protocol::desired::{ObservedHost, Verdict};
+use lattice_protocol::event::Happening;
+use lattice_protocol::heartbeat::Heartbeat;
+use lattice_protocol::subject::Subjects;
+use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Records kept per key, so that people can look back.
+const HISTORY: u8 = 8;
+/// Inputs taken together before a plan: a burst is planned once.
+const BATCH: usize = 1_024;
+
+/// What the loop is told.
+enum Input {
+    /// One event of a watch.
+    Watch(Source, KvEvent),
+    /// One heartbeat.
+    Heartbeat(Box<Heartbeat>),
+}
+
+/// A running controller; it ends with the scope it was started in.
+pub struct ControllerHandle {
+    scope: TaskScope,
+}
+
+impl ControllerHandle {
+    /// Done when the controller has failed for good.
+    pub async fn failed(&self) {
+        let failure = self.scope.failed().await;
+        tracing::error!(error = %failure, "controller failed");
+    }
+}
+
+/// Opens the lattice's buckets (making them if need be) and starts to control.
+///
+/// # Errors
+/// What KV or the bus says.
+pub async fn start(
+    config: ControllerConfig,
+    deps: ControllerDeps,
+    parent: &TaskScope,
+) -> Result<ControllerHandle, Report> {
+    let subjects = Subjects::new(config.lattice.clone());
+    let scope = parent.child("controller");
+    let options = || KvOptions { history: HISTORY, ..KvOptions::default() };
+    let open = async |bucket: String| deps.lattice.kv.open(&bucket, options()).await.map_err(Report::from);
+    let desired = open(subjects.desired_bucket()).await?;
+    let buckets = Buckets {
+        placement: open(subjects.placement_bucket()).await?,
+        specs: open(subjects.spec_bucket()).await?,
+        observed: open(subjects.observed_bucket()).await?,
+    };
+    deps.lattice.blobs.open(&subjects.artifact_store(), Replicas::One).await.map_err(Report::from)?;
+    let (sender, inbox) = mpsc::channel(BATCH);
+    for (source, kv) in [
+        (Source::Desired, &desired),
+        (Source::Placement, &buckets.placement),
+        (Source::Specs, &buckets.specs),
+    ] {
+        watch(&scope, source, Arc::clone(kv), sender.clone());
+    }
+    heartbeats(&scope, &*deps.lattice.bus, &subjects, sender).await?;
+    let now_ms = deps.clock.monotonic_ms();
+    let control = Loop {
+        world: World::new(Observed::new(config.profile, now_ms)),
+        verdicts: BTreeMap::new(),
+        events: 0,
+        subjects,
+        buckets,
+        config,
+        deps,
+        inbox,
+    };
+    scope.spawn_essential("controller", move |_| control.run());
+    Ok(ControllerHandle { scope })
+}
+
+fn until_cancelled(scope: &TaskScope, name: &str, work: impl Future<Output = ()> + Send + 'static) {
+    let token = scope.token();
+    scope.spawn_best_effort(name, async move {
+        // None: cancelled.
+        let _ = token.run_until_cancelled(work).await;
+    });
+}
+
+fn watch(scope: &TaskScope, source: Source, kv: Arc<dyn Kv>, sender: mpsc::Sender<Input>) {
+    until_cancelled(scope, "watch", async move {
+        let mut watch = kv.watch(WatchKeys::All);
+        while let Some(event) = watch.next().await {
+            if sender.send(Input::Watch(source, event)).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+async fn heartbeats(
+    scope: &TaskScope,
+    bus: &dyn Bus,
+    subjects: &Subjects,
+    sender: mpsc::Sender<Input>,
+) -> Result<(), Report> {
+    let mut subscription = bus.subscribe(&subjects.heartbeats(), None).await.map_err(Report::from)?;
+    until_cancelled(scope, "heartbeats", async move {
+        while let Some(message) = subscription.next().await {
+            let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(&message.payload) else {
+                tracing::warn!(subject = message.subject, "heartbeat not readable");
+                continue;
+            };
+            // NATS lets a host publish only to its own subject: the name inside must be that one.
+            if message.subject.rsplit('.').next() != Some(heartbeat.host.as_str()) {
+                tracing::error!(subject = message.subject, host = %heartbeat.host, "heartbeat for another host dropped");
+                continue;
+            }
+            if sender.send(Input::Heartbeat(Box::new(heartbeat))).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+struct Loop {
+    config: ControllerConfig,
+    deps: ControllerDeps,
+    subjects: Subjects,
+    buckets: Buckets,
+    inbox: mpsc::Receiver<Input>,
+    world: World,
+    /// What was last written about each host: verdict, and whether it said it was leaving.
+    verdicts: BTreeMap<HostId, (Verdict, String)>,
+    events: u64,
+}
+
+impl Loop {
+    async fn run(mut self) {
+        let tick = self.config.tick;
+        let mut batch = Vec::new();
+        loop {
+            // Elapsed: nothing came; time itself may have changed a verdict.
+            let received = tokio::time::timeout(tick, self.inbox.recv_many(&mut batch, BATCH)).await;
+            if matches!(received, Ok(0)) {
+                return; // Every sender is gone: the scope is ending.
+            }
+            for input in batch.drain(..) {
+                self.apply(input);
+            }
+            if !self.world.is_complete() {
+                continue;
+            }
+            self.conclude().await;
+            if let Err(report) = self.decide().await {
+                tracing::warn!(error = %report, "decision not written: trying again");
+                tokio::time::sleep(tick.max(Duration::from_millis(250))).await;
+            }
+        }
+    }
+
+    fn apply(&mut self, input: Input) {
+        let now_ms = self.deps.clock.monotonic_ms();
+        match input {
+            Input::Watch(source, event) => {
+                self.world.apply(source, event);
+            }
+            Input::Heartbeat(heartbeat) => {
+                let host = heartbeat.host.clone();
+                match self.world.observed.apply(*heartbeat, now_ms) {
+                    Applied::Joined => tracing::info!(%host, "host joined"),
+                    Applied::Rejoined => tracing::info!(%host, "host came back"),
+                    Applied::Rebooted => tracing::info!(%host, "host started again"),
+                    Applied::Conflict => tracing::error!(%host, "host id in use by two machines"),
+                    Applied::Heard | Applied::Stale => {}
+                }
+            }
+        }
+    }
+
+    /// Tells people what changed about hosts.
+    async fn conclude(&mut self) {
+        let now_ms = self.deps.clock.monotonic_ms();
+        let since_unix_ms = self.deps.clock.unix_ms();
+        let changed: Vec<(HostId, ObservedHost)> = self
+            .world
+            .observed
+            .views(now_ms)
+            .filter(|view| {
+                let seen = (view.verdict, view.heartbeat.boot_id.clone());
+                self.verdicts.get(view.id) != Some(&seen)
+            })
+            .map(|view| {
+                let record =
+                    ObservedHost { verdict: view.verdict, heartbeat: view.heartbeat.clone(), since_unix_ms };
+                (view.id.clone(), record)
+            })
+            .collect();
+        for (host, record) in changed {
+            if record.verdict == Verdict::Lost {
+                tracing::warn!(%host, error = %self.world.observed.timeout_report(&host), "host lost");
+            }
+            self.say("host.verdict", host.to_string(), json!({ "verdict": record.verdict })).await;
+            match self.buckets.conclude(&host, &record).await {
+                Ok(()) => {
+                    self.verdicts.insert(host, (record.verdict, record.heartbeat.boot_id));
+                }
+                Err(report) => tracing::warn!(%host, error = %report, "verdict not written"),
+            }
+        }
+    }
+
+    /// Plans, and writes what is new: decisions first, then the specs that follow from them.
+    async fn decide(&mut self) -> Result<(), Report> {
+        let plan = self.plan()?;
+        for step in &plan.explanation {
+            tracing::info!("{step}");
+        }
+        for placement in plan.changed.into_values() {
+            let app = placement.app.to_string();
+            let data = json!({ "actors": placement.actors, "unplaced": placement.unplaced });
+            if matches!(self.buckets.place(&mut self.world, placement).await?, Written::At(_)) {
+                self.say("app.placed", app, data).await;
+            }
+        }
+        for app in plan.removed {
+            self.buckets.unplace(&mut self.world, &app).await?;
+        }
+        for spec in self.specs() {
+            let (host, generation) = (spec.host.to_string(), spec.generation);
+            if matches!(self.buckets.tell(&mut self.world, &self.config, spec).await?, Written::At(_)) {
+                tracing::info!(host, %generation, "host told");
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self) -> Result<Plan, Report> {
+        let input = PlanInput {
+            desired: self.world.desired.iter().map(|(app, have)| (app, &have.value)).collect(),
+            placements: self.world.placements.iter().map(|(app, have)| (app, &have.value)).collect(),
+            observed: &self.world.observed,
+            now_ms: self.deps.clock.monotonic_ms(),
+            seed: 0,
+        };
+        let plan = plan(&input);
+        let violations = check(&input, &plan);
+        match violations.first() {
+            None => Ok(plan),
+            Some(first) => {
+                Err(Report::new(ErrorCode::Internal, format!("plan refused by its check: {first}")))
+            }
+        }
+    }
+
+    fn specs(&self) -> Vec<lattice_protocol::HostSpec> {
+        host_specs(&SpecInput {
+            lattice: &self.config.lattice,
+            incarnation: self.config.incarnation,
+            desired: self.world.desired.iter().map(|(app, have)| (app, &have.value)).collect(),
+            placements: self
+                .world
+                .placements
+                .iter()
+                .map(|(app, have)| (app, (&have.value, have.revision)))
+                .collect(),
+            previous: self.world.specs.iter().map(|(host, have)| (host, &have.value)).collect(),
+        })
+        .into_values()
+        .collect()
+    }
+
+    async fn say(&mut self, kind: &'static str, subject: String, data: serde_json::Value) {
+        self.events += 1;
+        let id = format!("{}-{}", self.deps.boot_id, self.events);
+        let happening = Happening { kind, subject: Some(subject), data };
+        let lattice: &LatticeName = &self.config.lattice;
+        let event = happening.into_event(lattice, &self.config.name, id, self.deps.clock.unix_ms());
+        let body = serde_json::to_vec(&event).unwrap_or_default();
+        if let Err(error) =
+            self.deps.lattice.bus.publish(BusMessage::new(self.subjects.event(kind), body)).await
+        {
+            tracing::debug!(%error, kind, "event not sent");
+        }
+    }
+}
