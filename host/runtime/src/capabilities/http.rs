@@ -2,16 +2,20 @@
 //! methods that the link names.
 //!
 //! Without a link the call ends (`capability denied: wasmcloud:httpclient`); what a link does not
-//! grant, and what the network does, the guest sees as error codes of `wasi:http`. A request is
-//! sent again only when its body is empty (a body is a stream, and is gone once sent).
+//! grant, and what the network does, the guest sees as error codes of `wasi:http`.
+//!
+//! A body is a stream and is gone once sent. Requests that may be repeated therefore have theirs
+//! gathered first, when it is small (most guests open a body even for a GET); others are sent once.
 
 use super::{interface, trap};
 use crate::engine::Profile;
 use crate::grants;
 use crate::state::{CallScope, InstanceState};
 use crate::wiring::{BoundLink, BoundTarget, Repeat};
-use http_body::Body as _;
-use http_body_util::{BodyExt, Limited};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt, BodyStream, Limited, StreamBody};
 use lattice_protocol::{ErrorCode, Report};
 use providers_sdk::http::{Body, HttpClient, full};
 use providers_sdk::{ProviderError, ProviderErrorKind};
@@ -22,6 +26,9 @@ use wasmtime_wasi_http::p2::bindings as p2;
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::p3::bindings as p3;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpHooks, WasiHttpView};
+
+/// Largest request body that is kept for another attempt, bytes.
+const MAX_GATHERED: usize = 64 << 10;
 
 const OUTGOING_NAME: &str = "wasi:http/outgoing-handler@0.2.12";
 const CLIENT_NAME: &str = "wasi:http/client@0.3.0";
@@ -142,14 +149,21 @@ fn refused(actor: &lattice_protocol::ActorId, report: &Report) -> Error {
 impl Admitted {
     async fn send(self, request: http::Request<WasiBody>) -> Sending<http::Response<WasiBody>> {
         let (parts, body) = request.into_parts();
-        let repeat = match (body.is_end_stream(), parts.method.is_idempotent()) {
-            (false, _) => Repeat::Never,
-            (true, false) => Repeat::Unsent,
-            (true, true) => Repeat::Freely,
+        let deadline = tokio::time::Instant::from_std(self.context.deadline);
+        let payload = match parts.method.is_idempotent() {
+            true => tokio::time::timeout_at(deadline, gather(body))
+                .await
+                .map_err(|_| Error::ConnectionWriteTimeout)??,
+            false => Payload::of(body),
         };
-        // Taken by the first attempt; only an empty body can be made again.
-        let body = Mutex::new(Some(to_provider(body)));
-        let (parts, body, client) = (&parts, &body, self.client.as_ref());
+        let (repeat, whole, body) = match payload {
+            Payload::Whole(bytes) if parts.method.is_idempotent() => (Repeat::Freely, bytes, None),
+            Payload::Whole(bytes) => (Repeat::Unsent, bytes, None),
+            Payload::Stream(body) => (Repeat::Never, Bytes::new(), Some(body)),
+        };
+        // A stream is taken by the only attempt.
+        let body = Mutex::new(body);
+        let (parts, body, whole, client) = (&parts, &body, &whole, self.client.as_ref());
         let outcome = self
             .link
             .guarded(self.context.deadline, repeat, |until| {
@@ -158,10 +172,7 @@ impl Admitted {
                 let allowed = self.link.allowed();
                 let taken = body.lock().unwrap_or_else(PoisonError::into_inner).take();
                 async move {
-                    let body = match taken {
-                        Some(body) => body,
-                        None => full(bytes::Bytes::new()),
-                    };
+                    let body = taken.unwrap_or_else(|| full(whole.clone()));
                     let request = http::Request::from_parts(parts.clone(), body);
                     client.send(&context, allowed, request).await
                 }
@@ -178,6 +189,41 @@ impl Admitted {
             }
         }
     }
+}
+
+/// A request body on its way out.
+enum Payload {
+    /// All of it: can be sent again.
+    Whole(Bytes),
+    /// Still being written.
+    Stream(Body),
+}
+
+impl Payload {
+    /// Without waiting for the guest to write.
+    fn of(body: WasiBody) -> Self {
+        if body.is_end_stream() { Self::Whole(Bytes::new()) } else { Self::Stream(to_provider(body)) }
+    }
+}
+
+/// Reads a body until its end, or until it is known not to be a small one.
+async fn gather(mut body: WasiBody) -> Sending<Payload> {
+    let mut held = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame?;
+        match frame.into_data() {
+            Ok(data) if held.len() + data.len() <= MAX_GATHERED => held.extend_from_slice(&data),
+            Ok(data) => return Ok(Payload::Stream(behind(held, Frame::data(data), body))),
+            Err(trailers) => return Ok(Payload::Stream(behind(held, trailers, body))),
+        }
+    }
+    Ok(Payload::Whole(held.freeze()))
+}
+
+/// What was read, then one more frame, then the rest.
+fn behind(held: BytesMut, next: Frame<Bytes>, rest: WasiBody) -> Body {
+    let read = futures::stream::iter([Ok(Frame::data(held.freeze())), Ok(next)]);
+    StreamBody::new(read.chain(BodyStream::new(to_provider(rest)))).boxed_unsync()
 }
 
 /// The guest's body as a provider reads it.
