@@ -12,7 +12,7 @@
 //! | [`edit`] | imperative commands as changes of what is desired |
 
 pub mod check;
-//EDIT
+pub mod edit;
 pub mod observed;
 pub mod plan;
 pub mod specs;
