@@ -266,6 +266,18 @@ impl Report {
     }
 }
 
+impl From<crate::name::NameError> for Report {
+    fn from(error: crate::name::NameError) -> Self {
+        Self::new(ErrorCode::Name, error.to_string())
+    }
+}
+
+impl From<crate::interface::InterfaceError> for Report {
+    fn from(error: crate::interface::InterfaceError) -> Self {
+        Self::new(ErrorCode::Name, error.to_string())
+    }
+}
+
 /// One line whatever the parts hold: control characters would let a name forge a log line.
 fn one_line(formatter: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     text.chars().try_for_each(|character| match character {

@@ -1,7 +1,7 @@
 //! Traits of type `link`, in the newer form (`source: {config}`, `target: {name, config}`) and the
 //! older one (`source_config`, `target_config`, a target that is just a name).
 
-use super::provider::{Contradiction, lift};
+use super::provider::lift;
 use super::{Part, Trait, named_config, traits};
 use crate::error::{ErrorCode, Report};
 use crate::interface::Selector;
@@ -139,10 +139,8 @@ fn move_settings(reader: &mut Reader, spot: &Spot, draft: &mut Draft, ends: &mut
     let provider = draft.application.providers.iter_mut().find(|provider| provider.name == id.name);
     let Some(provider) = provider else { return };
     let kind = provider.kind.clone();
-    if let Err(Contradiction { key, got, other }) = lift(&kind, &mut ends.config, &mut provider.config) {
-        let what = format!("provider {} cannot have two values of {key}", provider.name);
-        let report = Report::new(ErrorCode::Link, what).got(got).limit(other);
-        reader.problem(spot, report.hint("add a second provider for the second value"));
+    if let Err(contradiction) = lift(&kind, &mut ends.config, &mut provider.config) {
+        reader.problem(spot, contradiction.report());
     }
 }
 

@@ -22,9 +22,12 @@ pub(super) fn read(reader: &mut Reader, component: &Fields<'_>) -> Option<Provid
     if let Some(address) = config.remove("default_address") {
         config.entry("address".to_owned()).or_insert(address);
     }
-    if kind == "http-server" {
-        split_address(&mut config);
+    // Its own settings may be spelt as those of its links are.
+    let mut settings = BTreeMap::new();
+    if let Err(contradiction) = lift(kind, &mut config, &mut settings) {
+        reader.problem(&component.at.spot(), contradiction.report());
     }
+    config.extend(settings);
     Some(ProviderManifest { name: name?, kind: kind.to_owned(), config, mode: ProviderMode::InProcess })
 }
 
@@ -70,11 +73,21 @@ fn split_address(config: &mut BTreeMap<String, String>) {
     config.insert("port".to_owned(), port.to_owned());
 }
 
-/// A setting that a link and its provider give two values.
+/// One setting with two values.
 pub(super) struct Contradiction {
-    pub key: &'static str,
-    pub got: String,
-    pub other: String,
+    key: &'static str,
+    got: String,
+    other: String,
+}
+
+impl Contradiction {
+    /// For the place where the second value stands.
+    pub fn report(self) -> Report {
+        Report::new(ErrorCode::Link, format!("a provider cannot have two values of {}", self.key))
+            .got(self.got)
+            .limit(self.other)
+            .hint("add a second provider for the second value")
+    }
 }
 
 /// Moves settings that are the provider's own from a link's configuration to the provider's.
@@ -86,17 +99,20 @@ pub(super) fn lift(
     link: &mut BTreeMap<String, String>,
     provider: &mut BTreeMap<String, String>,
 ) -> Result<(), Contradiction> {
-    let keys: &[&'static str] = match kind {
+    let keys: &[(&str, &'static str)] = match kind {
         "http-server" => {
             split_address(link);
-            &["address", "port"]
+            &[("address", "address"), ("port", "port")]
         }
-        "keyvalue-redis" => &["url"],
+        "keyvalue-redis" => &[("url", "url")],
+        "keyvalue-nats" | "messaging-nats" => {
+            &[("url", "url"), ("cluster_uri", "url"), ("cluster_uris", "url")]
+        }
         _ => &[],
     };
     let mut result = Ok(());
-    for key in keys {
-        let Some(value) = link.remove(*key) else { continue };
+    for (there, key) in keys {
+        let Some(value) = link.remove(*there) else { continue };
         match provider.get(*key) {
             Some(other) if *other != value => {
                 if result.is_ok() {

@@ -132,7 +132,7 @@ spec:
             interfaces: [handler]
             source_config:
               - name: subjects
-                properties: { subscriptions: "acme.count,acme.reset" }
+                properties: { subscriptions: "acme.count,acme.reset", cluster_uris: "nats://far:4222" }
 "#;
 
 fn read(text: &str) -> Application {
@@ -198,7 +198,12 @@ fn http_keyvalue_counter_is_read() {
     let http = app.provider(&"http".parse().unwrap()).unwrap();
     assert_eq!((http.config["address"].as_str(), http.config["port"].as_str()), ("::1", "8000"));
     assert_eq!(link(&app, "wasi:http/incoming-handler").config["path"], "/count");
-    assert_eq!(link(&app, "wasmcloud:messaging/handler").config["subscription"], "acme.count,acme.reset");
+    let messages = link(&app, "wasmcloud:messaging/handler");
+    assert_eq!(
+        messages.config.iter().collect::<Vec<_>>(),
+        [(&"subscription".to_owned(), &"acme.count,acme.reset".to_owned())]
+    );
+    assert_eq!(app.provider(&"nats".parse().unwrap()).unwrap().config["url"], "nats://far:4222");
 }
 
 #[test]
@@ -242,7 +247,7 @@ fn two_addresses_of_one_server_are_a_contradiction() {
     );
     let found = lines(&two);
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].contains("provider httpserver cannot have two values of port"), "{found:#?}");
+    assert!(found[0].contains("a provider cannot have two values of port"), "{found:#?}");
     assert!(found[0].contains("(got 9090, expected 8080)"), "{found:#?}");
 }
 
