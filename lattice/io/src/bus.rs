@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Messages that wait in one subscription before further ones are dropped.
-pub const SUBSCRIPTION_CAPACITY: usize = 8_192;
+pub const SUBSCRIPTION_CAPACITY: usize = 4_096;
 
 /// Name and value of each header line; names may repeat. Only the order of values of one name is
 /// kept on the way.

@@ -47,13 +47,13 @@ pub struct StreamOptions {
 }
 
 impl StreamOptions {
-    /// One replica, 1 GiB, seven days, ids remembered for two minutes.
+    /// One replica, 256 MiB (which the server reserves), seven days, ids remembered for two minutes.
     #[must_use]
     pub fn new(name: impl Into<String>, subjects: Vec<String>) -> Self {
         Self {
             name: name.into(),
             subjects,
-            max_bytes: Some(1 << 30),
+            max_bytes: Some(256 << 20),
             max_age: Some(Duration::from_secs(7 * 24 * 3600)),
             duplicate_window: Duration::from_secs(120),
             retention: Retention::Limits,

@@ -23,6 +23,8 @@ pub enum NatsAuth {
         /// The user's seed.
         seed: String,
     },
+    /// A decentralised user: the text of its `.creds` file.
+    Creds(String),
     /// A bare nkey: its seed (`SU…`).
     Nkey {
         /// The seed.
@@ -45,6 +47,7 @@ impl fmt::Debug for NatsAuth {
         formatter.write_str(match self {
             Self::Anonymous => "Anonymous",
             Self::Jwt { .. } => "Jwt",
+            Self::Creds(_) => "Creds",
             Self::Nkey { .. } => "Nkey",
             Self::Token(_) => "Token",
             Self::Password { .. } => "Password",
@@ -102,6 +105,34 @@ impl NatsOptions {
             request_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(5),
         }
+    }
+}
+
+impl NatsOptions {
+    /// From the settings `url` (or `cluster_uri`), `credentials` (text of a `.creds` file) and
+    /// `ca_file`, as providers have them; none when no server is named.
+    ///
+    /// # Errors
+    /// `E_CONFIG` when there is something about a server but no server.
+    pub fn from_settings<'a>(
+        mut text: impl FnMut(&'static str) -> Option<&'a str>,
+    ) -> Result<Option<Self>, Report> {
+        let (url, alias) = (text("url"), text("cluster_uri"));
+        let (credentials, ca) = (text("credentials"), text("ca_file"));
+        let Some(url) = url.or(alias) else {
+            if credentials.is_some() || ca.is_some() {
+                return Err(Report::new(ErrorCode::Config, "credentials or ca_file without a server")
+                    .at("url")
+                    .hint("give url too, or leave them out"));
+            }
+            return Ok(None);
+        };
+        let mut options = Self::new(url);
+        if let Some(credentials) = credentials {
+            options.auth = NatsAuth::Creds(credentials.to_owned());
+        }
+        options.tls = ca.map(|ca| NatsTls { ca: Some(ca.into()), client: None });
+        Ok(Some(options))
     }
 }
 
@@ -212,20 +243,22 @@ fn authenticated(auth: &NatsAuth) -> Result<ConnectOptions, ConnectError> {
     let options = ConnectOptions::new();
     Ok(match auth {
         NatsAuth::Anonymous => options,
-        NatsAuth::Jwt { jwt, seed } => {
-            // The form of a `.creds` file, which the client reads.
-            let creds = format!(
-                "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
-                 -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
-            );
-            options.credentials(&creds).map_err(|_| ConnectError::Options {
-                what: "credentials",
-                reason: "want a user JWT and a user seed (SU…)".to_owned(),
-            })?
-        }
+        NatsAuth::Jwt { jwt, seed } => from_creds(&format!(
+            "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+        ))?,
+        NatsAuth::Creds(creds) => from_creds(creds)?,
         NatsAuth::Nkey { seed } => options.nkey(seed.clone()),
         NatsAuth::Token(token) => options.token(token.clone()),
         NatsAuth::Password { user, password } => options.user_and_password(user.clone(), password.clone()),
+    })
+}
+
+/// From the text of a `.creds` file; no part of it is shown.
+fn from_creds(creds: &str) -> Result<ConnectOptions, ConnectError> {
+    ConnectOptions::with_credentials(creds).map_err(|_| ConnectError::Options {
+        what: "credentials",
+        reason: "want the text of a .creds file: a user JWT and its seed (SU…)".to_owned(),
     })
 }
 
