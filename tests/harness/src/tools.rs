@@ -23,18 +23,30 @@ pub use nats_server::ensure_nats_server;
 /// # Errors
 /// Not on PATH and not root, or the package manager failed: says what to install.
 pub fn ensure_redis() -> Result<PathBuf> {
-    if let Some(found) = on_path("redis-server") {
+    ensure_packaged("redis-server", "redis-server")
+}
+
+/// `wrk`, the load generator: found or installed as [`ensure_redis`] does.
+///
+/// # Errors
+/// As [`ensure_redis`].
+pub fn ensure_wrk() -> Result<PathBuf> {
+    ensure_packaged("wrk", "wrk")
+}
+
+fn ensure_packaged(program: &str, package: &str) -> Result<PathBuf> {
+    if let Some(found) = on_path(program) {
         return Ok(found);
     }
     with_lock("apt", || {
-        if let Some(found) = on_path("redis-server") {
+        if let Some(found) = on_path(program) {
             return Ok(found);
         }
         if !rustix::process::geteuid().is_root() || on_path("apt-get").is_none() {
-            bail!("redis-server: not on PATH; install it (apt-get install redis-server)");
+            bail!("{program}: not on PATH; install it (apt-get install {package})");
         }
-        apt_get_install("redis-server")?;
-        on_path("redis-server").context("redis-server: installed, but still not on PATH")
+        apt_get_install(package)?;
+        on_path(program).with_context(|| format!("{program}: installed, but still not on PATH"))
     })
 }
 

@@ -4,6 +4,7 @@
 //! 1 done and something is wrong with the code, 2 the command line is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's output is its result")]
 
+mod bench;
 mod build;
 mod demo;
 mod deny;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Options),
     /// Run a real lattice on this machine: NATS, a controller, three hosts, an application
     Demo(demo::Options),
+    /// Measure: each case beside the bare operation in the same run
+    Bench(bench::Options),
     /// Build the guests' components and our programs, for tests that are run one by one
     Build,
     /// Check the rules of the code: layers, purity, homes of names, file headers, sizes
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let outcome: Result<bool> = match Arguments::parse().command {
         Command::Test(options) => test::run(options),
         Command::Demo(options) => demo::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Build => build::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => deny::run(),

@@ -1,0 +1,74 @@
+//! The cases, by the names of the command line. Each gives one row: what it measured, against
+//! what, with which goal; how is said in the file that measures it.
+
+mod calls;
+mod hosts;
+mod http;
+mod remote;
+
+use crate::report::Row;
+use anyhow::Result;
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+/// How much to measure.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Runs; the median counts.
+    pub runs: u32,
+    /// Seconds of HTTP load in one run.
+    pub seconds: u32,
+    /// The program to measure.
+    pub trellis: PathBuf,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Case {
+    /// HTTP hello, WASI 0.2, a new instance per request
+    HttpHelloFresh,
+    /// HTTP hello, WASI 0.2, warm instances
+    HttpHelloWarm,
+    /// HTTP hello, WASI 0.3, warm instances
+    HttpHelloP3Warm,
+    /// One actor calls another on the same host, by a WIT interface, warm
+    TypedCallWarm,
+    /// A guest reads a key of the embedded store through a link
+    KeyvalueGet,
+    /// One actor calls another on another host, through a nats-server
+    NatsRemoteCall,
+    /// A call that makes its instance: store, instance, call, drop
+    InstantiateFresh,
+    /// From a signed file, compiled before, to the first answer
+    SignedStart,
+    /// From the start of the host's process to its first answer, everything cached
+    HostStart,
+    /// Resident memory of an idle host with ten actors
+    HostIdleMemory,
+}
+
+impl Case {
+    /// All, in the order of the table.
+    pub fn all() -> Vec<Self> {
+        Self::value_variants().to_vec()
+    }
+
+    /// As it is named on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Measures it.
+    pub async fn run(self, plan: &Plan) -> Result<Row> {
+        match self {
+            Self::HttpHelloFresh | Self::HttpHelloWarm | Self::HttpHelloP3Warm => http::run(self, plan).await,
+            Self::TypedCallWarm => calls::typed_call(plan).await,
+            Self::KeyvalueGet => calls::keyvalue_get(plan).await,
+            Self::NatsRemoteCall => remote::run(plan).await,
+            Self::InstantiateFresh => calls::instantiate(plan).await,
+            Self::SignedStart => calls::signed_start(plan).await,
+            Self::HostStart => hosts::start(plan).await,
+            Self::HostIdleMemory => hosts::idle_memory(plan).await,
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Figures, as ratios to the bare operation in the same run.

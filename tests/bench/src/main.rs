@@ -1,0 +1,110 @@
+//! `trellis-bench`: what a call, a start and a host cost, each beside the bare operation in the
+//! same run. `cargo xtask bench` builds it, and `trellis`, in release and runs it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cases`] | the cases: what is measured, against what, with which goal |
+//! | [`report`] | a row, the table, the JSON, and the record kept under `history/` |
+//! | [`machine`] | on what it was measured |
+//! | [`inside`] | actors of this process: the runtime as a host makes it |
+//! | [`outside`] | a `trellis host` process that runs what is on its disk |
+//! | [`load`], [`native`] | wrk; the plain hyper server that HTTP is compared with |
+//!
+//! Nothing is switched on or off for a measurement: limits, grants, deadlines and logging are those
+//! of a manifest that says nothing about them.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's output is its result")]
+
+mod cases;
+mod inside;
+mod load;
+mod machine;
+mod native;
+mod outside;
+mod report;
+mod samples;
+
+use anyhow::{Context, Result};
+use cases::{Case, Plan};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The host's allocator: the cases inside this process use what a host uses.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What the native server and the HTTP hello guests answer.
+const HELLO: &str = "Hello World\n";
+
+#[derive(Parser)]
+#[command(name = "trellis-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure
+    Run(Options),
+    /// Serve the reference: the same answer by plain hyper, on this port of loopback (0: a free one)
+    Native { port: u16 },
+}
+
+#[derive(clap::Args)]
+struct Options {
+    /// Cases; all when none is named
+    #[arg(value_enum)]
+    cases: Vec<Case>,
+    /// Runs of each case, ours and the reference in turn; the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=101))]
+    runs: u32,
+    /// Seconds of HTTP load in one run
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// One JSON object a line instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Keep the result under tests/bench/history
+    #[arg(long)]
+    save: bool,
+    /// The `trellis` program to measure
+    #[arg(long)]
+    trellis: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Native { port } => native::serve(port, HELLO).map(|()| true),
+        Command::Run(options) => measure(&options),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True when every goal was met.
+fn measure(options: &Options) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let plan = Plan { runs: options.runs, seconds: options.seconds, trellis: options.trellis.clone() };
+    let cases = if options.cases.is_empty() { Case::all() } else { options.cases.clone() };
+    let mut rows = Vec::new();
+    if !options.json {
+        report::head();
+    }
+    for case in cases {
+        let row = runtime.block_on(case.run(&plan)).with_context(|| format!("case {}", case.name()))?;
+        report::print(&row, options.json)?;
+        rows.push(row);
+    }
+    if options.save {
+        let path = report::save(&rows)?;
+        eprintln!("kept in {}", path.display());
+    }
+    Ok(rows.iter().all(|row| row.met))
+}

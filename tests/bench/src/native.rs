@@ -1,0 +1,39 @@
+//! The reference: the same answer from plain hyper, no sandbox, two workers.
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::SocketAddr;
+use tokio::task::JoinSet;
+
+/// Serves `body` on a port of loopback (0: any free one) until the process ends; prints the address
+/// first.
+pub fn serve(port: u16, body: &'static str) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async move {
+        let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+        let mut out = std::io::stdout();
+        writeln!(out, "listening on {}", listener.local_addr()?)?;
+        out.flush()?;
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            connections.spawn(connection(stream, body));
+            while connections.try_join_next().is_some() {}
+        }
+    })
+}
+
+async fn connection(stream: tokio::net::TcpStream, body: &'static str) {
+    let service = service_fn(move |_: Request<hyper::body::Incoming>| async move {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(body.as_bytes()))))
+    });
+    // A client that goes away in the middle is no failure of the server.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
