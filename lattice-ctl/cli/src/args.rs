@@ -82,6 +82,8 @@ pub enum Command {
     Link(commands::link::LinkCommand),
     /// Call an actor.
     Call(commands::call::CallArgs),
+    /// Send one message on the lattice's bus.
+    Publish(commands::publish::PublishArgs),
     /// Store a component in the lattice, or in an OCI registry.
     Push(commands::push::PushArgs),
     /// Fetch a component from the lattice, or from an OCI registry.

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::{app_files, home};
 use bytes::Bytes;
 use keys::Digest;
+use lattice_ctl_planner::edit::Edited;
 use lattice_io::nats::NatsLattice;
 use lattice_io::{Blobs, BusMessage, Kv, KvOptions, Lattice, Replicas};
 use lattice_protocol::desired::{DesiredApp, ObservedHost, Placement, Verdict};
@@ -54,6 +55,15 @@ impl SeenHost {
     pub fn health(&self) -> &'static str {
         self.verdict.health(self.heartbeat.errors)
     }
+}
+
+/// A record after an imperative edit.
+#[derive(Debug)]
+pub struct Applied {
+    /// The record, as it is in force now.
+    pub record: DesiredApp,
+    /// What the person should know besides.
+    pub notes: Vec<String>,
 }
 
 fn unreadable(bucket: &str, key: &str, error: &serde_json::Error) -> Report {
@@ -165,6 +175,9 @@ impl Client {
                 None => None,
             };
             let next = edit(have.as_ref())?;
+            if have.as_ref() == Some(&next) {
+                return Ok(next);
+            }
             let value = serde_json::to_vec(&next).map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
             let written = match &entry {
                 Some(entry) => kv.update(name.as_str(), value.into(), entry.revision).await,
@@ -196,6 +209,39 @@ impl Client {
             Ok(next)
         })
         .await
+    }
+
+    /// Makes an imperative edit. The application of imperative commands comes into being by its
+    /// first edit; any other must exist.
+    pub async fn apply(
+        &self,
+        name: &AppName,
+        edit: impl Fn(&DesiredApp) -> Result<Edited, Report>,
+    ) -> Result<Applied, Report> {
+        let mut notes = Vec::new();
+        let record = self
+            .edit(name, |have| {
+                let base = match have {
+                    Some(have) => have.clone(),
+                    None if *name == AppName::imperative() => app_files::empty_record(name.clone()),
+                    None => return Err(app_not_found(name)),
+                };
+                let edited = edit(&base)?;
+                notes = edited.notes;
+                let mut next = edited.record;
+                if Some(&next) != have {
+                    app_files::stamp(&mut next, &home::who(), home::now_unix_ms(), &edited.change);
+                }
+                Ok(next)
+            })
+            .await?;
+        Ok(Applied { record, notes })
+    }
+
+    /// Hosts that commands may name: all but those that are lost.
+    pub async fn known_hosts(&self) -> Result<BTreeSet<HostId>, Report> {
+        let hosts = self.hosts().await?;
+        Ok(hosts.into_iter().filter(|(_, seen)| seen.verdict != Verdict::Lost).map(|(id, _)| id).collect())
     }
 
     /// Forgets an application and its history.

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod lattice;
 pub mod link;
 pub mod new;
+pub mod publish;
 pub mod push;
 pub mod run;
 pub mod scale;
@@ -55,6 +56,7 @@ pub async fn run(args: &Args) -> Outcome {
         Command::Scale(command) => scale::run(args, command).await,
         Command::Link(command) => link::run(args, command).await,
         Command::Call(command) => call::run(args, command).await,
+        Command::Publish(command) => publish::run(args, command).await,
         Command::Push(command) => push::push(args, command).await,
         Command::Pull(command) => push::pull(args, command).await,
         Command::Config(command) => config::run(args, command),

@@ -14,14 +14,10 @@ use std::time::Duration;
 
 /// The providers that this build can run in the host's process.
 pub fn factories(lattice: &Lattice, name: &LatticeName) -> Vec<Arc<dyn Factory>> {
+    let _ = (lattice, name);
     vec![
         Arc::new(providers_http_server::HttpServerFactory),
-        Arc::new(providers_http_client::HttpClientFactory::default()),
         Arc::new(providers_keyvalue_embedded::EmbeddedKeyValueFactory),
-        Arc::new(providers_keyvalue_redis::KeyValueRedisFactory::default()),
-        Arc::new(providers_keyvalue_nats::KeyValueNatsFactory::new(name.clone(), Arc::clone(&lattice.kv))),
-        Arc::new(providers_messaging_embedded::MessagingEmbeddedFactory::default()),
-        Arc::new(providers_messaging_nats::MessagingNatsFactory::new(lattice.clone())),
     ]
 }
 

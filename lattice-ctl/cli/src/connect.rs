@@ -36,9 +36,9 @@ impl Login {
     /// Connects; `background` keeps trying instead of failing, for hosts that start offline.
     pub async fn connect(&self, background: bool) -> Result<Arc<NatsLattice>, Report> {
         let auth = match (&self.creds, &self.nkey) {
-            (Some(path), _) => NatsAuth::from_creds(&read(path)?).map_err(Report::from)?,
+            (Some(path), _) => NatsAuth::Creds(read(path)?),
             (None, Some(path)) => {
-                NatsAuth::Nkey { seed: crate::keyfile::read(path, keys::KeyKind::User)?.seed() }
+                NatsAuth::Nkey { seed: crate::keyfile::read(path, keys::KeyKind::User)?.seed().to_string() }
             }
             (None, None) => NatsAuth::Anonymous,
         };
@@ -53,8 +53,7 @@ impl Login {
     }
 }
 
-fn read(path: &Path) -> Result<zeroize::Zeroizing<String>, Report> {
+fn read(path: &Path) -> Result<String, Report> {
     std::fs::read_to_string(path)
-        .map(zeroize::Zeroizing::new)
         .map_err(|error| crate::output::file_report("read the credentials", path, &error))
 }

@@ -4,11 +4,14 @@
 //! contexts/<name>.json    where a lattice is, and as whom (no secrets: paths of them)
 //! current                 the name of the selected context
 //! keys/<name>.nk          seeds, mode 0600
+//! signed/<name>           path of the file that was last signed under this name
 //! ```
 
 use lattice_io::{Clock, SystemClock};
+use crate::output::file_report;
+use lattice_protocol::name::is_token;
 use lattice_protocol::{ErrorCode, Report};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The directory; it need not exist yet.
 pub fn dir() -> Result<PathBuf, Report> {
@@ -37,4 +40,25 @@ pub fn now_unix() -> i64 {
 pub fn who() -> String {
     let name = ["TRELLIS_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "trellis".to_owned())
+}
+
+/// Remembers which file was signed under a name, so that `start actor <name>` finds it.
+pub fn remember_signed(name: &str, file: &Path) -> Result<(), Report> {
+    if !is_token(name) {
+        return Ok(());
+    }
+    let dir = dir()?.join("signed");
+    let at = std::path::absolute(file).map_err(|error| file_report("find", file, &error))?;
+    std::fs::create_dir_all(&dir).map_err(|error| file_report("make the directory", &dir, &error))?;
+    let note = dir.join(name);
+    std::fs::write(&note, at.as_os_str().as_encoded_bytes()).map_err(|error| file_report("write", &note, &error))
+}
+
+/// The file that was last signed under this name, if it is still there.
+pub fn signed_file(name: &str) -> Option<PathBuf> {
+    if !is_token(name) {
+        return None;
+    }
+    let text = std::fs::read_to_string(dir().ok()?.join("signed").join(name)).ok()?;
+    Some(PathBuf::from(text)).filter(|path| path.exists())
 }

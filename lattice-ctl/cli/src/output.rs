@@ -101,7 +101,7 @@ pub fn table<T: Serialize>(args: &Args, records: &T, header: &[&str], rows: Vec<
         return json(records);
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|title| title.to_uppercase()));
     table.add_rows(rows);
     let text = table.to_string();

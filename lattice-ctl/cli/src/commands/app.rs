@@ -13,7 +13,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 pub use deploy::{DeployArgs, wait_until_running};
-pub use show::{ACTOR_HEADER, ActorView, actor_rows, actors_of, list as run_list, state_word, status};
+pub use show::{ACTOR_HEADER, ActorView, actor_rows, actors_of, list as run_list, state_word};
 
 /// What can be done.
 #[derive(Debug, Subcommand)]

@@ -86,5 +86,6 @@ fn sign(path: &Path, issuer: &KeyPair, version: &str) -> Result<(), Report> {
     version.clone_into(&mut request.version);
     let signed = keys::sign_component(&file, &request, issuer, home::now_unix())
         .map_err(|error| claims_report(&error).at(path.display()))?;
-    claim::write_whole(path, &signed)
+    claim::write_whole(path, &signed)?;
+    home::remember_signed(&name, path)
 }

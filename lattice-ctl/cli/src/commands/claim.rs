@@ -131,6 +131,9 @@ fn sign(args: &Args, sign: &SignArgs) -> Outcome {
         (sign.to.clone().unwrap_or_else(|| sign.file.clone()), signed)
     };
     write_whole(&path, &content)?;
+    if !sign.detached && !sign.provider {
+        home::remember_signed(&request.name, &path)?;
+    }
     if args.output == output::Format::Json {
         output::json(&json!({
             "file": path, "issuer": issuer.public(), "subject": subject.public(), "name": request.name,
