@@ -41,6 +41,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime::component::Val;
 
@@ -54,6 +55,16 @@ pub struct Actor {
     health: Health,
     meters: Meters,
     tasks: TaskTracker,
+    /// Cancelled when the actor's grace is over.
+    ending: CancellationToken,
+}
+
+impl Drop for Actor {
+    /// Concurrent instances hold their pool: without this they would wait for calls for ever.
+    fn drop(&mut self) {
+        self.pool.close();
+        self.ending.cancel();
+    }
 }
 
 impl Actor {
@@ -104,6 +115,7 @@ impl Actor {
             health: Health::default(),
             meters: Meters::default(),
             tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
         });
         actor.try_out(options.replicas).await?;
         Ok(actor)
@@ -352,7 +364,8 @@ impl Actor {
             }
         };
         let (component, pool) = (Arc::clone(&self.component), Arc::clone(&self.pool));
-        let (worker, serving) = Worker::new(Making { component, instance, pool, max_calls });
+        let (worker, serving) =
+            Worker::new(Making { component, instance, pool, max_calls, ending: self.ending.clone() });
         lease.seat_at(&worker, places);
         self.tasks.spawn(serving);
         Ok(worker)
@@ -396,7 +409,8 @@ impl Actor {
             .hint("the component does not export it; see: trellis inspect")
     }
 
-    /// Stops: takes no new call, waits up to `grace` for those in hand, then lets go of the rest.
+    /// Stops: takes no new call and waits up to `grace` for those in hand. Then concurrent
+    /// instances end at once, and what runs on its caller's task at its own deadline.
     pub async fn stop(&self, grace: Duration) {
         self.pool.close();
         self.tasks.close();
@@ -408,6 +422,7 @@ impl Actor {
             let left = self.pool.counts().in_flight;
             tracing::warn!(actor = %self.id(), left, "actor stopped with calls in hand");
         }
+        self.ending.cancel();
     }
 }
 

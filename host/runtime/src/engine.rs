@@ -31,6 +31,8 @@ const KEEP_TABLE: usize = 64 << 10;
 const CORE_INSTANCES: u32 = 32;
 const MEMORIES: u32 = 8;
 const TABLES: u32 = 8;
+/// Elements of the largest table that any actor may ask for.
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
 
 /// Which kind of engine a component needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,6 +216,7 @@ fn pool(sizing: Sizing, config: &RuntimeConfig) -> PoolingAllocationConfig {
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(MEMORIES)
         .max_tables_per_component(TABLES)
+        .table_elements(MAX_TABLE_ELEMENTS)
         .max_memory_size(usize::try_from(sizing.max_memory).unwrap_or(usize::MAX))
         .max_unused_warm_slots(u32::try_from(warm).unwrap_or(1))
         .linear_memory_keep_resident(KEEP_MEMORY)

@@ -86,6 +86,15 @@ pub(crate) async fn start(component: &[u8], options: ActorOptions) -> Result<Arc
 /// A component of one core module: `core` is its text, `functions` the signatures it exports in
 /// `example:probe/probe@0.1.0`, like `(func $count (result u32) …)`.
 pub(crate) fn probe(core: &str, functions: &[(&str, &str)]) -> Vec<u8> {
+    probe_with("", core, functions)
+}
+
+/// The same with something that makes it need the concurrent engine.
+pub(crate) fn concurrent_probe(core: &str, functions: &[(&str, &str)]) -> Vec<u8> {
+    probe_with("(type (stream u8))", core, functions)
+}
+
+fn probe_with(more: &str, core: &str, functions: &[(&str, &str)]) -> Vec<u8> {
     let mut lifted = String::new();
     let mut exported = String::new();
     for (name, signature) in functions {
@@ -93,7 +102,7 @@ pub(crate) fn probe(core: &str, functions: &[(&str, &str)]) -> Vec<u8> {
         exported += &format!(r#"(export "{name}" (func ${name}))"#);
     }
     let text = format!(
-        r#"(component
+        r#"(component {more}
             (core module $module {core})
             (core instance $core (instantiate $module))
             {lifted}

@@ -123,7 +123,7 @@ impl Pool {
                     let seat = state.make();
                     return Ok(self.lease(seat));
                 }
-                Decision::Reject => return Err(self.overloaded("too many calls wait")),
+                Decision::Reject => return Err(self.overloaded(state.counts, "too many calls wait")),
                 Decision::Queue => state.join_queue(),
             }
         };
@@ -139,7 +139,7 @@ impl Pool {
         match tokio::time::timeout_at(info.deadline.into(), &mut place.grant).await {
             Ok(Ok(seat)) => Ok(self.lease(seat)),
             Ok(Err(_)) => Err(self.stopping()),
-            Err(_) => Err(self.overloaded("waited until the deadline")),
+            Err(_) => Err(self.overloaded(self.counts(), "waited until the deadline")),
         }
     }
 
@@ -156,8 +156,7 @@ impl Pool {
         Report::new(ErrorCode::ActorNotFound, "actor is stopping").at(&self.actor)
     }
 
-    fn overloaded(&self, why: &str) -> Report {
-        let counts = self.counts();
+    fn overloaded(&self, counts: PoolState, why: &str) -> Report {
         Report::new(ErrorCode::Overloaded, format!("overloaded: {why}"))
             .at(&self.actor)
             .got(format!("{} in flight, {} waiting", counts.in_flight, counts.queued))

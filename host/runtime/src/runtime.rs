@@ -4,7 +4,7 @@ use crate::cache::Cache;
 use crate::component::Component;
 use crate::component::check::{self, Bounds};
 use crate::config::RuntimeConfig;
-use crate::engine::{Engines, ProfileEngine};
+use crate::engine::{Engines, MAX_TABLE_ELEMENTS, ProfileEngine};
 use crate::limits::MemoryBudget;
 use crate::pool::Pool;
 use bytes::Bytes;
@@ -12,9 +12,6 @@ use keys::{Claims, Digest, Verified};
 use lattice_protocol::{ErrorCode, Report};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-
-/// Elements of a table that any component may begin with.
-const MAX_TABLE_ELEMENTS: u64 = 1 << 20;
 
 /// Loads components and lends engines to actors.
 pub struct Runtime {
@@ -97,7 +94,8 @@ impl Runtime {
         body: Bytes,
         digest: &Digest,
     ) -> Result<wasmtime::component::Component, Report> {
-        let bounds = Bounds { memory_bytes: engine.max_memory, table_elements: MAX_TABLE_ELEMENTS };
+        let table_elements = u64::try_from(MAX_TABLE_ELEMENTS).unwrap_or(u64::MAX);
+        let bounds = Bounds { memory_bytes: engine.max_memory, table_elements };
         let patience = std::time::Duration::from_millis(self.config.compile_ms);
         let too_long = || {
             Report::new(ErrorCode::CompileTimeout, "compilation took too long")

@@ -69,6 +69,8 @@ pub(crate) struct Making {
     pub(crate) pool: Arc<Pool>,
     /// Calls before it is replaced.
     pub(crate) max_calls: u32,
+    /// Ends it with its actor.
+    pub(crate) ending: CancellationToken,
 }
 
 impl Worker {
@@ -77,7 +79,7 @@ impl Worker {
         let (jobs, incoming) = mpsc::channel(JOBS);
         let worker = Arc::new(Self {
             jobs,
-            cancel: CancellationToken::new(),
+            cancel: making.ending.child_token(),
             max_calls: making.max_calls,
             began: Instant::now(),
             used_ms: AtomicU64::new(0),

@@ -2,6 +2,7 @@
 
 use super::health::Health;
 use crate::component::Component;
+use crate::engine::MAX_TABLE_ELEMENTS;
 use host_core::pool::PoolState;
 use lattice_protocol::{ActorId, ErrorCode, HostId, InstancePolicy, LatticeName, Limits, Report};
 use std::collections::BTreeMap;
@@ -36,6 +37,11 @@ impl ActorOptions {
             return Err(Report::new(ErrorCode::Memory, "limits.memoryBytes over what this host can give")
                 .got(self.limits.memory_bytes)
                 .limit(format!("at most {}", component.max_memory)));
+        }
+        if usize::try_from(self.limits.table_elements).unwrap_or(usize::MAX) > MAX_TABLE_ELEMENTS {
+            return Err(Report::new(ErrorCode::Table, "limits.tableElements over what this host can give")
+                .got(self.limits.table_elements)
+                .limit(format!("at most {MAX_TABLE_ELEMENTS}")));
         }
         let Some(needs) = component.compiled.resources_required() else {
             return Err(Report::new(ErrorCode::Feature, "imported core modules disabled"));

@@ -1,7 +1,7 @@
 //! Real guests in real actors.
 
 use super::*;
-use crate::fixtures::{self, WARM, guest, options, probe, start};
+use crate::fixtures::{self, WARM, concurrent_probe, guest, options, probe, start};
 use http_body_util::BodyExt;
 use providers_sdk::http::full;
 
@@ -15,6 +15,10 @@ const COUNTER: &str = r#"
 
 fn counter() -> Vec<u8> {
     probe(COUNTER, &[("count", "(result u32)"), ("boom", ""), ("spin", "")])
+}
+
+fn concurrent_counter() -> Vec<u8> {
+    concurrent_probe(COUNTER, &[("count", "(result u32)"), ("boom", ""), ("spin", "")])
 }
 
 fn soon() -> CallInfo {
@@ -35,7 +39,7 @@ async fn ask(actor: &Arc<Actor>, path: &str) -> Result<String, Report> {
 }
 
 async fn count(actor: &Arc<Actor>) -> u32 {
-    let values = actor.call_values(PROBE, "count", vec![], soon()).await.unwrap();
+    let values = actor.call_values(PROBE, "count", &[], soon()).await.unwrap();
     match values.as_slice() {
         [Val::U32(count)] => *count,
         other => panic!("{other:?}"),
@@ -82,6 +86,33 @@ async fn a_concurrent_instance_serves_many_at_once() {
 }
 
 #[tokio::test]
+async fn concurrent_instances_are_fresh_or_warm_and_end_with_a_trap() {
+    let fresh = start(&concurrent_counter(), options()).await.unwrap();
+    assert_eq!(fresh.component().profile, Profile::Concurrent);
+    assert_eq!((count(&fresh).await, count(&fresh).await), (1, 1));
+    let warm = start(&concurrent_counter(), warm()).await.unwrap();
+    assert_eq!((count(&warm).await, count(&warm).await), (1, 2));
+    let report = warm.call_values(PROBE, "boom", &[], soon()).await.unwrap_err();
+    assert_eq!(report.code, ErrorCode::Trap, "{report}");
+    assert!(report.what.contains("unreachable"), "{report}");
+    assert_eq!(count(&warm).await, 1);
+    warm.stop(Duration::from_secs(5)).await;
+    fresh.stop(Duration::from_secs(5)).await;
+    assert_eq!((warm.stats().instances, fresh.stats().instances), (0, 0));
+}
+
+#[tokio::test]
+async fn a_concurrent_guest_that_spins_ends_at_its_deadline() {
+    let limits = Limits { call_ms: 100, ..Limits::default() };
+    let actor = start(&concurrent_counter(), ActorOptions { limits, ..warm() }).await.unwrap();
+    let report = actor.call_values(PROBE, "spin", &[], soon()).await.unwrap_err();
+    assert_eq!(report.code, ErrorCode::Timeout, "{report}");
+    assert_eq!(count(&actor).await, 1);
+    actor.stop(Duration::from_secs(5)).await;
+    assert_eq!(actor.stats().instances, 0);
+}
+
+#[tokio::test]
 async fn fresh_instances_share_nothing_and_warm_ones_are_used_again() {
     let fresh = start(&counter(), options()).await.unwrap();
     assert_eq!((count(&fresh).await, count(&fresh).await), (1, 1));
@@ -96,7 +127,7 @@ async fn a_warm_instance_is_replaced_after_its_calls_and_after_a_trap() {
     let policy = InstancePolicy::Warm { max_calls: 2, max_concurrency: 1, idle_ms: 60_000 };
     let actor = start(&counter(), ActorOptions { policy, ..options() }).await.unwrap();
     assert_eq!((count(&actor).await, count(&actor).await, count(&actor).await), (1, 2, 1));
-    let report = actor.call_values(PROBE, "boom", vec![], soon()).await.unwrap_err();
+    let report = actor.call_values(PROBE, "boom", &[], soon()).await.unwrap_err();
     assert_eq!(report.code, ErrorCode::Trap);
     assert!(report.what.contains("unreachable"), "{report}");
     assert_eq!(count(&actor).await, 1);
@@ -118,12 +149,12 @@ async fn an_idle_instance_is_let_go() {
 async fn a_guest_that_spins_ends_at_its_deadline() {
     let limits = Limits { call_ms: 100, ..Limits::default() };
     let actor = start(&counter(), ActorOptions { limits: limits.clone(), ..warm() }).await.unwrap();
-    let report = actor.call_values(PROBE, "spin", vec![], soon()).await.unwrap_err();
+    let report = actor.call_values(PROBE, "spin", &[], soon()).await.unwrap_err();
     assert_eq!(report.code, ErrorCode::Timeout);
     // Its instance went with it.
     assert_eq!((count(&actor).await, actor.stats().instances), (1, 1));
     let hostile = start(&guest("fixture_hostile"), ActorOptions { limits, ..options() }).await.unwrap();
-    for path in ["/spin", "/sleep", "/chatty", "/chatty-log"] {
+    for path in ["/spin", "/sleep", "/chatty"] {
         assert_eq!(ask(&hostile, path).await.unwrap_err().code, ErrorCode::Timeout, "{path}");
     }
 }
@@ -133,7 +164,7 @@ async fn a_spinning_guest_leaves_the_thread_to_others() {
     // One thread: if the guest never yielded, the good call could not be made before the deadline.
     let spinner = start(&counter(), options()).await.unwrap();
     let good = start(&counter(), options()).await.unwrap();
-    let spinning = spinner.call_values(PROBE, "spin", vec![], CallInfo::within(Duration::from_secs(5)));
+    let spinning = spinner.call_values(PROBE, "spin", &[], CallInfo::within(Duration::from_secs(5)));
     let answering = async {
         for _ in 0..10 {
             tokio::task::yield_now().await;
@@ -174,10 +205,10 @@ async fn what_hostile_guests_do_becomes_an_error_and_nothing_else() {
 async fn an_actor_that_fails_at_every_call_is_paused() {
     let actor = start(&counter(), options()).await.unwrap();
     for _ in 0..5 {
-        let report = actor.call_values(PROBE, "boom", vec![], soon()).await.unwrap_err();
+        let report = actor.call_values(PROBE, "boom", &[], soon()).await.unwrap_err();
         assert_eq!(report.code, ErrorCode::Trap);
     }
-    let report = actor.call_values(PROBE, "count", vec![], soon()).await.unwrap_err();
+    let report = actor.call_values(PROBE, "count", &[], soon()).await.unwrap_err();
     assert_eq!(report.code, ErrorCode::CrashLooping);
 }
 
@@ -231,7 +262,7 @@ async fn a_client_that_goes_away_ends_an_endless_body() {
 async fn what_is_too_much_waits_and_then_is_refused() {
     let limits = Limits { concurrency: 1, queue: 1, call_ms: 200, ..Limits::default() };
     let actor = start(&counter(), ActorOptions { limits, ..options() }).await.unwrap();
-    let spin = || actor.call_values(PROBE, "spin", vec![], soon());
+    let spin = || actor.call_values(PROBE, "spin", &[], soon());
     let (one, two, three) = tokio::join!(spin(), spin(), spin());
     let codes: Vec<_> = [one, two, three].into_iter().map(|outcome| outcome.unwrap_err().code).collect();
     assert_eq!(codes[0], ErrorCode::Timeout);
@@ -246,7 +277,7 @@ async fn a_stopped_actor_takes_no_calls_and_finishes_those_it_has() {
     let actor = start(&counter(), warm()).await.unwrap();
     assert_eq!(count(&actor).await, 1);
     actor.stop(Duration::from_secs(1)).await;
-    let report = actor.call_values(PROBE, "count", vec![], soon()).await.unwrap_err();
+    let report = actor.call_values(PROBE, "count", &[], soon()).await.unwrap_err();
     assert_eq!(report.code, ErrorCode::ActorNotFound);
     assert_eq!(actor.stats().instances, 0);
 }
@@ -301,6 +332,6 @@ async fn starts_that_cannot_be_are_refused_with_what_is_wrong() {
 async fn a_call_too_deep_is_refused() {
     let actor = start(&counter(), options()).await.unwrap();
     let info = CallInfo { depth: MAX_CALL_DEPTH + 1, ..soon() };
-    let report = actor.call_values(PROBE, "count", vec![], info).await.unwrap_err();
+    let report = actor.call_values(PROBE, "count", &[], info).await.unwrap_err();
     assert_eq!(report.code, ErrorCode::CallDepth);
 }
