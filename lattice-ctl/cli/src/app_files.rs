@@ -142,7 +142,12 @@ fn invalid_claim(error: &keys::ClaimsError, actor: &ActorManifest) -> Report {
 }
 
 /// The record that makes the application run.
-pub fn desired(prepared: &PreparedApp, by: &str, now_unix_ms: u64, previous: Option<&DesiredApp>) -> DesiredApp {
+pub fn desired(
+    prepared: &PreparedApp,
+    by: &str,
+    now_unix_ms: u64,
+    previous: Option<&DesiredApp>,
+) -> DesiredApp {
     let artifacts = prepared.files.iter().map(|(id, file)| (id.clone(), artifact_of(file))).collect();
     let mut record = DesiredApp {
         version: previous.map_or(0, |previous| previous.version),
@@ -162,8 +167,12 @@ pub fn stamp(record: &mut DesiredApp, by: &str, now_unix_ms: u64, change: &str) 
     record.version = record.version.saturating_add(1);
     record.at_unix_ms = now_unix_ms;
     by.clone_into(&mut record.by);
-    let entry =
-        PastVersion { version: record.version, at_unix_ms: now_unix_ms, by: by.to_owned(), change: change.to_owned() };
+    let entry = PastVersion {
+        version: record.version,
+        at_unix_ms: now_unix_ms,
+        by: by.to_owned(),
+        change: change.to_owned(),
+    };
     record.history.insert(0, entry);
     record.history.truncate(DesiredApp::MAX_HISTORY);
 }
@@ -183,8 +192,5 @@ pub fn empty_record(app: AppName) -> DesiredApp {
 
 /// How a signed file is named in desired state.
 pub fn artifact_of(file: &[u8]) -> Artifact {
-    Artifact {
-        digest: Digest::of(file).to_string(),
-        size: u64::try_from(file.len()).unwrap_or(u64::MAX),
-    }
+    Artifact { digest: Digest::of(file).to_string(), size: u64::try_from(file.len()).unwrap_or(u64::MAX) }
 }

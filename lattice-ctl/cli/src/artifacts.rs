@@ -12,7 +12,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Fetches what a manifest names and this machine does not have, by the artifact's text.
-pub async fn fetch(client: &Client, application: &Application, base: &Path) -> Result<BTreeMap<String, Bytes>, Report> {
+pub async fn fetch(
+    client: &Client,
+    application: &Application,
+    base: &Path,
+) -> Result<BTreeMap<String, Bytes>, Report> {
     let mut fetched = BTreeMap::new();
     for actor in &application.actors {
         let bytes = match source_of(&actor.artifact, base)? {
@@ -29,7 +33,11 @@ pub async fn fetch(client: &Client, application: &Application, base: &Path) -> R
 pub async fn of_digest(client: &Client, digest: Digest) -> Result<Bytes, Report> {
     client.artifacts().await?.get(digest).await.map_err(|error| {
         let report = Report::from(error);
-        if report.code == ErrorCode::NotFound { Report { code: ErrorCode::ArtifactNotFound, ..report } } else { report }
+        if report.code == ErrorCode::NotFound {
+            Report { code: ErrorCode::ArtifactNotFound, ..report }
+        } else {
+            report
+        }
     })
 }
 
@@ -39,9 +47,8 @@ pub async fn of_actor(client: &Client, record: &DesiredApp, actor: &ActorId) -> 
         .artifacts
         .get(actor)
         .ok_or_else(|| Report::new(ErrorCode::ArtifactNotFound, "actor has no artifact").at(actor))?;
-    let digest = artifact
-        .digest
-        .parse()
-        .map_err(|error: keys::digest::DigestError| Report::new(ErrorCode::Damaged, error.to_string()).at(actor))?;
+    let digest = artifact.digest.parse().map_err(|error: keys::digest::DigestError| {
+        Report::new(ErrorCode::Damaged, error.to_string()).at(actor)
+    })?;
     of_digest(client, digest).await
 }

@@ -120,7 +120,8 @@ impl Client {
         let mut found = BTreeMap::new();
         for key in kv.keys().await? {
             let (Ok(name), Some(entry)) = (key.parse(), kv.get_latest(&key).await?) else { continue };
-            let record = serde_json::from_slice(&entry.value).map_err(|error| unreadable(bucket, &key, &error))?;
+            let record =
+                serde_json::from_slice(&entry.value).map_err(|error| unreadable(bucket, &key, &error))?;
             found.insert(name, record);
         }
         Ok(found)
@@ -178,7 +179,8 @@ impl Client {
             if have.as_ref() == Some(&next) {
                 return Ok(next);
             }
-            let value = serde_json::to_vec(&next).map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
+            let value = serde_json::to_vec(&next)
+                .map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
             let written = match &entry {
                 Some(entry) => kv.update(name.as_str(), value.into(), entry.revision).await,
                 None => kv.create(name.as_str(), value.into()).await,
@@ -253,7 +255,8 @@ impl Client {
     /// Every host: those that answer now, and those that a controller remembers.
     pub async fn hosts(&self) -> Result<BTreeMap<HostId, SeenHost>, Report> {
         let observed: BTreeMap<HostId, ObservedHost> = self.records(&self.subjects.observed_bucket()).await?;
-        let expected = observed.iter().filter(|(_, host)| host.verdict == Verdict::Alive).map(|(id, _)| id.clone());
+        let expected =
+            observed.iter().filter(|(_, host)| host.verdict == Verdict::Alive).map(|(id, _)| id.clone());
         let answers = self.ping(&expected.collect()).await?;
         let mut hosts: BTreeMap<HostId, SeenHost> = observed
             .into_iter()
@@ -293,5 +296,6 @@ impl Client {
 
 /// There is no application of this name.
 pub fn app_not_found(name: &AppName) -> Report {
-    Report::new(ErrorCode::AppNotFound, format!("application not found: {name}")).hint("see: trellis app list")
+    Report::new(ErrorCode::AppNotFound, format!("application not found: {name}"))
+        .hint("see: trellis app list")
 }

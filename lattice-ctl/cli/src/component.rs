@@ -127,15 +127,17 @@ impl Shape {
             let have = have.split('@').next().unwrap_or(have);
             wanted.is_none_or(|wanted| wanted == have || have.rsplit('/').next() == Some(wanted))
         };
-        let mut found = self.functions.iter().filter(|(have, _)| fits(have)).filter_map(|(have, functions)| {
-            functions.get(function).map(|signature| (have.as_str(), signature.as_ref()))
-        });
+        let mut found =
+            self.functions.iter().filter(|(have, _)| fits(have)).filter_map(|(have, functions)| {
+                functions.get(function).map(|signature| (have.as_str(), signature.as_ref()))
+            });
         match (found.next(), found.next()) {
             (Some((have, Some(signature))), None) => Ok((have, signature)),
-            (Some((have, None)), None) => {
-                Err(Report::new(ErrorCode::Usage, "function takes or gives resources: it cannot be called from outside")
-                    .at(format!("{have}.{function}")))
-            }
+            (Some((have, None)), None) => Err(Report::new(
+                ErrorCode::Usage,
+                "function takes or gives resources: it cannot be called from outside",
+            )
+            .at(format!("{have}.{function}"))),
             (Some((first, _)), Some((second, _))) => {
                 Err(Report::new(ErrorCode::Usage, "several interfaces have this function")
                     .at(function)
@@ -152,7 +154,9 @@ impl Shape {
         let names: Vec<String> = self
             .functions
             .iter()
-            .flat_map(|(interface, functions)| functions.keys().map(move |name| format!("{interface}.{name}")))
+            .flat_map(|(interface, functions)| {
+                functions.keys().map(move |name| format!("{interface}.{name}"))
+            })
             .collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }

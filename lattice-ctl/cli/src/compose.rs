@@ -24,7 +24,8 @@ pub fn factories(lattice: &Lattice, name: &LatticeName) -> Vec<Arc<dyn Factory>>
 /// 16 random hexadecimal digits: which start of a process this is.
 pub fn boot_id() -> Result<String, Report> {
     let mut entropy = [0u8; 8];
-    getrandom::fill(&mut entropy).map_err(|error| Report::new(ErrorCode::Io, format!("no entropy: {error}")))?;
+    getrandom::fill(&mut entropy)
+        .map_err(|error| Report::new(ErrorCode::Io, format!("no entropy: {error}")))?;
     Ok(format!("{:016x}", u64::from_be_bytes(entropy)))
 }
 

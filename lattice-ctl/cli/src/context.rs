@@ -79,14 +79,17 @@ pub fn current() -> Result<Option<String>, Report> {
 pub fn read(name: &str) -> Result<ContextFile, Report> {
     let path = path_of(name)?;
     let text = std::fs::read(&path).map_err(|error| {
-        file_report("read the context", &path, &error).hint("see: trellis config get; make it: trellis config set")
+        file_report("read the context", &path, &error)
+            .hint("see: trellis config get; make it: trellis config set")
     })?;
-    serde_json::from_slice(&text).map_err(|error| Report::new(ErrorCode::Config, error.to_string()).at(path.display()))
+    serde_json::from_slice(&text)
+        .map_err(|error| Report::new(ErrorCode::Config, error.to_string()).at(path.display()))
 }
 
 /// Saves a context.
 pub fn write(name: &str, file: &ContextFile) -> Result<(), Report> {
-    let text = serde_json::to_vec_pretty(file).map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
+    let text = serde_json::to_vec_pretty(file)
+        .map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
     replace(&path_of(name)?, &text)
 }
 

@@ -7,8 +7,8 @@
 //! signed/<name>           path of the file that was last signed under this name
 //! ```
 
-use lattice_io::{Clock, SystemClock};
 use crate::output::file_report;
+use lattice_io::{Clock, SystemClock};
 use lattice_protocol::name::is_token;
 use lattice_protocol::{ErrorCode, Report};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,8 @@ pub fn remember_signed(name: &str, file: &Path) -> Result<(), Report> {
     let at = std::path::absolute(file).map_err(|error| file_report("find", file, &error))?;
     std::fs::create_dir_all(&dir).map_err(|error| file_report("make the directory", &dir, &error))?;
     let note = dir.join(name);
-    std::fs::write(&note, at.as_os_str().as_encoded_bytes()).map_err(|error| file_report("write", &note, &error))
+    std::fs::write(&note, at.as_os_str().as_encoded_bytes())
+        .map_err(|error| file_report("write", &note, &error))
 }
 
 /// The file that was last signed under this name, if it is still there.

@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 /// A new key of this kind, from the system's entropy.
 pub fn generate(kind: KeyKind) -> Result<KeyPair, Report> {
     let mut entropy = Zeroizing::new([0u8; 32]);
-    getrandom::fill(&mut *entropy).map_err(|error| Report::new(ErrorCode::Io, format!("no entropy: {error}")))?;
+    getrandom::fill(&mut *entropy)
+        .map_err(|error| Report::new(ErrorCode::Io, format!("no entropy: {error}")))?;
     Ok(KeyPair::from_entropy(kind, *entropy))
 }
 
@@ -21,7 +22,8 @@ pub fn read(path: &Path, kind: KeyKind) -> Result<KeyPair, Report> {
     let mut file = std::fs::File::open(path).map_err(|error| {
         file_report("read the key", path, &error).hint(format!("make it: trellis keys gen {}", kind.as_str()))
     })?;
-    let mode = file.metadata().map_err(|error| file_report("read the key", path, &error))?.permissions().mode();
+    let mode =
+        file.metadata().map_err(|error| file_report("read the key", path, &error))?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(Report::new(ErrorCode::Denied, "key file is readable by others")
             .at(path.display())
@@ -58,7 +60,9 @@ pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), Report> {
         .mode(0o600)
         .open(path)
         .map_err(|error| file_report("write", path, &error))?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(|error| io_report("write", &error).at(path.display()))
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .map_err(|error| io_report("write", &error).at(path.display()))
 }
 
 /// Reads a seed, or makes one if the file is not there; `true` when it was made.

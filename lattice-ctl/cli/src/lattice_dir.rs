@@ -61,11 +61,13 @@ pub struct LatticeDir {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Report> {
     let text = std::fs::read(path).map_err(|error| file_report("read", path, &error))?;
-    serde_json::from_slice(&text).map_err(|error| Report::new(ErrorCode::Config, error.to_string()).at(path.display()))
+    serde_json::from_slice(&text)
+        .map_err(|error| Report::new(ErrorCode::Config, error.to_string()).at(path.display()))
 }
 
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Report> {
-    let text = serde_json::to_vec_pretty(value).map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
+    let text = serde_json::to_vec_pretty(value)
+        .map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
     write_whole(path, &text)
 }
 
@@ -148,7 +150,8 @@ impl LatticeDir {
             self.key("account", KeyKind::Account)?,
             self.key("system", KeyKind::Account)?,
         );
-        let (issuer, controller) = (self.key("issuer", KeyKind::Account)?, self.key("controller", KeyKind::Account)?);
+        let (issuer, controller) =
+            (self.key("issuer", KeyKind::Account)?, self.key("controller", KeyKind::Account)?);
         let now = now_unix();
         let config = self.server_config(&operator, &account, &system, file, now)?;
         write_whole(&self.server_auth(), config.as_bytes())?;
@@ -206,17 +209,25 @@ impl LatticeDir {
         file: &LatticeFile,
         now: i64,
     ) -> Result<String, Report> {
-        let operator_jwt =
-            keys::nats::operator_jwt(operator, file.lattice.as_str(), &system.public(), now).map_err(|e| nats_report(&e))?;
+        let operator_jwt = keys::nats::operator_jwt(operator, file.lattice.as_str(), &system.public(), now)
+            .map_err(|e| nats_report(&e))?;
         let mut accounts = BTreeMap::new();
-        for spec in [AccountSpec::new(account.public(), file.lattice.as_str()), AccountSpec::system(system.public())] {
+        for spec in
+            [AccountSpec::new(account.public(), file.lattice.as_str()), AccountSpec::system(system.public())]
+        {
             let jwt = keys::nats::account_jwt(operator, &spec, now).map_err(|error| nats_report(&error))?;
             accounts.insert(spec.account, jwt);
         }
         Ok(keys::nats::server_config(&operator_jwt, &system.public(), &accounts))
     }
 
-    fn add_user(&self, account: &KeyPair, name: &str, permissions: &Permissions, now: i64) -> Result<(), Report> {
+    fn add_user(
+        &self,
+        account: &KeyPair,
+        name: &str,
+        permissions: &Permissions,
+        now: i64,
+    ) -> Result<(), Report> {
         let path = self.creds(name);
         if path.exists() {
             return Ok(());

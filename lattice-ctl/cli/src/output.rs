@@ -31,7 +31,8 @@ pub fn init_logs(args: &Args) {
     let default = format!("{level},async_nats=warn,wasmtime=warn,cranelift=warn");
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let started = if args.output == Format::Json {
         builder.json().try_init()
     } else {
@@ -82,7 +83,8 @@ pub fn raw(text: &str) {
 
 /// One JSON document, in either format.
 pub fn json<T: Serialize>(value: &T) {
-    let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+    let text =
+        serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
     line(&mut std::io::stdout().lock(), &text);
 }
 

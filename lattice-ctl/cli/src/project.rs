@@ -44,13 +44,15 @@ pub async fn build(dir: &Path, profile: Profile) -> Result<Vec<PathBuf>, Report>
         command.arg("--release");
     }
     command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = command
-        .spawn()
-        .map_err(|error| io_report("run cargo", &error).hint("install Rust: rustup, and see: trellis doctor"))?;
+    let mut child = command.spawn().map_err(|error| {
+        io_report("run cargo", &error).hint("install Rust: rustup, and see: trellis doctor")
+    })?;
     let mut components = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
-        while let Some(line) = lines.next_line().await.map_err(|error| io_report("read what cargo says", &error))? {
+        while let Some(line) =
+            lines.next_line().await.map_err(|error| io_report("read what cargo says", &error))?
+        {
             components.extend(artifacts(&line));
         }
     }

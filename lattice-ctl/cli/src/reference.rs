@@ -1,11 +1,12 @@
-//! What people call an actor or a provider on the command line: `app/name`, a bare name, or its
-//! public key (`M…`, `V…`) as in seed 004's commands.
+//! What people call an actor on the command line: `app/name`, a bare name, or its module key (`M…`)
+//! as in seed 004's commands. Names of providers are for the planner's edits to find: they are
+//! always of the application that is edited.
 
 use crate::client::SeenHost;
 use keys::{KeyKind, PublicKey};
 use lattice_protocol::desired::DesiredApp;
 use lattice_protocol::manifest::closest;
-use lattice_protocol::{ActorId, AppName, ErrorCode, HostId, ProviderId, Report};
+use lattice_protocol::{ActorId, AppName, ErrorCode, HostId, Report};
 use std::collections::BTreeMap;
 
 /// Does this text look like a public key rather than a name? Upper-case base32, long, of this kind.
@@ -28,12 +29,6 @@ pub fn actors(apps: &BTreeMap<AppName, DesiredApp>) -> impl Iterator<Item = Acto
     })
 }
 
-fn providers(apps: &BTreeMap<AppName, DesiredApp>) -> impl Iterator<Item = ProviderId> + '_ {
-    apps.iter().flat_map(|(app, record)| {
-        record.application.providers.iter().map(|provider| ProviderId::new(app.clone(), provider.name.clone()))
-    })
-}
-
 /// The actor that is meant.
 ///
 /// # Errors
@@ -48,30 +43,13 @@ pub fn actor(
         let key = read_key(text, KeyKind::Module)
             .map_err(|why| missing().got(why.what).hint("name the actor (app/name): trellis get actors"))?;
         let running = hosts.values().flat_map(|host| &host.heartbeat.actors);
-        let mut found = running.filter(|actor| {
-            actor.claims.as_ref().is_some_and(|claims| claims.subject == key.as_str())
-        });
+        let mut found = running
+            .filter(|actor| actor.claims.as_ref().is_some_and(|claims| claims.subject == key.as_str()));
         return found.next().map(|actor| actor.id.clone()).ok_or_else(|| {
             missing().hint("no running actor has this key; name it instead (app/name): trellis get actors")
         });
     }
     one(text, actors(apps).map(|id| (id.app.clone(), id.name.to_string(), id)), missing, "trellis get actors")
-}
-
-/// The provider that is meant.
-///
-/// # Errors
-/// `E_PROVIDER_NOT_FOUND`, with the nearest name; `E_USAGE` when several have the name.
-pub fn provider(text: &str, apps: &BTreeMap<AppName, DesiredApp>) -> Result<ProviderId, Report> {
-    let missing = || Report::new(ErrorCode::ProviderNotFound, format!("provider not found: {text}"));
-    if looks_like_key(text, KeyKind::Provider) {
-        let hint = "built-in providers have names, not keys (app/name): trellis get inventory";
-        return Err(match read_key(text, KeyKind::Provider) {
-            Ok(_) => missing().hint(hint),
-            Err(why) => missing().got(why.what).hint(hint),
-        });
-    }
-    one(text, providers(apps).map(|id| (id.app.clone(), id.name.to_string(), id)), missing, "trellis app list")
 }
 
 /// `app/name`, or a bare name: in the application of imperative commands, else the only one.
@@ -99,7 +77,14 @@ fn one<T>(
     match (found.pop(), found.is_empty()) {
         (Some((_, value)), true) => Ok(value),
         (Some(_), false) => Err(Report::new(ErrorCode::Usage, format!("several applications have {name}"))
-            .got(names.iter().filter(|full| full.ends_with(&format!("/{name}"))).cloned().collect::<Vec<_>>().join(", "))
+            .got(
+                names
+                    .iter()
+                    .filter(|full| full.ends_with(&format!("/{name}")))
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            )
             .hint("write app/name")),
         (None, _) => {
             let bare = names.iter().filter_map(|full| full.rsplit('/').next());
@@ -120,7 +105,8 @@ mod tests {
 
     fn apps() -> BTreeMap<AppName, DesiredApp> {
         let app = |name: &str, actors: &[&str]| {
-            let list: String = actors.iter().map(|actor| format!("    - name: {actor}\n      artifact: a.wasm\n")).collect();
+            let list: String =
+                actors.iter().map(|actor| format!("    - name: {actor}\n      artifact: a.wasm\n")).collect();
             let text = format!(
                 "apiVersion: trellis.dev/v1\nkind: Application\nmetadata:\n  name: {name}\nspec:\n  actors:\n{list}"
             );
@@ -148,7 +134,5 @@ mod tests {
         let report = actor("MBCFOPNG6DDWUTJYEQVP5A7PV7Y4MFSH5I2I2R4", &apps(), &BTreeMap::new()).unwrap_err();
         assert!(report.what.starts_with("actor not found: MBCF"), "{report}");
         assert!(report.got.is_some(), "{report}");
-        let report = provider("VAG3QITQQ2ODAOWB5MTQ0JD6BX7T7NZ2FMX4NOOB", &apps()).unwrap_err();
-        assert!(report.what.starts_with("provider not found: VAG3"), "{report}");
     }
 }

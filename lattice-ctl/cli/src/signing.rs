@@ -41,7 +41,10 @@ pub fn read_file(path: &Path, limit: u64, doing: &str) -> Result<Vec<u8>, Report
     let report = |error| crate::output::file_report(doing, path, &error);
     let size = std::fs::metadata(path).map_err(report)?.len();
     if size > limit {
-        return Err(Report::new(ErrorCode::TooLarge, "file over the limit").at(path.display()).got(size).limit(limit));
+        return Err(Report::new(ErrorCode::TooLarge, "file over the limit")
+            .at(path.display())
+            .got(size)
+            .limit(limit));
     }
     std::fs::read(path).map_err(report)
 }

@@ -31,8 +31,9 @@ pub struct Ran {
 
 impl Ran {
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("not one JSON document ({error}):\n{}\n{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
+            panic!("not one JSON document ({error}):\n{}\n{}", self.stdout, self.stderr)
+        })
     }
     #[track_caller]
     pub fn ok(self) -> Self {
@@ -72,7 +73,14 @@ impl Person {
     pub fn run(&self, args: &[&str]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trellis"));
         command.args(args).current_dir(self.dir.path()).stdin(std::process::Stdio::null());
-        for name in ["RUST_LOG", "CLUSTER_URI", "TRELLIS_NATS_URL", "TRELLIS_NATS_CREDS", "TRELLIS_LATTICE", "TRELLIS_CONTEXT"] {
+        for name in [
+            "RUST_LOG",
+            "CLUSTER_URI",
+            "TRELLIS_NATS_URL",
+            "TRELLIS_NATS_CREDS",
+            "TRELLIS_LATTICE",
+            "TRELLIS_CONTEXT",
+        ] {
             command.env_remove(name);
         }
         command.env("TRELLIS_HOME", self.path("home")).envs(self.env.iter().cloned());

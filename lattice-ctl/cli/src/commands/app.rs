@@ -106,7 +106,9 @@ async fn connected(args: &Args, client: &Client, command: &AppCommand) -> Outcom
             Ok(())
         }
         // Handled before there was a connection.
-        AppCommand::Validate { .. } | AppCommand::Put(_) | AppCommand::Deploy(_) | AppCommand::Schema => Ok(()),
+        AppCommand::Validate { .. } | AppCommand::Put(_) | AppCommand::Deploy(_) | AppCommand::Schema => {
+            Ok(())
+        }
     }
 }
 

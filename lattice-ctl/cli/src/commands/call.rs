@@ -97,8 +97,10 @@ async fn connected(args: &Args, client: &Client, call: &CallArgs, data: Vec<u8>)
     // The host keeps the deadline; a little more, so that its own answer about that arrives.
     let patience = Duration::from_millis(call.timeout.saturating_add(250));
     let answer = client.lattice.bus.request(message, patience).await.map_err(|error| match error {
-        BusError::NoResponders { .. } => Report::new(ErrorCode::ActorNotFound, format!("no host runs {actor}"))
-            .hint("see why: trellis get actors"),
+        BusError::NoResponders { .. } => {
+            Report::new(ErrorCode::ActorNotFound, format!("no host runs {actor}"))
+                .hint("see why: trellis get actors")
+        }
         other => other.into(),
     })?;
     show(args, &kind, &decode_reply(answer.payload)?)
@@ -106,7 +108,9 @@ async fn connected(args: &Args, client: &Client, call: &CallArgs, data: Vec<u8>)
 
 async fn kind(client: &Client, call: &CallArgs, actor: &ActorId) -> Result<Kind, Report> {
     let plain = call.function.rsplit('.').next().unwrap_or_default();
-    if matches!(plain, "HandleMessage" | "handle-message") || (call.subject.is_some() && call.interface.is_none()) {
+    if matches!(plain, "HandleMessage" | "handle-message")
+        || (call.subject.is_some() && call.interface.is_none())
+    {
         return Ok(Kind::Message);
     }
     if matches!(plain, "HandleRequest" | "handle-request") {
@@ -119,7 +123,8 @@ async fn kind(client: &Client, call: &CallArgs, actor: &ActorId) -> Result<Kind,
         (None, Some((interface, function))) => (Some(interface), function),
         (None, None) => (None, call.function.as_str()),
     };
-    let (interface, signature) = shape.function(interface, function).map_err(|report| report.during(&actor.to_string()))?;
+    let (interface, signature) =
+        shape.function(interface, function).map_err(|report| report.during(&actor.to_string()))?;
     Ok(Kind::Typed { interface: interface.to_owned(), signature: signature.clone() })
 }
 
@@ -127,7 +132,8 @@ fn payload(call: &CallArgs, kind: &Kind, data: Vec<u8>) -> Result<(String, Strin
     match kind {
         Kind::Message => {
             let subject = call.subject.clone().ok_or_else(|| {
-                Report::new(ErrorCode::Usage, "a message needs a subject").hint("say it: --subject edge.sensor.a")
+                Report::new(ErrorCode::Usage, "a message needs a subject")
+                    .hint("say it: --subject edge.sensor.a")
             })?;
             lattice_protocol::subject::check_subject(&subject, false)?;
             let head = MessageHead { subject, reply_to: None, headers: Vec::new() };
@@ -136,7 +142,11 @@ fn payload(call: &CallArgs, kind: &Kind, data: Vec<u8>) -> Result<(String, Strin
         Kind::Http => {
             let head = HttpHead {
                 method: call.method.clone(),
-                uri: format!("http://localhost{}{}", if call.path.starts_with('/') { "" } else { "/" }, call.path),
+                uri: format!(
+                    "http://localhost{}{}",
+                    if call.path.starts_with('/') { "" } else { "/" },
+                    call.path
+                ),
                 status: 0,
                 headers: vec![("host".to_owned(), "localhost".to_owned())],
             };
@@ -146,8 +156,9 @@ fn payload(call: &CallArgs, kind: &Kind, data: Vec<u8>) -> Result<(String, Strin
             let json: Json = if data.is_empty() {
                 Json::Null
             } else {
-                serde_json::from_slice(&data)
-                    .map_err(|error| Report::new(ErrorCode::Usage, format!("not JSON: {error}")).at("--data"))?
+                serde_json::from_slice(&data).map_err(|error| {
+                    Report::new(ErrorCode::Usage, format!("not JSON: {error}")).at("--data")
+                })?
             };
             let usage = |what: String| Report::new(ErrorCode::Usage, what).at("--data").limit(signature);
             let params = params_from_json(&json, signature).map_err(|error| usage(error.to_string()))?;
@@ -177,8 +188,11 @@ fn show(args: &Args, kind: &Kind, answer: &Bytes) -> Outcome {
             }
         }
         Kind::Typed { signature, .. } => {
-            let values = decode_all(signature.results.iter(), answer, &Limits::default()).map_err(Report::from)?;
-            let wrong = |error: lattice_protocol::value::JsonError| Report::new(ErrorCode::Malformed, error.to_string());
+            let values =
+                decode_all(signature.results.iter(), answer, &Limits::default()).map_err(Report::from)?;
+            let wrong = |error: lattice_protocol::value::JsonError| {
+                Report::new(ErrorCode::Malformed, error.to_string())
+            };
             let mut shown = values
                 .iter()
                 .zip(&signature.results)

@@ -110,8 +110,10 @@ fn key(args: &Args, path: &Path, kind: KeyKind) -> Result<KeyPair, Report> {
 }
 
 fn sign(args: &Args, sign: &SignArgs) -> Outcome {
-    let limit = if sign.provider { keys::verify::MAX_PROVIDER_BYTES } else { keys::section::MAX_COMPONENT_BYTES };
-    let file = signing::read_file(&sign.file, u64::try_from(limit).unwrap_or(u64::MAX), "read the file to sign")?;
+    let limit =
+        if sign.provider { keys::verify::MAX_PROVIDER_BYTES } else { keys::section::MAX_COMPONENT_BYTES };
+    let file =
+        signing::read_file(&sign.file, u64::try_from(limit).unwrap_or(u64::MAX), "read the file to sign")?;
     if !sign.provider {
         // Refuse what cannot be signed before keys are made for it.
         keys::split(&file, limit).map_err(|error| claims_report(&error).at(sign.file.display()))?;
@@ -160,7 +162,9 @@ fn request(sign: &SignArgs, file: &[u8], subject: PublicKey) -> Result<ClaimRequ
         let mut request = ClaimRequest::new(subject, &sign.name);
         request.revision = u64::try_from(home::now_unix()).unwrap_or(1);
         for capability in &sign.capabilities {
-            request.capabilities.insert(keys::claims::capability(capability).map_err(|error| claims_report(&error))?);
+            request
+                .capabilities
+                .insert(keys::claims::capability(capability).map_err(|error| claims_report(&error))?);
         }
         request
     } else {
@@ -169,7 +173,8 @@ fn request(sign: &SignArgs, file: &[u8], subject: PublicKey) -> Result<ClaimRequ
     request.version.clone_from(&sign.version);
     request.revision = sign.revision.unwrap_or(request.revision);
     request.not_before = sign.not_before;
-    request.expires = sign.expires_in_days.map(|days| home::now_unix().saturating_add(i64::from(days) * DAY_S));
+    request.expires =
+        sign.expires_in_days.map(|days| home::now_unix().saturating_add(i64::from(days) * DAY_S));
     request.tags = sign.tags.iter().cloned().collect();
     request.alias.clone_from(&sign.alias);
     Ok(request)
@@ -208,9 +213,14 @@ fn anchors(args: &Args, issuers: &[String]) -> Result<TrustAnchors, Report> {
     }
     let issuers = issuers
         .iter()
-        .map(|text| text.parse().map_err(|error: keys::KeyError| Report::new(ErrorCode::Name, error.to_string()).at("--issuer")))
+        .map(|text| {
+            text.parse().map_err(|error: keys::KeyError| {
+                Report::new(ErrorCode::Name, error.to_string()).at("--issuer")
+            })
+        })
         .collect::<Result<BTreeSet<PublicKey>, Report>>()?;
-    TrustAnchors::new(issuers, BTreeMap::new()).map_err(|error| Report::new(ErrorCode::Name, error.to_string()).at("--issuer"))
+    TrustAnchors::new(issuers, BTreeMap::new())
+        .map_err(|error| Report::new(ErrorCode::Name, error.to_string()).at("--issuer"))
 }
 
 fn verify(path: &Path, detached: Option<&Path>, anchors: &TrustAnchors) -> Result<Claims, Report> {
@@ -224,8 +234,11 @@ fn verify(path: &Path, detached: Option<&Path>, anchors: &TrustAnchors) -> Resul
             let token = signing::read_file(beside, 64 << 10, "read the claims")?;
             let token = String::from_utf8_lossy(&token);
             let subject = keys::token::parse(token.trim()).map_err(refused)?.claims.subject;
-            let policy =
-                if subject.kind() == KeyKind::Provider { VerifyPolicy::PROVIDER } else { VerifyPolicy::ACTOR };
+            let policy = if subject.kind() == KeyKind::Provider {
+                VerifyPolicy::PROVIDER
+            } else {
+                VerifyPolicy::ACTOR
+            };
             keys::verify_detached(&file, token.trim(), anchors, now, &policy)
         }
     };

@@ -108,7 +108,9 @@ fn list(args: &Args) -> Outcome {
     let mut names: Vec<String> = std::fs::read_dir(&dir)
         .map(|entries| {
             entries
-                .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
+                .filter_map(|entry| {
+                    entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned)
+                })
                 .collect()
         })
         .unwrap_or_default();

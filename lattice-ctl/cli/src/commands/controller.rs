@@ -56,7 +56,8 @@ pub async fn run(args: &Args, controller: &ControllerArgs) -> Outcome {
     let scope = TaskScope::new("trellis");
     let signer = dir.controller_key()?;
     let running =
-        compose::controller(file.lattice.clone(), signer, controller.profile.into(), nats.lattice(), &scope).await?;
+        compose::controller(file.lattice.clone(), signer, controller.profile.into(), nats.lattice(), &scope)
+            .await?;
     output::say(args, format!("controller of lattice {} is up", file.lattice));
     tokio::select! {
         () = running.failed() => {}

@@ -46,12 +46,14 @@ fn project_dir(manifest: &Path) -> PathBuf {
 fn watch(dir: &Path, manifest: &Path) -> Result<(notify::RecommendedWatcher, mpsc::Receiver<()>), Report> {
     let (sender, changes) = mpsc::channel(1);
     let failed = |error: notify::Error| {
-        Report::new(lattice_protocol::ErrorCode::Io, format!("could not watch the sources: {error}")).at(dir.display())
+        Report::new(lattice_protocol::ErrorCode::Io, format!("could not watch the sources: {error}"))
+            .at(dir.display())
     };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let changed = event.is_ok_and(|event| {
             let written = event.kind.is_modify() || event.kind.is_create() || event.kind.is_remove();
-            written && !event.paths.iter().all(|path| path.components().any(|part| part.as_os_str() == "target"))
+            written
+                && !event.paths.iter().all(|path| path.components().any(|part| part.as_os_str() == "target"))
         });
         if changed {
             // Full: a change is already waiting to be seen.
@@ -100,7 +102,12 @@ async fn serve(args: &Args, dev: &DevArgs, process: &OneProcess, signer: &KeyPai
     process.ready(&app, READY).await?;
     output::say(
         args,
-        format!("{} serves (built in {} ms, swapped in {} ms)", app.application.name, built.as_millis(), started.elapsed().as_millis()),
+        format!(
+            "{} serves (built in {} ms, swapped in {} ms)",
+            app.application.name,
+            built.as_millis(),
+            started.elapsed().as_millis()
+        ),
     );
     Ok(())
 }

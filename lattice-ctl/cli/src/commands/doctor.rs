@@ -43,7 +43,12 @@ pub async fn run(args: &Args) -> Outcome {
                 (false, true) => "missing",
                 (false, false) => "FAILED",
             };
-            vec![mark.to_owned(), check.what.to_owned(), check.found.clone(), check.hint.clone().unwrap_or_default()]
+            vec![
+                mark.to_owned(),
+                check.what.to_owned(),
+                check.found.clone(),
+                check.hint.clone().unwrap_or_default(),
+            ]
         })
         .collect();
     output::table(args, &checks, &["", "what", "found", "what to do"], rows);
@@ -74,8 +79,13 @@ async fn toolchain() -> Vec<Check> {
         bad("wasm target", "not installed", format!("rustup target add {}", project::TARGET))
     };
     let redis = match says("redis-server", &["--version"]).await {
-        Some(version) => good("redis-server", version.split_whitespace().take(3).collect::<Vec<_>>().join(" ")),
-        None => Check { optional: true, ..bad("redis-server", "not on PATH", "only for keyvalue-redis on this machine") },
+        Some(version) => {
+            good("redis-server", version.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+        }
+        None => Check {
+            optional: true,
+            ..bad("redis-server", "not on PATH", "only for keyvalue-redis on this machine")
+        },
     };
     vec![cargo, Check { optional: true, ..target }, redis]
         .into_iter()
@@ -93,7 +103,11 @@ fn keys() -> Vec<Check> {
         return vec![good("keys", format!("{}: none that others can read", dir.display()))];
     }
     let names: Vec<String> = exposed.iter().map(|path| path.display().to_string()).collect();
-    vec![bad("keys", format!("others can read {}", names.join(" ")), format!("chmod 600 {}", names.join(" ")))]
+    vec![bad(
+        "keys",
+        format!("others can read {}", names.join(" ")),
+        format!("chmod 600 {}", names.join(" ")),
+    )]
 }
 
 async fn lattice(args: &Args) -> Vec<Check> {
@@ -102,14 +116,21 @@ async fn lattice(args: &Args) -> Vec<Check> {
         Err(report) => return vec![bad("context", report.to_string(), report.hint.unwrap_or_default())],
     };
     let Login { url, .. } = &context.login;
-    let mut checks = vec![good("context", format!("lattice {} at {url}, from {}", context.lattice, context.origin))];
+    let mut checks =
+        vec![good("context", format!("lattice {} at {url}, from {}", context.lattice, context.origin))];
     if let Some(dir) = &context.dir {
         let mut exposed = key_files::exposed(&dir.path().join("keys"));
         exposed.extend(key_files::exposed(&dir.path().join("users")));
         let names: Vec<String> = exposed.iter().map(|path| path.display().to_string()).collect();
         checks.push(match names.as_slice() {
-            [] => good("lattice directory", format!("{}: no secret that others can read", dir.path().display())),
-            names => bad("lattice directory", format!("others can read {}", names.join(" ")), format!("chmod 600 {}", names.join(" "))),
+            [] => {
+                good("lattice directory", format!("{}: no secret that others can read", dir.path().display()))
+            }
+            names => bad(
+                "lattice directory",
+                format!("others can read {}", names.join(" ")),
+                format!("chmod 600 {}", names.join(" ")),
+            ),
         });
     }
     match Client::connect(args).await {
@@ -140,13 +161,21 @@ async fn server(client: &Client) -> Vec<Check> {
         Ok(hosts) if hosts.values().any(|host| host.answered) => {
             let answering = hosts.values().filter(|host| host.answered);
             let now = i128::from(home::now_unix_ms());
-            let offset = answering.clone().map(|host| (i128::from(host.heartbeat.at_unix_ms) - now).abs()).max().unwrap_or(0);
+            let offset = answering
+                .clone()
+                .map(|host| (i128::from(host.heartbeat.at_unix_ms) - now).abs())
+                .max()
+                .unwrap_or(0);
             checks.push(good("hosts", format!("{} answer, {} known", answering.count(), hosts.len())));
             // Claims begin and end by the host's clock; a minute is forgiven.
             checks.push(if offset < 60_000 {
                 good("clocks", format!("within {offset} ms of each other"))
             } else {
-                bad("clocks", format!("{} s apart", offset / 1_000), "set the clocks (NTP): claims are checked against them")
+                bad(
+                    "clocks",
+                    format!("{} s apart", offset / 1_000),
+                    "set the clocks (NTP): claims are checked against them",
+                )
             });
         }
         Ok(_) => checks.push(bad("hosts", "none answers", "start one: trellis host")),

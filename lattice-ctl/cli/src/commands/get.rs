@@ -157,7 +157,8 @@ async fn inventory(args: &Args, client: &Client, host: Option<&HostId>) -> Outco
     if let Some(host) = host {
         hosts.retain(|id, _| id == host);
         if hosts.is_empty() {
-            return Err(Report::new(ErrorCode::HostNotFound, format!("host not found: {host}")).hint("see: trellis get hosts"));
+            return Err(Report::new(ErrorCode::HostNotFound, format!("host not found: {host}"))
+                .hint("see: trellis get hosts"));
         }
     }
     if args.output == output::Format::Json {

@@ -51,7 +51,8 @@ pub fn label(text: &str) -> Result<(String, String), String> {
 impl HostArgs {
     fn config(&self, dir: &LatticeDir) -> Result<HostConfig, Report> {
         let (file, trust) = (dir.file()?, dir.trust()?);
-        let data_dir = self.data_dir.clone().unwrap_or_else(|| dir.path().join("data").join(self.host_id.as_str()));
+        let data_dir =
+            self.data_dir.clone().unwrap_or_else(|| dir.path().join("data").join(self.host_id.as_str()));
         let mut config = HostConfig::new(file.lattice, self.host_id.clone(), data_dir);
         config.labels = self.labels.iter().cloned().collect();
         config.trust = compose::anchors(&trust)?;

@@ -19,12 +19,17 @@ pub struct InspectArgs {
 /// Runs it.
 pub fn run(args: &Args, inspect: &InspectArgs) -> Outcome {
     let limit = keys::section::MAX_COMPONENT_BYTES;
-    let file = signing::read_file(&inspect.file, u64::try_from(limit).unwrap_or(u64::MAX), "read the component")?;
+    let file =
+        signing::read_file(&inspect.file, u64::try_from(limit).unwrap_or(u64::MAX), "read the component")?;
     let at = |report: Report| report.at(inspect.file.display());
     let split = keys::split(&file, limit).map_err(|error| at(claims_report(&error)))?;
     let shape = Shape::read(&file).map_err(at)?;
     let claims = match split.token {
-        Some(token) => Some(keys::token::parse(token).map_err(|error| at(claims_report(&error).during("invalid claim")))?.claims),
+        Some(token) => Some(
+            keys::token::parse(token)
+                .map_err(|error| at(claims_report(&error).during("invalid claim")))?
+                .claims,
+        ),
         None => None,
     };
     let foreign = keys::foreign_claims(&file, limit);

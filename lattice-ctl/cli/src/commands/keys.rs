@@ -45,7 +45,10 @@ pub enum KeysCommand {
 
 fn kind(text: &str) -> Result<KeyKind, String> {
     let known = || KeyKind::ALL.map(KeyKind::as_str).join(", ");
-    KeyKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| format!("want one of {}", known()))
+    KeyKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| format!("want one of {}", known()))
 }
 
 /// Runs it.
@@ -65,7 +68,8 @@ pub fn run(args: &Args, command: &KeysCommand) -> Outcome {
                     home::keys_dir()?.join(format!("{kind}_{tail}.nk"))
                 }
             };
-            keyfile::write(&path, &key).map_err(|report| report.hint("name another file: an existing key is never overwritten"))?;
+            keyfile::write(&path, &key)
+                .map_err(|report| report.hint("name another file: an existing key is never overwritten"))?;
             show_one(args, &path, key.public());
             Ok(())
         }
@@ -88,13 +92,22 @@ fn inspect(args: &Args, text: &str) -> Outcome {
         return Ok(());
     }
     if text.starts_with('S') {
-        return Err(Report::new(ErrorCode::Usage, "that looks like a seed: it is a secret, and belongs in a file only")
-            .hint("make another key if it was a real one"));
+        return Err(Report::new(
+            ErrorCode::Usage,
+            "that looks like a seed: it is a secret, and belongs in a file only",
+        )
+        .hint("make another key if it was a real one"));
     }
-    let key: PublicKey =
-        text.parse().map_err(|error: keys::KeyError| Report::new(ErrorCode::Name, error.to_string()).at("public key"))?;
+    let key: PublicKey = text
+        .parse()
+        .map_err(|error: keys::KeyError| Report::new(ErrorCode::Name, error.to_string()).at("public key"))?;
     let record = json!({ "kind": key.kind(), "public": key });
-    output::table(args, &record, &["kind", "public key"], vec![vec![key.kind().to_string(), key.to_string()]]);
+    output::table(
+        args,
+        &record,
+        &["kind", "public key"],
+        vec![vec![key.kind().to_string(), key.to_string()]],
+    );
     Ok(())
 }
 
@@ -133,9 +146,11 @@ pub fn exposed(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let open = |path: &PathBuf| {
         let mode = std::fs::metadata(path).map(|data| data.permissions().mode()).unwrap_or_default();
-        path.extension().is_some_and(|extension| extension == "nk" || extension == "creds") && mode & 0o077 != 0
+        path.extension().is_some_and(|extension| extension == "nk" || extension == "creds")
+            && mode & 0o077 != 0
     };
-    let mut found: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(open).collect();
+    let mut found: Vec<PathBuf> =
+        entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(open).collect();
     found.sort();
     found
 }

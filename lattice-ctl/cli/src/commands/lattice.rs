@@ -61,9 +61,18 @@ pub fn run(args: &Args, command: &LatticeCommand) -> Outcome {
             directory.init(&file)?;
             let trust = directory.trust()?;
             output::say(args, format!("lattice {name} is in {}", dir.display()));
-            output::say(args, format!("  start its server:   nats-server with include {}", directory.server_auth().display()));
+            output::say(
+                args,
+                format!(
+                    "  start its server:   nats-server with include {}",
+                    directory.server_auth().display()
+                ),
+            );
             output::say(args, format!("  start a controller: trellis controller --dir {}", dir.display()));
-            output::say(args, format!("  start a host:       trellis host --dir {} --host-id <id>", dir.display()));
+            output::say(
+                args,
+                format!("  start a host:       trellis host --dir {} --host-id <id>", dir.display()),
+            );
             if args.output == output::Format::Json {
                 output::json(&json!({
                     "dir": dir, "lattice": name, "issuers": trust.issuers, "controllers": trust.controllers,
@@ -77,7 +86,13 @@ pub fn run(args: &Args, command: &LatticeCommand) -> Outcome {
             directory.enroll(host)?;
             if let Some(bundle) = bundle {
                 directory.write_bundle(host, bundle)?;
-                output::say(args, format!("copy {} to the host, then there: trellis host --dir <it> --host-id {host}", bundle.display()));
+                output::say(
+                    args,
+                    format!(
+                        "copy {} to the host, then there: trellis host --dir <it> --host-id {host}",
+                        bundle.display()
+                    ),
+                );
             }
             output::say(args, format!("host {host} is enrolled"));
             Ok(())

@@ -133,7 +133,9 @@ pub async fn run(args: &Args, command: &LinkCommand) -> Outcome {
     let client = Client::connect(args).await?;
     let result = match command {
         LinkCommand::Put(put) => self::put(args, &client, put).await,
-        LinkCommand::Del { actor, contract, name } => delete(args, &client, (actor, contract, name.clone())).await,
+        LinkCommand::Del { actor, contract, name } => {
+            delete(args, &client, (actor, contract, name.clone())).await
+        }
         LinkCommand::Query => get::links(args, &client).await,
     };
     client.close().await;

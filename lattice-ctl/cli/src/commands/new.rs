@@ -81,12 +81,16 @@ fn sdk(new: &NewArgs) -> Result<String, Report> {
 pub fn run(args: &Args, new: &NewArgs) -> Outcome {
     let dir = new.dir.clone().unwrap_or_else(|| PathBuf::from(new.name.as_str()));
     if dir.exists() && std::fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Report::new(ErrorCode::Conflict, "directory is not empty").at(dir.display()).hint("choose another --dir"));
+        return Err(Report::new(ErrorCode::Conflict, "directory is not empty")
+            .at(dir.display())
+            .hint("choose another --dir"));
     }
     let crate_name = new.name.as_str().to_lowercase();
     let file_name = crate_name.replace('-', "_");
     let fill = |text: &str| {
-        text.replace("@NAME@", new.name.as_str()).replace("@FILE@", &file_name).replace("@CRATE@", &crate_name)
+        text.replace("@NAME@", new.name.as_str())
+            .replace("@FILE@", &file_name)
+            .replace("@CRATE@", &crate_name)
     };
     let cargo = fill(include_str!("new/Cargo.toml.txt")).replace("@SDK@", &sdk(new)?);
     for (path, text) in [
@@ -98,12 +102,16 @@ pub fn run(args: &Args, new: &NewArgs) -> Outcome {
     ] {
         let path = dir.join(path);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|error| file_report("make the directory", parent, &error))?;
+            std::fs::create_dir_all(parent)
+                .map_err(|error| file_report("make the directory", parent, &error))?;
         }
         std::fs::write(&path, text).map_err(|error| file_report("write", &path, &error))?;
     }
     output::say(args, format!("made {}", dir.display()));
-    output::say(args, format!("  cd {} && trellis dev      build, sign, run, and again on every change", dir.display()));
+    output::say(
+        args,
+        format!("  cd {} && trellis dev      build, sign, run, and again on every change", dir.display()),
+    );
     output::say(args, "  trellis build && trellis app deploy app.yaml      on a lattice");
     if args.output == output::Format::Json {
         output::json(&json!({ "dir": dir, "name": new.name }));

@@ -38,10 +38,14 @@ pub struct PullArgs {
 /// Pushes.
 pub async fn push(args: &Args, push: &PushArgs) -> Outcome {
     let limit = keys::section::MAX_COMPONENT_BYTES;
-    let file: Bytes = signing::read_file(&push.file, u64::try_from(limit).unwrap_or(u64::MAX), "read the component")?.into();
+    let file: Bytes =
+        signing::read_file(&push.file, u64::try_from(limit).unwrap_or(u64::MAX), "read the component")?
+            .into();
     let split = keys::split(&file, limit).map_err(|error| claims_report(&error).at(push.file.display()))?;
     if split.token.is_none() && !push.unsigned {
-        return Err(claims_report(&keys::ClaimsError::Unsigned).during("invalid claim").at(push.file.display()));
+        return Err(claims_report(&keys::ClaimsError::Unsigned)
+            .during("invalid claim")
+            .at(push.file.display()));
     }
     let (digest, size) = (Digest::of(&file), file.len());
     let bar = output::spinner(args, format!("pushing {size} bytes"));
@@ -77,7 +81,11 @@ pub async fn pull(args: &Args, pull: &PullArgs) -> Outcome {
             (bytes?, format!("{}.wasm", digest.short()))
         }
         Source::Registry(reference) => {
-            let name = reference.rsplit('/').next().and_then(|last| last.split([':', '@']).next()).unwrap_or("artifact");
+            let name = reference
+                .rsplit('/')
+                .next()
+                .and_then(|last| last.split([':', '@']).next())
+                .unwrap_or("artifact");
             (oci::pull(&reference).await?, format!("{name}.wasm"))
         }
         Source::File(_) => {

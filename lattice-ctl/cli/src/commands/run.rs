@@ -111,7 +111,8 @@ impl OneProcess {
         let have = bucket.get_latest(key).await?;
         let previous = have.as_ref().and_then(|entry| serde_json::from_slice(&entry.value).ok());
         let record = desired(app, "trellis run", SystemClock::new().unix_ms(), previous.as_ref());
-        let value = serde_json::to_vec(&record).map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
+        let value = serde_json::to_vec(&record)
+            .map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
         bucket.put(key, value.into()).await?;
         Ok(())
     }
@@ -120,7 +121,8 @@ impl OneProcess {
     pub async fn ready(&self, app: &PreparedApp, within: Duration) -> Result<(), Report> {
         let wanted = app.files.keys().cloned().collect::<BTreeSet<_>>();
         let mut snapshots = self.host.snapshot();
-        let settled = snapshots.wait_for(|now| now.is_settled() && wanted.iter().all(|id| now.actor(id).is_some()));
+        let settled =
+            snapshots.wait_for(|now| now.is_settled() && wanted.iter().all(|id| now.actor(id).is_some()));
         if let Ok(Ok(_)) = tokio::time::timeout(within, settled).await {
             return Ok(());
         }
@@ -131,9 +133,13 @@ impl OneProcess {
             .filter_map(|actor| actor.reason.clone())
             .chain(heartbeat.providers.iter().filter_map(|provider| provider.reason.clone()))
             .collect();
-        Err(Report::new(ErrorCode::Timeout, "application is not running")
-            .at(&app.application.name)
-            .got(if reasons.is_empty() { "nothing placed: is it deployed?".to_owned() } else { reasons.join("; ") }))
+        Err(Report::new(ErrorCode::Timeout, "application is not running").at(&app.application.name).got(
+            if reasons.is_empty() {
+                "nothing placed: is it deployed?".to_owned()
+            } else {
+                reasons.join("; ")
+            },
+        ))
     }
 
     /// Ends it in order.
@@ -153,7 +159,8 @@ pub async fn run(args: &Args, run: &RunArgs) -> Outcome {
     let process = OneProcess::start(run, issuers).await?;
     process.deploy(&app).await?;
     process.ready(&app, Duration::from_secs(run.ready_within)).await?;
-    for provider in process.host.heartbeat().providers.iter().filter_map(|provider| provider.listen.as_ref()) {
+    for provider in process.host.heartbeat().providers.iter().filter_map(|provider| provider.listen.as_ref())
+    {
         output::say(args, format!("listening on http://{provider}"));
     }
     output::say(args, format!("{} runs; Ctrl-C ends it", app.application.name));
@@ -169,12 +176,16 @@ fn trusted(args: &Args, run: &RunArgs) -> Result<(Option<keys::KeyPair>, BTreeSe
     let issuers = run
         .issuers
         .iter()
-        .map(|text| text.parse::<PublicKey>().map_err(|error| Report::new(ErrorCode::Name, error.to_string()).at("--trust-issuer")))
+        .map(|text| {
+            text.parse::<PublicKey>()
+                .map_err(|error| Report::new(ErrorCode::Name, error.to_string()).at("--trust-issuer"))
+        })
         .collect::<Result<BTreeSet<_>, _>>()?;
     if !run.sign {
         if issuers.is_empty() {
-            return Err(Report::new(ErrorCode::Config, "no issuer is trusted, so nothing could run")
-                .hint("name the account that signed (--trust-issuer A…), or sign with a development key (--sign)"));
+            return Err(Report::new(ErrorCode::Config, "no issuer is trusted, so nothing could run").hint(
+                "name the account that signed (--trust-issuer A…), or sign with a development key (--sign)",
+            ));
         }
         return Ok((None, issuers));
     }

@@ -53,10 +53,16 @@ async fn scale(
                 (Some(max), _) => max,
                 (None, Some(Scale::Replicas(have))) => have,
                 (None, _) => {
-                    return Err(Report::new(ErrorCode::Usage, "it runs on every host").at(&id).hint("say how many: --max N"));
+                    return Err(Report::new(ErrorCode::Usage, "it runs on every host")
+                        .at(&id)
+                        .hint("say how many: --max N"));
                 }
             };
-            edit::scale_actor(record, &ScaleActor { name: id.name.clone(), hosts: hosts.to_vec(), max }, &known)
+            edit::scale_actor(
+                record,
+                &ScaleActor { name: id.name.clone(), hosts: hosts.to_vec(), max },
+                &known,
+            )
         })
         .await?;
     if let Some(seconds) = wait {

@@ -90,7 +90,9 @@ pub fn accepted(args: &Args, what: &str, applied: &Applied) {
         output::say(args, format!("  {note}"));
     }
     if args.output == output::Format::Json {
-        output::json(&json!({ "done": what, "app": app, "version": applied.record.version, "notes": applied.notes }));
+        output::json(
+            &json!({ "done": what, "app": app, "version": applied.record.version, "notes": applied.notes }),
+        );
     }
 }
 
@@ -101,9 +103,12 @@ async fn component(client: &Client, text: &str) -> Result<Option<(String, Bytes)
         (false, Some(path)) => path,
         (false, None) => return Ok(None),
         (true, _) => match source_of(text, Path::new(""))? {
-            Source::Lattice(digest) => return Ok(Some((text.to_owned(), artifacts::of_digest(client, digest).await?))),
+            Source::Lattice(digest) => {
+                return Ok(Some((text.to_owned(), artifacts::of_digest(client, digest).await?)));
+            }
             Source::Registry(reference) => {
-                let pulled = oci::pull(&reference).await.map_err(|report| report.during("actor start failed"))?;
+                let pulled =
+                    oci::pull(&reference).await.map_err(|report| report.during("actor start failed"))?;
                 return Ok(Some((text.to_owned(), pulled)));
             }
             Source::File(path) => path,
@@ -118,7 +123,8 @@ fn claimed_name(reference: &str, file: &[u8]) -> Result<String, Report> {
     let invalid = |error: keys::ClaimsError| {
         claims_report(&error).during("actor start failed: invalid claim").at(reference)
     };
-    let split = keys::split(file, keys::section::MAX_COMPONENT_BYTES).map_err(|error| claims_report(&error).at(reference))?;
+    let split = keys::split(file, keys::section::MAX_COMPONENT_BYTES)
+        .map_err(|error| claims_report(&error).at(reference))?;
     let token = split.token.ok_or(keys::ClaimsError::Unsigned).map_err(invalid)?;
     let claims = keys::token::parse(token).map_err(invalid)?.claims;
     claims.check_time(home::now_unix(), keys::VerifyPolicy::ACTOR.clock_skew_seconds).map_err(invalid)?;
@@ -134,7 +140,9 @@ async fn actor(args: &Args, client: &Client, start: &StartActorArgs) -> Outcome 
         let claimed = claimed_name(&reference, &file)?;
         if is_reference && name.is_none() {
             name = Some(ActorName::new(&claimed).map_err(|error| {
-                Report::new(ErrorCode::Name, error.to_string()).at("name in its claims").hint("give another: --name <name>")
+                Report::new(ErrorCode::Name, error.to_string())
+                    .at("name in its claims")
+                    .hint("give another: --name <name>")
             })?);
         }
         let pushed = artifact_of(&file);

@@ -51,7 +51,9 @@ pub async fn run(args: &Args, command: &StopCommand) -> Outcome {
             let (app, name) = match (app, provider.split_once('/')) {
                 (Some(app), _) => (app.clone(), provider.as_str()),
                 // An image has slashes as well, but its first part is no name of an application.
-                (None, Some((app, name))) if AppName::new(app).is_ok() && !name.contains('/') => (AppName::new(app)?, name),
+                (None, Some((app, name))) if AppName::new(app).is_ok() && !name.contains('/') => {
+                    (AppName::new(app)?, name)
+                }
                 (None, _) => (AppName::imperative(), provider.as_str()),
             };
             match client.apply(&app, |record| edit::stop_provider(record, name)).await {
@@ -82,7 +84,8 @@ async fn host(args: &Args, client: &Client, host: &HostId) -> Outcome {
     let question = BusMessage::new(client.subjects.host(host, "stop"), Bytes::new());
     let answer = client.lattice.bus.request(question, PATIENCE).await.map_err(|error| match error {
         BusError::NoResponders { .. } => {
-            Report::new(ErrorCode::HostNotFound, format!("host not found: {host}")).hint("see: trellis get hosts")
+            Report::new(ErrorCode::HostNotFound, format!("host not found: {host}"))
+                .hint("see: trellis get hosts")
         }
         other => other.into(),
     })?;

@@ -82,7 +82,9 @@ impl<'t> Reader<'t> {
             ComponentDefinedType::Tuple(tuple) => {
                 Type::Tuple(tuple.types.iter().map(inner).collect::<Option<_>>()?)
             }
-            ComponentDefinedType::Flags(names) => Type::Flags(names.iter().map(ToString::to_string).collect()),
+            ComponentDefinedType::Flags(names) => {
+                Type::Flags(names.iter().map(ToString::to_string).collect())
+            }
             ComponentDefinedType::Enum(names) => Type::Enum(names.iter().map(ToString::to_string).collect()),
             ComponentDefinedType::Option { ty, .. } => Type::option(inner(ty)?),
             ComponentDefinedType::Result { ok, err, .. } => {

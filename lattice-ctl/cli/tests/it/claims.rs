@@ -4,7 +4,15 @@ use crate::{Person, Ran, guest, mode};
 
 fn sign(person: &Person, more: &[&str]) -> Ran {
     let mut args = vec![
-        "claim", "sign", "hello.wasm", "--name", "hello", "--issuer", "./keys/account.nk", "--subject", "./keys/module.nk",
+        "claim",
+        "sign",
+        "hello.wasm",
+        "--name",
+        "hello",
+        "--issuer",
+        "./keys/account.nk",
+        "--subject",
+        "./keys/module.nk",
     ];
     args.extend(more);
     person.run(&args)
@@ -24,7 +32,8 @@ fn signing_makes_keys_derives_capabilities_and_verifies() {
     for key in ["keys/account.nk", "keys/module.nk"] {
         assert_eq!(mode(&person.path(key)), 0o600, "{key}");
     }
-    let claims = person.run(&["claim", "verify", "hello.wasm", "--issuer", &issuer, "--output", "json"]).ok().json();
+    let claims =
+        person.run(&["claim", "verify", "hello.wasm", "--issuer", &issuer, "--output", "json"]).ok().json();
     assert_eq!(claims["capabilities"], serde_json::json!(["wasi:http/incoming-handler"]));
     assert_eq!((claims["name"].as_str(), claims["verified"].as_bool()), (Some("hello"), Some(true)));
     let shape = person.run(&["inspect", "hello.wasm", "--output", "json"]).ok().json();
@@ -37,10 +46,14 @@ fn signing_again_replaces_the_claims_and_keeps_the_identity() {
     let (person, issuer) = signed();
     let first = person.run(&["claim", "inspect", "hello.wasm", "--output", "json"]).ok().json();
     sign(&person, &["--rev", "18446744073", "--ver", "2.0.0"]).ok();
-    let second = person.run(&["claim", "verify", "hello.wasm", "--issuer", &issuer, "--output", "json"]).ok().json();
+    let second =
+        person.run(&["claim", "verify", "hello.wasm", "--issuer", &issuer, "--output", "json"]).ok().json();
     assert_eq!(first["subject"], second["subject"]);
     assert_eq!(first["digest"], second["digest"], "the signed bytes are the same");
-    assert_eq!((second["version"].as_str(), second["revision"].as_u64()), (Some("2.0.0"), Some(18_446_744_073)));
+    assert_eq!(
+        (second["version"].as_str(), second["revision"].as_u64()),
+        (Some("2.0.0"), Some(18_446_744_073))
+    );
 }
 
 #[test]

@@ -18,8 +18,11 @@ async fn lattice() -> Lattice {
     let mut person = Person::new();
     person.run(&["lattice", "init", "--name", "lab", "--host", "NEDGE01"]).ok();
     let auth = std::fs::read_to_string(person.path("trellis-lattice/nats/auth.conf")).unwrap();
-    let options =
-        NatsOptions { jetstream: Some(JetStream::default()), operator_config: Some(auth), ..NatsOptions::default() };
+    let options = NatsOptions {
+        jetstream: Some(JetStream::default()),
+        operator_config: Some(auth),
+        ..NatsOptions::default()
+    };
     let server = NatsServer::start(options).await.unwrap();
     person.env.push(("TRELLIS_NATS_URL".into(), server.url()));
     Lattice { person, server }
@@ -41,7 +44,9 @@ impl Lattice {
         self.person.write(&format!("{name}.wasm"), guest(name));
         let file = format!("{name}.wasm");
         let issuer = "trellis-lattice/keys/issuer.nk";
-        self.person.run(&["claim", "sign", &file, "--name", name, "--issuer", issuer, "--subject", "keys/m.nk"]).ok();
+        self.person
+            .run(&["claim", "sign", &file, "--name", name, "--issuer", issuer, "--subject", "keys/m.nk"])
+            .ok();
     }
 }
 
@@ -70,7 +75,8 @@ async fn an_application_is_put_listed_changed_and_deleted() {
     person.run(&["app", "validate", "stored.yaml"]).ok();
     person.run(&["app", "undeploy", "shop"]).ok();
     let history = person.run(&["app", "history", "shop", "--output", "json"]).ok().json();
-    let changes: Vec<&str> = history.as_array().unwrap().iter().map(|past| past["change"].as_str().unwrap()).collect();
+    let changes: Vec<&str> =
+        history.as_array().unwrap().iter().map(|past| past["change"].as_str().unwrap()).collect();
     assert_eq!(changes, ["undeploy", "deploy", "put"]);
     let listed = person.run(&["get", "apps", "--output", "json"]).ok().json();
     assert_eq!(listed[0]["state"], "undeployed");
@@ -87,7 +93,10 @@ async fn artifacts_go_in_and_come_out_the_same_and_unsigned_ones_do_not_go_in() 
     let pushed = person.run(&["push", "pong.wasm", "--output", "json"]).ok().json();
     let artifact = pushed["artifact"].as_str().unwrap();
     person.run(&["pull", artifact, "--to", "back.wasm"]).ok();
-    assert_eq!(std::fs::read(person.path("back.wasm")).unwrap(), std::fs::read(person.path("pong.wasm")).unwrap());
+    assert_eq!(
+        std::fs::read(person.path("back.wasm")).unwrap(),
+        std::fs::read(person.path("pong.wasm")).unwrap()
+    );
     person.write("raw.wasm", guest("pong"));
     person.run(&["push", "raw.wasm"]).failed(3, "E_UNSIGNED");
     let absent = format!("sha256:{}", "0".repeat(64));
@@ -100,7 +109,8 @@ async fn artifacts_go_in_and_come_out_the_same_and_unsigned_ones_do_not_go_in() 
 async fn imperative_commands_edit_what_is_desired() {
     let lattice = lattice().await;
     let person = &lattice.person;
-    let line = person.run(&["start", "actor", "edge-processor", "--hosts", "NEDGE03"]).failed(5, "E_HOST_NOT_FOUND");
+    let line =
+        person.run(&["start", "actor", "edge-processor", "--hosts", "NEDGE03"]).failed(5, "E_HOST_NOT_FOUND");
     assert!(line.contains("host not found: NEDGE03") && line.contains("get hosts"), "{line}");
     lattice.signed("kv-counter");
     // Found by the name that it was signed under, as the seed starts it.
@@ -109,24 +119,46 @@ async fn imperative_commands_edit_what_is_desired() {
     let line = person.run(&["start", "provider", "registry.example/unheard:1"]).failed(8, "E_PROVIDER_START");
     assert!(line.contains("provider start failed: image pull"), "{line}");
     let link = [
-        "link", "put", "kv-counter", "keyvalue-redis", "wasmcloud:keyvalue", "default", "--bucket", "edge-data",
-        "--region", "ap-east-1", "--timeout", "5000", "--retry-count", "3", "--retry-delay", "1000",
+        "link",
+        "put",
+        "kv-counter",
+        "keyvalue-redis",
+        "wasmcloud:keyvalue",
+        "default",
+        "--bucket",
+        "edge-data",
+        "--region",
+        "ap-east-1",
+        "--timeout",
+        "5000",
+        "--retry-count",
+        "3",
+        "--retry-delay",
+        "1000",
     ];
     person.run(&link).ok();
     let links = person.run(&["get", "links", "--output", "json"]).ok().json();
     assert_eq!(links[0]["config"], serde_json::json!({ "bucket": "edge-data", "region": "ap-east-1" }));
-    assert_eq!((links[0]["policy"]["timeoutMs"].as_u64(), links[0]["policy"]["retries"].as_u64()), (Some(5000), Some(3)));
+    assert_eq!(
+        (links[0]["policy"]["timeoutMs"].as_u64(), links[0]["policy"]["retries"].as_u64()),
+        (Some(5000), Some(3))
+    );
     let key = "VAG3QITQQ2ODAOWB5MTQ0JD6BX7T7NZ2FMX4NOOB";
-    let line = person.run(&["link", "put", "kv-counter", key, "wasmcloud:keyvalue", "other"]).failed(5, "E_PROVIDER_NOT_FOUND");
+    let line = person
+        .run(&["link", "put", "kv-counter", key, "wasmcloud:keyvalue", "other"])
+        .failed(5, "E_PROVIDER_NOT_FOUND");
     assert!(line.contains(&format!("provider not found: {key}")), "{line}");
     let key = "MBCFOPNG6DDWUTJYEQVP5A7PV7Y4MFSH5I2I2R4";
     let line = person.run(&["scale", "actor", key, "--max", "3"]).failed(5, "E_ACTOR_NOT_FOUND");
     assert!(line.contains(&format!("actor not found: {key}")), "{line}");
     person.run(&["scale", "actor", "kv-counter", "--max", "3"]).ok();
-    let line = person.run(&["link", "put", "kv-counter", "keyvalue-redis", "wasmcloud:keyvalue", "--timeout", "0"]);
+    let line =
+        person.run(&["link", "put", "kv-counter", "keyvalue-redis", "wasmcloud:keyvalue", "--timeout", "0"]);
     line.failed(2, "E_LINK");
     person.run(&["link", "del", "kv-counter", "wasmcloud:keyvalue", "default"]).ok();
-    let line = person.run(&["link", "del", "kv-counter", "wasmcloud:keyvalue", "default"]).failed(5, "E_LINK_NOT_FOUND");
+    let line = person
+        .run(&["link", "del", "kv-counter", "wasmcloud:keyvalue", "default"])
+        .failed(5, "E_LINK_NOT_FOUND");
     assert!(line.contains("link definition not found"), "{line}");
     let stored = person.run(&["app", "get", "default", "--output", "json"]).ok().json();
     assert_eq!(stored["application"]["actors"][0]["scale"], serde_json::json!({ "replicas": 3 }));
@@ -139,15 +171,20 @@ async fn a_deployed_actor_is_called_scaled_and_stopped() {
     let lattice = lattice().await;
     let person = &lattice.person;
     let mut controller = lattice.start("controller", &["controller"]);
-    let mut host = lattice.start("host", &["host", "--host-id", "NEDGE01", "--heartbeat-ms", "250", "--label", "region=lab"]);
+    let mut host = lattice
+        .start("host", &["host", "--host-id", "NEDGE01", "--heartbeat-ms", "250", "--label", "region=lab"]);
     host.wait_for_line("host NEDGE01 is up", DEADLINE).await.unwrap();
     controller.wait_for_line("is up", DEADLINE).await.unwrap();
     lattice.signed("pong");
     person.write("app.yaml", manifest("shop", "pong"));
-    let status = person.run(&["app", "deploy", "app.yaml", "--wait-for", "60", "--output", "json"]).ok().json();
+    let status =
+        person.run(&["app", "deploy", "app.yaml", "--wait-for", "60", "--output", "json"]).ok().json();
     assert_eq!(status["state"], "running");
     let hosts = person.run(&["get", "hosts", "--healthy-only", "--output", "json"]).ok().json();
-    assert_eq!((hosts[0]["host"].as_str(), hosts[0]["labels"]["region"].as_str()), (Some("NEDGE01"), Some("lab")));
+    assert_eq!(
+        (hosts[0]["host"].as_str(), hosts[0]["labels"]["region"].as_str()),
+        (Some("NEDGE01"), Some("lab"))
+    );
     assert_eq!(person.run(&["call", "pong", "ping"]).ok().json(), "pong");
     let point = r#"[{"x": -1, "y": 2, "label": "a"}]"#;
     let back = person.run(&["call", "shop/pong", "shapes.echo-records", "--data", point]).ok().json();

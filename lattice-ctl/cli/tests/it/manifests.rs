@@ -26,7 +26,11 @@ fn a_good_manifest_is_valid_and_a_bad_one_says_every_problem() {
     assert_eq!(ran.status, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("did you mean \"artifact\"?"), "{}", ran.stderr);
     assert!(ran.stderr.contains("htp"), "{}", ran.stderr);
-    assert!(ran.stderr.lines().all(|line| line.starts_with("E_") && line.contains("app.yaml:")), "{}", ran.stderr);
+    assert!(
+        ran.stderr.lines().all(|line| line.starts_with("E_") && line.contains("app.yaml:")),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -55,7 +59,9 @@ fn nothing_unsigned_runs() {
     person.write("app.yaml", GOOD);
     person.write("cart.wasm", crate::guest("http-hello"));
     let key = person.run(&["keys", "gen", "account", "--output", "json"]).ok().json();
-    let line = person.run(&["run", "app.yaml", "--trust-issuer", key["public"].as_str().unwrap()]).failed(3, "E_UNSIGNED");
+    let line = person
+        .run(&["run", "app.yaml", "--trust-issuer", key["public"].as_str().unwrap()])
+        .failed(3, "E_UNSIGNED");
     assert!(line.contains("actor start failed: invalid claim: no signature"), "{line}");
 }
 

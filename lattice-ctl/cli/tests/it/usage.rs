@@ -7,8 +7,29 @@ fn every_command_has_help_and_every_flag_a_word() {
     let person = Person::new();
     let top = person.run(&["--help"]).ok().stdout;
     for noun in [
-        "lattice", "host", "controller", "run", "dev", "new", "build", "inspect", "claim", "keys", "app", "get",
-        "start", "stop", "scale", "link", "call", "push", "pull", "config", "doctor", "completions", "version",
+        "lattice",
+        "host",
+        "controller",
+        "run",
+        "dev",
+        "new",
+        "build",
+        "inspect",
+        "claim",
+        "keys",
+        "app",
+        "get",
+        "start",
+        "stop",
+        "scale",
+        "link",
+        "call",
+        "push",
+        "pull",
+        "config",
+        "doctor",
+        "completions",
+        "version",
     ] {
         assert!(top.contains(&format!("\n  {noun} ")), "{noun} is not in:\n{top}");
         let help = person.run(&[noun, "--help"]).ok().stdout;
@@ -84,7 +105,10 @@ fn a_context_is_saved_selected_and_used() {
     let person = Person::new();
     person.run(&["config", "set", "lab", "--nats-url", "nats://10.0.0.1:4222", "--lattice", "lab"]).ok();
     let now = person.run(&["config", "get", "--output", "json"]).ok().json();
-    assert_eq!((now["lattice"].as_str(), now["natsUrl"].as_str()), (Some("lab"), Some("nats://10.0.0.1:4222")));
+    assert_eq!(
+        (now["lattice"].as_str(), now["natsUrl"].as_str()),
+        (Some("lab"), Some("nats://10.0.0.1:4222"))
+    );
     let flag = person.run(&["config", "get", "--lattice", "other", "--output", "json"]).ok().json();
     assert_eq!(flag["lattice"], "other", "flags come first");
     person.run(&["config", "use", "nowhere"]).failed(5, "E_NOT_FOUND");
@@ -94,7 +118,8 @@ fn a_context_is_saved_selected_and_used() {
 
 #[test]
 fn a_server_that_is_not_there_is_said_in_the_words_of_the_seed() {
-    let line = Person::new().run(&["get", "hosts", "--nats-url", "nats://127.0.0.1:1"]).failed(8, "E_CONNECTION");
+    let line =
+        Person::new().run(&["get", "hosts", "--nats-url", "nats://127.0.0.1:1"]).failed(8, "E_CONNECTION");
     assert!(line.contains("NATS: connection refused"), "{line}");
 }
 

@@ -113,7 +113,12 @@ fn warn_of_untrusted(client: &Client, prepared: &PreparedApp) -> Result<(), Repo
     Ok(())
 }
 
-async fn store(args: &Args, client: &Client, prepared: &PreparedApp, deployed: bool) -> Result<DesiredApp, Report> {
+async fn store(
+    args: &Args,
+    client: &Client,
+    prepared: &PreparedApp,
+    deployed: bool,
+) -> Result<DesiredApp, Report> {
     let bar = output::spinner(args, "storing artifacts");
     for (id, file) in &prepared.files {
         bar.set_message(format!("storing {id}, {} KiB", file.len() >> 10));
@@ -126,7 +131,9 @@ async fn store(args: &Args, client: &Client, prepared: &PreparedApp, deployed: b
             let mut next = app_files::desired(prepared, &home::who(), home::now_unix_ms(), have);
             next.deployed = deployed || have.is_some_and(|have| have.deployed);
             let same = |have: &&DesiredApp| {
-                have.application == next.application && have.artifacts == next.artifacts && have.deployed == next.deployed
+                have.application == next.application
+                    && have.artifacts == next.artifacts
+                    && have.deployed == next.deployed
             };
             // Putting the same again is no new version.
             Ok(have.filter(same).cloned().unwrap_or(next))
@@ -137,7 +144,13 @@ async fn store(args: &Args, client: &Client, prepared: &PreparedApp, deployed: b
 async fn finish(args: &Args, client: &Client, put: &DeployArgs, record: &DesiredApp) -> Outcome {
     let name = &record.application.name;
     if !record.deployed {
-        output::say(args, format!("application {name} is stored as version {}; run it: trellis app deploy {name}", record.version));
+        output::say(
+            args,
+            format!(
+                "application {name} is stored as version {}; run it: trellis app deploy {name}",
+                record.version
+            ),
+        );
         if args.output == output::Format::Json {
             output::json(&serde_json::json!({ "app": name, "version": record.version, "deployed": false }));
         }
@@ -158,7 +171,12 @@ async fn finish(args: &Args, client: &Client, put: &DeployArgs, record: &Desired
 ///
 /// # Errors
 /// `E_INSUFFICIENT_RESOURCES` when there is no room, else `E_TIMEOUT`, with what hosts say.
-pub async fn wait_until_running(args: &Args, client: &Client, record: &DesiredApp, within: Duration) -> Outcome {
+pub async fn wait_until_running(
+    args: &Args,
+    client: &Client,
+    record: &DesiredApp,
+    within: Duration,
+) -> Outcome {
     let end = Instant::now() + within;
     let name = &record.application.name;
     let bar = output::spinner(args, format!("waiting for {name}"));
@@ -167,7 +185,8 @@ pub async fn wait_until_running(args: &Args, client: &Client, record: &DesiredAp
         let views = show::actors_of(record, placements.get(name), &hosts);
         let running: u32 = views.iter().map(|view| view.running.min(view.wanted)).sum();
         let wanted: u32 = views.iter().map(|view| view.wanted).sum();
-        let planned = placements.get(name).is_some_and(|placement| placement.desired_version >= record.version);
+        let planned =
+            placements.get(name).is_some_and(|placement| placement.desired_version >= record.version);
         if planned && views.iter().all(show::ActorView::is_complete) {
             bar.finish_and_clear();
             return Ok(());
@@ -184,10 +203,14 @@ pub async fn wait_until_running(args: &Args, client: &Client, record: &DesiredAp
 fn why_not(record: &DesiredApp, views: &[show::ActorView], planned: bool, no_hosts: bool) -> Report {
     let name = &record.application.name;
     let late: Vec<&show::ActorView> = views.iter().filter(|view| !view.is_complete()).collect();
-    let reasons: Vec<String> =
-        late.iter().filter_map(|view| view.reason.as_ref().map(|reason| format!("{}: {reason}", view.id))).collect();
-    let counts =
-        late.iter().map(|view| format!("{}: {} of {} run", view.id, view.running, view.wanted)).collect::<Vec<_>>();
+    let reasons: Vec<String> = late
+        .iter()
+        .filter_map(|view| view.reason.as_ref().map(|reason| format!("{}: {reason}", view.id)))
+        .collect();
+    let counts = late
+        .iter()
+        .map(|view| format!("{}: {} of {} run", view.id, view.running, view.wanted))
+        .collect::<Vec<_>>();
     if late.iter().any(|view| view.unplaced) {
         return Report::new(ErrorCode::InsufficientResources, "actor scale failed: insufficient resources")
             .at(name)
@@ -199,7 +222,9 @@ fn why_not(record: &DesiredApp, views: &[show::ActorView], planned: bool, no_hos
         return report.got(reasons.join("; ")).hint(format!("see: trellis app status {name}"));
     }
     match (no_hosts, planned) {
-        (true, _) => report.got("no host answers").hint("start one: trellis host, and see: trellis get hosts"),
+        (true, _) => {
+            report.got("no host answers").hint("start one: trellis host, and see: trellis get hosts")
+        }
         (false, false) => report.got("no controller has planned it").hint("start one: trellis controller"),
         (false, true) => report.got(counts.join("; ")).hint(format!("see: trellis app status {name}")),
     }

@@ -56,43 +56,59 @@ pub fn actors_of(
     placement: Option<&Placement>,
     hosts: &BTreeMap<HostId, SeenHost>,
 ) -> Vec<ActorView> {
-    record.application.actors.iter().map(|actor| {
-        let id = ActorId::new(record.application.name.clone(), actor.name.clone());
-        let wanted = match (record.deployed, actor.scale) {
-            (false, _) => 0,
-            (true, Scale::Replicas(count)) => count,
-            (true, Scale::Daemon) => placement
-                .and_then(|placement| placement.actors.get(&id))
-                .map_or(0, |hosts| hosts.values().sum()),
-        };
-        let digest = record.artifacts.get(&id).map(|artifact| artifact.digest.as_str());
-        let mut view = ActorView {
-            wanted, running: 0, state: "waiting", hosts: BTreeMap::new(), version: None, subject: None,
-            calls: 0, errors: 0, reason: None, unplaced: false, id,
-        };
-        for (host, seen) in hosts.iter().filter(|(_, seen)| seen.verdict != Verdict::Lost) {
-            for status in seen.heartbeat.actors.iter().filter(|status| status.id == view.id) {
-                view.calls = view.calls.saturating_add(status.calls);
-                view.errors = view.errors.saturating_add(status.errors);
-                if let Some(claims) = &status.claims {
-                    view.version = Some(claims.version.clone());
-                    view.subject = Some(claims.subject.clone());
-                }
-                if status.state == RunState::Running && digest == Some(status.digest.as_str()) {
-                    view.running = view.running.saturating_add(status.replicas);
-                    view.hosts.insert(host.clone(), status.replicas);
-                } else if status.state != RunState::Starting {
-                    view.reason = status.reason.clone().map(|reason| format!("{reason} (on {host})"));
+    record
+        .application
+        .actors
+        .iter()
+        .map(|actor| {
+            let id = ActorId::new(record.application.name.clone(), actor.name.clone());
+            let wanted = match (record.deployed, actor.scale) {
+                (false, _) => 0,
+                (true, Scale::Replicas(count)) => count,
+                (true, Scale::Daemon) => placement
+                    .and_then(|placement| placement.actors.get(&id))
+                    .map_or(0, |hosts| hosts.values().sum()),
+            };
+            let digest = record.artifacts.get(&id).map(|artifact| artifact.digest.as_str());
+            let mut view = ActorView {
+                wanted,
+                running: 0,
+                state: "waiting",
+                hosts: BTreeMap::new(),
+                version: None,
+                subject: None,
+                calls: 0,
+                errors: 0,
+                reason: None,
+                unplaced: false,
+                id,
+            };
+            for (host, seen) in hosts.iter().filter(|(_, seen)| seen.verdict != Verdict::Lost) {
+                for status in seen.heartbeat.actors.iter().filter(|status| status.id == view.id) {
+                    view.calls = view.calls.saturating_add(status.calls);
+                    view.errors = view.errors.saturating_add(status.errors);
+                    if let Some(claims) = &status.claims {
+                        view.version = Some(claims.version.clone());
+                        view.subject = Some(claims.subject.clone());
+                    }
+                    if status.state == RunState::Running && digest == Some(status.digest.as_str()) {
+                        view.running = view.running.saturating_add(status.replicas);
+                        view.hosts.insert(host.clone(), status.replicas);
+                    } else if status.state != RunState::Starting {
+                        view.reason = status.reason.clone().map(|reason| format!("{reason} (on {host})"));
+                    }
                 }
             }
-        }
-        if let Some(reason) = placement.filter(|_| record.deployed).and_then(|placement| placement.unplaced.get(&view.id)) {
-            view.unplaced = true;
-            view.reason = Some(reason.clone());
-        }
-        view.state = state_of(&view, record.deployed);
-        view
-    }).collect()
+            if let Some(reason) =
+                placement.filter(|_| record.deployed).and_then(|placement| placement.unplaced.get(&view.id))
+            {
+                view.unplaced = true;
+                view.reason = Some(reason.clone());
+            }
+            view.state = state_of(&view, record.deployed);
+            view
+        })
+        .collect()
 }
 
 fn state_of(view: &ActorView, deployed: bool) -> &'static str {
@@ -146,7 +162,12 @@ pub async fn list(args: &Args, client: &Client) -> Outcome {
             "description": record.application.description,
         }));
     }
-    output::table(args, &records, &["app", "version", "state", "replicas", "changed", "by", "description"], rows);
+    output::table(
+        args,
+        &records,
+        &["app", "version", "state", "replicas", "changed", "by", "description"],
+        rows,
+    );
     Ok(())
 }
 
@@ -170,7 +191,8 @@ pub fn actor_rows(views: &[ActorView]) -> Vec<Vec<String>> {
 }
 
 /// Titles over [`actor_rows`].
-pub const ACTOR_HEADER: &[&str] = &["actor", "replicas", "state", "hosts", "version", "calls", "errors", "why"];
+pub const ACTOR_HEADER: &[&str] =
+    &["actor", "replicas", "state", "hosts", "version", "calls", "errors", "why"];
 
 /// `app status`.
 pub async fn status(args: &Args, client: &Client, name: &AppName) -> Outcome {
@@ -192,7 +214,10 @@ pub async fn status(args: &Args, client: &Client, name: &AppName) -> Outcome {
         output::json(&records);
         return Ok(());
     }
-    output::say(args, format!("application {name}, version {}: {}", record.version, overall(&record, &views)));
+    output::say(
+        args,
+        format!("application {name}, version {}: {}", record.version, overall(&record, &views)),
+    );
     output::table(args, &(), ACTOR_HEADER, actor_rows(&views));
     if !providers.is_empty() {
         let rows = providers
