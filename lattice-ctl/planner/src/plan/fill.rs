@@ -96,7 +96,8 @@ fn on_every_host(task: &mut Task<'_>, group: &Group, place: Place<'_, '_, '_>) -
         .filter(|id| !task.placed.contains_key(id))
         .collect();
     let full = hosts.iter().filter(|id| !add(task, id, filling.room, added)).count();
-    u32::try_from(full).unwrap_or(u32::MAX)
+    let refused = words::refusing(task, group, filling).len();
+    u32::try_from(full + refused).unwrap_or(u32::MAX)
 }
 
 /// Places one replica if there is room for it.

@@ -323,6 +323,22 @@ fn a_refusal_of_a_host_is_planned_around() {
 }
 
 #[test]
+fn a_daemon_that_a_host_refuses_is_not_forgotten() {
+    let mut world = shop(Scale::Daemon);
+    world.planned();
+    let mut beat = heartbeat("B", "b1", 2);
+    beat.actors = vec![status("shop/web", RunState::Failed, Some("insufficient resources"))];
+    world.observed.apply(beat, 0);
+    assert_eq!(world.planned(), "web: A=1 C=1");
+    assert_eq!(
+        world.unplaced(),
+        [
+            "insufficient resources: 1 replicas not placed, no matching host has 0 millicores and 0 MiB free; B said so"
+        ]
+    );
+}
+
+#[test]
 fn a_disputed_host_keeps_what_it_has_and_gets_nothing_new() {
     let mut world = shop(Scale::Replicas(3));
     world.planned();

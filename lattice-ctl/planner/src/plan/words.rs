@@ -34,12 +34,25 @@ pub(super) fn shortage(
         format!("0 of {} matching hosts are fit ({})", matching.len(), states.join(", "))
     } else {
         let need = &task.manifest.placement.resources;
+        let refusing = refusing(task, group, filling);
+        let by_its_own_account = match refusing.as_slice() {
+            [] => String::new(),
+            some => format!("; {} said so", some.join(", ")),
+        };
         format!(
-            "{missing} replicas not placed, no matching host has {} millicores and {} MiB free",
+            "{missing} replicas not placed, no matching host has {} millicores and {} MiB free{by_its_own_account}",
             need.cpu_millis, need.memory_mib
         )
     };
     format!("insufficient resources: {why}")
+}
+
+/// Hosts that would be fit, and have said that they have no room for this actor.
+pub(super) fn refusing(task: &Task<'_>, group: &Group, filling: &Filling<'_, '_>) -> Vec<String> {
+    let input = filling.input;
+    let refuses = |host: &&HostRoom<'_>| input.observed.has_refused(host.view.id, &task.id, input.now_ms);
+    let fit = filling.room.iter().filter(|host| matches(task, group, host) && host.view.unfit.is_none());
+    fit.filter(refuses).map(|host| host.view.id.to_string()).collect()
 }
 
 /// Hosts that the rule names and nobody has heard of, when none of those named can take it.
