@@ -18,6 +18,7 @@ crate::conformance! {
     two_who_pull_share_the_work,
     a_work_queue_forgets_what_is_done,
     a_pull_ends_when_its_time_is_over,
+    a_pull_ends_with_its_stream,
 }
 
 fn options(durable: &str) -> ConsumerOptions {
@@ -216,5 +217,14 @@ async fn a_pull_ends_when_its_time_is_over(fixture: &Fixture) -> Result<()> {
     publish(fixture, "orders.new", "1").await?;
     let mut pull = consumer(fixture, options("c")).await?.pull(5, SOON).await?;
     assert_eq!(body(&one(&mut pull).await?), "1");
+    Ok(())
+}
+
+async fn a_pull_ends_with_its_stream(fixture: &Fixture) -> Result<()> {
+    orders(fixture).await?;
+    let mut pull = consumer(fixture, options("c")).await?.pull(5, 2 * SOON).await?;
+    ensure!(tokio::time::timeout(BRIEFLY, pull.next()).await.is_err());
+    fixture.lattice.streams.delete("ORDERS").await?;
+    ensure!(tokio::time::timeout(SOON, pull.next()).await?.is_none());
     Ok(())
 }

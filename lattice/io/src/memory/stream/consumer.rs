@@ -34,6 +34,8 @@ enum Take {
     },
     /// Nothing before this time, unless something changes.
     Wait(Option<Instant>),
+    /// Stream or consumer is not there any more.
+    Gone,
 }
 
 impl ConsumerState {
@@ -49,7 +51,7 @@ impl ConsumerState {
 
 impl StreamState {
     fn take(&mut self, durable: &str, now: Instant) -> Take {
-        let Some(consumer) = self.consumers.get_mut(durable) else { return Take::Wait(None) };
+        let Some(consumer) = self.consumers.get_mut(durable) else { return Take::Gone };
         let messages = &self.messages;
         consumer.pending.retain(|sequence, pending| {
             let spent = pending.due <= now && pending.attempts >= consumer.options.max_deliver;
@@ -114,7 +116,7 @@ impl MemoryConsumer {
         let mut streams = lock(&self.core.streams);
         match streams.get_mut(&self.stream) {
             Some(state) => state.take(&self.durable, Instant::now()),
-            None => Take::Wait(None),
+            None => Take::Gone,
         }
     }
 
@@ -143,6 +145,7 @@ impl MemoryConsumer {
                         return Some(self.delivery(message, sequence, attempt));
                     }
                     Take::Wait(due) => due,
+                    Take::Gone => return None,
                 },
             };
             tokio::select! {

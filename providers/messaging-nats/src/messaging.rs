@@ -1,0 +1,231 @@
+//! [`Messaging`] over the bus and the streams of a lattice.
+
+use crate::subscription;
+use futures::FutureExt;
+use lattice_io::nats::NatsLattice;
+use lattice_io::stream::Streams;
+use lattice_io::{Bus, BusError, BusMessage, Lattice, StreamError, TaskScope};
+use providers_sdk::messaging::{Message, MessageHandler, Messaging, SubscribeRequest, Subscription};
+use providers_sdk::{BoxFuture, CallContext, ProviderError, ProviderErrorKind};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Subjects whose stream is remembered.
+const REMEMBERED: usize = 1_024;
+/// How long it is remembered whether a stream stores a subject.
+const REMEMBER: Duration = Duration::from_secs(30);
+
+/// Messaging on a lattice.
+pub struct LatticeMessaging {
+    bus: Arc<dyn Bus>,
+    streams: Arc<dyn Streams>,
+    scope: TaskScope,
+    stored: Mutex<StoredSubjects>,
+    /// A connection of its own lives as long as the provider.
+    _connection: Option<Arc<NatsLattice>>,
+}
+
+impl LatticeMessaging {
+    /// Over this lattice; subscriptions run in `scope`.
+    #[must_use]
+    pub fn new(lattice: &Lattice, scope: TaskScope) -> Self {
+        let (bus, streams) = (lattice.bus.clone(), lattice.streams.clone());
+        Self { bus, streams, scope, stored: Mutex::default(), _connection: None }
+    }
+
+    /// Keeps a connection open as long as the provider lives.
+    #[must_use]
+    pub fn keeping(mut self, connection: Arc<NatsLattice>) -> Self {
+        self._connection = Some(connection);
+        self
+    }
+
+    /// Its streams.
+    #[must_use]
+    pub fn streams(&self) -> &dyn Streams {
+        &*self.streams
+    }
+
+    async fn send(&self, cx: &CallContext, message: Message) -> Result<(), ProviderError> {
+        let message = outgoing(message);
+        // With a reply subject the stream's confirmation would go to whoever shall be answered.
+        if message.reply.is_none() && self.is_stored(&message.subject).await? {
+            // A little less than there is: time to say what happened.
+            let timeout = cx.remaining() * 9 / 10;
+            match self.streams.publish(message.clone(), None, timeout).await {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    // Whatever it was, the stream may be gone since we looked.
+                    self.with_stored(|stored| stored.forget(&message.subject));
+                    if !matches!(error, StreamError::NotFound { .. }) {
+                        return Err(stream_failed(error));
+                    }
+                }
+            }
+        }
+        self.bus.publish(message).await.map_err(bus_failed)
+    }
+
+    async fn ask(&self, cx: &CallContext, message: Message) -> Result<Message, ProviderError> {
+        let answer = self.bus.request(outgoing(message), cx.remaining()).await.map_err(bus_failed)?;
+        Ok(incoming(answer))
+    }
+
+    /// Does a stream store this subject? It is asked for now and then, not for each message.
+    async fn is_stored(&self, subject: &str) -> Result<bool, ProviderError> {
+        if let Some(known) = self.with_stored(|stored| stored.get(subject, Instant::now())) {
+            return Ok(known);
+        }
+        let found = match self.streams.find(subject).await {
+            Ok(found) => found.is_some(),
+            // Who may not ask may not store either.
+            Err(StreamError::Bus(BusError::Denied { .. })) => false,
+            Err(error) => return Err(unsent(error)),
+        };
+        self.with_stored(|stored| stored.put(subject, found, Instant::now()));
+        Ok(found)
+    }
+
+    fn with_stored<T>(&self, act: impl FnOnce(&mut StoredSubjects) -> T) -> T {
+        act(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Which subjects a stream stores, as far as is remembered.
+#[derive(Default)]
+struct StoredSubjects {
+    known: BTreeMap<String, (bool, Instant)>,
+}
+
+impl StoredSubjects {
+    fn get(&self, subject: &str, now: Instant) -> Option<bool> {
+        let (stored, at) = self.known.get(subject)?;
+        (now.saturating_duration_since(*at) < REMEMBER).then_some(*stored)
+    }
+
+    fn put(&mut self, subject: &str, stored: bool, now: Instant) {
+        if self.known.len() >= REMEMBERED && !self.known.contains_key(subject) {
+            self.known.retain(|_, (_, at)| now.saturating_duration_since(*at) < REMEMBER);
+            if self.known.len() >= REMEMBERED {
+                self.known.pop_first();
+            }
+        }
+        self.known.insert(subject.to_owned(), (stored, now));
+    }
+
+    fn forget(&mut self, subject: &str) {
+        self.known.remove(subject);
+    }
+}
+
+/// A guest's message as it may go out: without headers that steer the server.
+fn outgoing(message: Message) -> BusMessage {
+    let reserved = |name: &str| name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("nats-"));
+    let mut headers = message.headers;
+    headers.retain(|(name, _)| !reserved(name));
+    BusMessage { subject: message.subject, reply: message.reply_to, headers, payload: message.body }
+}
+
+pub(crate) fn incoming(message: BusMessage) -> Message {
+    Message {
+        subject: message.subject,
+        body: message.payload,
+        reply_to: message.reply,
+        headers: message.headers,
+    }
+}
+
+pub(crate) fn bus_failed(error: BusError) -> ProviderError {
+    let kind = match &error {
+        BusError::NoResponders { .. } | BusError::Disconnected { .. } | BusError::Closed => {
+            ProviderErrorKind::Unreachable
+        }
+        BusError::Timeout { .. } => ProviderErrorKind::Timeout,
+        BusError::TooLarge { .. } => ProviderErrorKind::Limit,
+        BusError::Denied { .. } => ProviderErrorKind::Denied,
+        BusError::Invalid { .. } => ProviderErrorKind::Invalid,
+        BusError::Io { .. } => ProviderErrorKind::Failed,
+    };
+    ProviderError::new(kind, error.to_string())
+}
+
+pub(crate) fn stream_failed(error: StreamError) -> ProviderError {
+    match error {
+        StreamError::Bus(error) => bus_failed(error),
+        StreamError::NotFound { .. } => ProviderError::new(ProviderErrorKind::NotFound, error.to_string()),
+        StreamError::Refused { .. } => ProviderError::new(ProviderErrorKind::Failed, error.to_string()),
+    }
+}
+
+/// A failure before anything was sent, whatever it was.
+fn unsent(error: StreamError) -> ProviderError {
+    ProviderError::new(ProviderErrorKind::Unreachable, error.to_string())
+}
+
+impl Messaging for LatticeMessaging {
+    fn publish<'a>(
+        &'a self,
+        cx: &'a CallContext,
+        message: Message,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        cx.bounded("messaging publish", self.send(cx, message)).boxed()
+    }
+
+    fn request<'a>(
+        &'a self,
+        cx: &'a CallContext,
+        message: Message,
+    ) -> BoxFuture<'a, Result<Message, ProviderError>> {
+        cx.bounded("messaging request", self.ask(cx, message)).boxed()
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        request: SubscribeRequest,
+        handler: Arc<dyn MessageHandler>,
+    ) -> BoxFuture<'a, Result<Box<dyn Subscription>, ProviderError>> {
+        subscription::subscribe(&self.bus, &self.streams, &self.scope, request, handler).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_steer_the_server_never_pass() {
+        let header = |name: &str| (name.to_owned(), "v".to_owned());
+        let names = [
+            "Nats-Msg-Id",
+            "nats-rollup",
+            "NATS-Expected-Stream",
+            "Nats-TTL",
+            "X-Nats-Ok",
+            "Nats",
+            "traceparent",
+        ];
+        let message = Message {
+            subject: "a".to_owned(),
+            body: bytes::Bytes::new(),
+            reply_to: None,
+            headers: names.iter().map(|name| header(name)).collect(),
+        };
+        let passed: Vec<String> = outgoing(message).headers.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(passed, ["X-Nats-Ok", "Nats", "traceparent"]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_grows_old() {
+        let (mut stored, start) = (StoredSubjects::default(), Instant::now());
+        for n in 0..2 * REMEMBERED {
+            stored.put(&format!("s.{n}"), true, start);
+        }
+        assert_eq!(stored.known.len(), REMEMBERED);
+        stored.put("a", true, start);
+        assert_eq!(stored.get("a", start), Some(true));
+        assert_eq!(stored.get("a", start + REMEMBER), None);
+        stored.forget("a");
+        assert_eq!(stored.get("a", start), None);
+    }
+}
