@@ -98,3 +98,14 @@ pub enum Command {
     /// Print the version.
     Version,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// Clap checks a command only when it is used: two arguments of one name would be seen late.
+    #[test]
+    fn every_command_line_is_well_formed() {
+        super::Args::command().debug_assert();
+    }
+}

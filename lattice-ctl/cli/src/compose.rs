@@ -7,17 +7,24 @@ use keys::TrustAnchors;
 use lattice_ctl_controller::{ControllerConfig, ControllerDeps, ControllerHandle};
 use lattice_ctl_planner::observed::Profile;
 use lattice_io::{Clock, Lattice, SystemClock, TaskScope};
+use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, LatticeName, Report};
 use providers_sdk::Factory;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The providers that this build can run in the host's process.
-pub fn factories(lattice: &Lattice, name: &LatticeName) -> Vec<Arc<dyn Factory>> {
-    let _ = (lattice, name);
+/// The providers that this build can run in the host's process. Their tasks hang in `scope`.
+pub fn factories(lattice: &Lattice, name: &LatticeName, scope: &TaskScope) -> Vec<Arc<dyn Factory>> {
+    let subjects = Subjects::new(name.clone());
     vec![
         Arc::new(providers_http_server::HttpServerFactory),
+        Arc::new(providers_http_client::HttpClientFactory),
         Arc::new(providers_keyvalue_embedded::EmbeddedKeyValueFactory),
+        Arc::new(providers_keyvalue_redis::RedisKeyValueFactory),
+        Arc::new(providers_keyvalue_nats::NatsKeyValueFactory::new(Arc::clone(&lattice.kv), subjects)),
+        Arc::new(providers_messaging_embedded::EmbeddedMessagingFactory::new(scope.child("messaging-embedded"))),
+        Arc::new(providers_messaging_nats::NatsMessagingFactory::new(lattice.clone(), scope.child("messaging-nats"))),
+        Arc::new(providers_blobstore_embedded::EmbeddedBlobStoreFactory),
     ]
 }
 
@@ -38,7 +45,7 @@ pub fn anchors(trust: &TrustFile) -> Result<TrustAnchors, Report> {
 /// Starts a host in this process.
 pub async fn host(config: HostConfig, lattice: Lattice, scope: &TaskScope) -> Result<HostHandle, Report> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let factories = factories(&lattice, &config.lattice);
+    let factories = factories(&lattice, &config.lattice, scope);
     host_daemon::start(config, HostDeps { lattice, factories, clock, boot_id: boot_id()? }, scope).await
 }
 

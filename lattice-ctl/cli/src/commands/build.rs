@@ -28,7 +28,7 @@ pub struct BuildArgs {
     pub issuer: Option<PathBuf>,
     /// Version in the claims, for people.
     #[arg(long = "ver", default_value = "0.1.0", value_name = "VERSION")]
-    pub version: String,
+    pub claimed_version: String,
 }
 
 fn issuer(args: &Args, build: &BuildArgs) -> Result<KeyPair, Report> {
@@ -62,7 +62,7 @@ pub async fn run(args: &Args, build: &BuildArgs) -> Outcome {
             None
         } else {
             let issuer = issuer(args, build)?;
-            sign(path, &issuer, &build.version)?;
+            sign(path, &issuer, &build.claimed_version)?;
             Some(issuer.public())
         };
         let size = std::fs::metadata(path).map_or(0, |data| data.len());

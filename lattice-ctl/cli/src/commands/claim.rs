@@ -56,7 +56,7 @@ pub struct SignArgs {
     pub capabilities: Vec<String>,
     /// Its version, for people.
     #[arg(long = "ver", default_value = "0.1.0", value_name = "VERSION")]
-    pub version: String,
+    pub claimed_version: String,
     /// Its revision, which must rise with every change. Default: the time, in seconds.
     #[arg(long = "rev", value_name = "N")]
     pub revision: Option<u64>,
@@ -170,7 +170,7 @@ fn request(sign: &SignArgs, file: &[u8], subject: PublicKey) -> Result<ClaimRequ
     } else {
         signing::request_for(file, subject, &sign.name)?
     };
-    request.version.clone_from(&sign.version);
+    request.version.clone_from(&sign.claimed_version);
     request.revision = sign.revision.unwrap_or(request.revision);
     request.not_before = sign.not_before;
     request.expires =
