@@ -11,6 +11,7 @@
 //! component was found at the start; a failed call takes its instance with it; links and
 //! configuration are swapped whole and seen by the very next import call.
 
+mod calls;
 mod health;
 mod options;
 
@@ -21,18 +22,17 @@ use crate::component::{Component, HttpHandler, Import};
 use crate::engine::Profile;
 use crate::http::{incoming, service};
 use crate::instance::Instance;
-use crate::pool::{Lease, Pool, Seat};
+use crate::pool::Pool;
 use crate::runtime::Runtime;
 use crate::state::ActorShared;
 use crate::stdio::GuestLog;
 use crate::wiring::Wiring;
-use crate::worker::{Job, Making, Work, Worker};
-use crate::{fault, message, typed};
+use crate::worker::Work;
+use crate::{message, typed};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use health::Health;
 use host_core::pool::PoolLimits;
-use lattice_protocol::invocation::MAX_CALL_DEPTH;
 use lattice_protocol::{ActorId, ErrorCode, InstancePolicy, Interface, Limits, Report};
 use options::Meters;
 use providers_sdk::http::Body;
@@ -98,10 +98,8 @@ impl Actor {
         let pool = Pool::new(options.id.clone(), options.policy, limits);
         runtime.watch(&pool);
         let shared = Arc::new(ActorShared {
-            log: GuestLog::new(options.id.clone()),
+            log: GuestLog::new(options.id.clone(), options.lattice, options.host),
             id: options.id,
-            lattice: options.lattice,
-            host: options.host,
             wiring: ArcSwap::new(wiring),
             config: ArcSwap::from_pointee(options.config),
             limits: options.limits,
@@ -287,113 +285,6 @@ impl Actor {
         };
         self.meters.count(&outcome);
         outcome
-    }
-
-    /// Runs a call in an instance of the plain profile: one that is idle, or a new one; by the
-    /// call's deadline it is over. The inner result is the guest's own; the outer one an error of
-    /// the engine, which the instance does not survive.
-    pub(crate) async fn with_instance<T>(
-        self: &Arc<Self>,
-        info: CallInfo,
-        call: impl AsyncFnOnce(&Component, &mut Instance) -> wasmtime::Result<Result<T, Report>>,
-    ) -> Result<T, Report> {
-        let mut lease = self.admit(&info).await?;
-        let mut instance = match lease.seat() {
-            Seat::Instance(instance) => instance,
-            Seat::Make | Seat::Worker(_) => self.create(info.clone()).await?,
-        };
-        let deadline = info.deadline;
-        instance.begin(info);
-        let calling = call(&self.component, &mut instance);
-        let outcome = tokio::time::timeout_at(deadline.into(), self.meters.timed(calling)).await;
-        match outcome {
-            Ok(Ok(answer)) => {
-                self.health.succeeded();
-                lease.give_back(instance);
-                answer
-            }
-            Ok(Err(error)) => {
-                let report = fault::report(&error, &mut instance.store);
-                self.health.failed(&report, self.id());
-                Err(report)
-            }
-            Err(_) => Err(fault::deadline_passed(self.id())),
-        }
-    }
-
-    /// Has a concurrent instance do some work. The lease that comes with the answer keeps the
-    /// call's place; dropping it ends the call.
-    pub(crate) async fn ask_worker<T>(
-        self: &Arc<Self>,
-        info: CallInfo,
-        work: Work,
-        answer: oneshot::Receiver<Result<T, Report>>,
-    ) -> Result<(T, Lease), Report> {
-        let mut lease = self.admit(&info).await?;
-        let worker = match lease.seat() {
-            Seat::Worker(worker) => worker,
-            Seat::Make | Seat::Instance(_) => self.employ(&mut lease, info.clone()).await?,
-        };
-        let outcome = worker.ask(Job { info, work }, answer).await;
-        match outcome {
-            Ok(answer) => {
-                self.health.succeeded();
-                Ok((answer, lease))
-            }
-            // The guest's own words leave its instance in order.
-            Err(report) if report.code == ErrorCode::Guest => Err(report),
-            Err(report) => {
-                lease.pool().retire(&worker);
-                if report.code == ErrorCode::Timeout {
-                    worker.cancel();
-                    return Err(fault::deadline_passed(self.id()));
-                }
-                self.health.failed(&report, self.id());
-                Err(report)
-            }
-        }
-    }
-
-    /// Starts a concurrent instance on a task of its own.
-    async fn employ(self: &Arc<Self>, lease: &mut Lease, info: CallInfo) -> Result<Arc<Worker>, Report> {
-        let instance = self.create(info).await?;
-        let (max_calls, places) = match self.policy {
-            InstancePolicy::PerCall => (1, 1),
-            InstancePolicy::Warm { max_calls, max_concurrency, .. } => {
-                (max_calls.max(1), max_concurrency.max(1))
-            }
-        };
-        let (component, pool) = (Arc::clone(&self.component), Arc::clone(&self.pool));
-        let (worker, serving) =
-            Worker::new(Making { component, instance, pool, max_calls, ending: self.ending.clone() });
-        lease.seat_at(&worker, places);
-        self.tasks.spawn(serving);
-        Ok(worker)
-    }
-
-    /// Makes an instance, within what is left of the call and of a start.
-    async fn create(&self, info: CallInfo) -> Result<Box<Instance>, Report> {
-        let start = Instant::now() + Duration::from_millis(self.runtime.config.start_ms);
-        let until = start.min(info.deadline);
-        let creating = Instance::create(&self.component, &self.shared, &self.runtime.budget, info);
-        let outcome = tokio::time::timeout_at(until.into(), creating).await.unwrap_or_else(|_| {
-            Err(Report::new(ErrorCode::StartTimeout, "instantiation took too long")
-                .at(self.id())
-                .limit(format!("{} ms", self.runtime.config.start_ms))
-                .hint("do less in start functions"))
-        });
-        outcome.map(Box::new).inspect_err(|report| self.health.failed(report, self.id()))
-    }
-
-    async fn admit(&self, info: &CallInfo) -> Result<Lease, Report> {
-        if info.depth > MAX_CALL_DEPTH {
-            return Err(Report::new(ErrorCode::CallDepth, "calls nested too deep")
-                .at(self.id())
-                .limit(MAX_CALL_DEPTH)
-                .hint("look for actors that call each other in a circle"));
-        }
-        self.health.admit(self.id())?;
-        self.pool.enter(info).await
     }
 
     /// No call outlasts the actor's own limit.

@@ -49,7 +49,7 @@ mod worker;
 pub use actor::{Actor, ActorOptions, ActorStats};
 pub use call::CallInfo;
 pub use component::Component;
-pub use grants::subscriptions;
 pub use config::RuntimeConfig;
+pub use grants::subscriptions;
 pub use runtime::Runtime;
 pub use wiring::Wiring;

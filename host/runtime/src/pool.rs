@@ -2,18 +2,20 @@
 //! are the counters it decides over, the instances themselves, and the queue.
 //!
 //! ```text
-//! enter ──▶ Lease ──▶ (Instance or Worker, or leave to make one) ──▶ settle ──▶ next in the queue
+//! enter ──▶ Lease ──▶ (Instance or Worker, or leave to make one) ──▶ dropped ──▶ next in the queue
 //! ```
 //! Invariants: every [`Lease`] that ends, however it ends, is counted out once; nobody overtakes
 //! the queue; an instance is in the pool or in one lease, never in both; no guest code runs and no
 //! store is dropped under the lock.
 
+mod state;
+
 use crate::call::CallInfo;
 use crate::instance::Instance;
 use crate::worker::Worker;
-use host_core::pool::{Decision, PoolLimits, PoolState, decide, next};
+use host_core::pool::{Decision, PoolLimits, PoolState, decide};
 use lattice_protocol::{ActorId, ErrorCode, InstancePolicy, Report};
-use std::collections::VecDeque;
+use state::{Desk, State};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
@@ -27,33 +29,10 @@ pub(crate) struct Pool {
     quiet: Notify,
 }
 
-struct State {
-    counts: PoolState,
-    limits: PoolLimits,
-    /// Instances that nobody uses; the one used last is taken first.
-    idle: Vec<Box<Instance>>,
-    /// Concurrent instances, each with the calls it may still take at once.
-    workers: Vec<Desk>,
-    waiting: VecDeque<Waiting>,
-    ticket: u64,
-    closed: bool,
-}
-
-struct Desk {
-    worker: Arc<Worker>,
-    free: u32,
-    calls: u32,
-}
-
-struct Waiting {
-    ticket: u64,
-    grant: oneshot::Sender<Seat>,
-}
-
 /// What a call was given.
 pub(crate) enum Seat {
     /// An instance that nobody else uses.
-    Instance(Box<Instance>),
+    Instance(Instance),
     /// A place in a concurrent instance.
     Worker(Arc<Worker>),
     /// Leave to make an instance.
@@ -66,24 +45,23 @@ pub(crate) struct Lease {
     seat: Option<Seat>,
     /// The worker this call sits at, once it does.
     worker: Option<Arc<Worker>>,
-    returned: Option<Box<Instance>>,
+    returned: Option<Instance>,
     /// Does this lease answer for an instance that counts as live?
+    holds_live: bool,
+}
+
+/// What a lease leaves behind.
+struct Leaving<'lease> {
+    worker: Option<&'lease Arc<Worker>>,
+    /// An instance in order.
+    instance: Option<Instance>,
     holds_live: bool,
 }
 
 impl Pool {
     /// An empty pool.
     pub(crate) fn new(actor: ActorId, policy: InstancePolicy, limits: PoolLimits) -> Arc<Self> {
-        let state = State {
-            counts: PoolState::default(),
-            limits,
-            idle: Vec::new(),
-            workers: Vec::new(),
-            waiting: VecDeque::new(),
-            ticket: 0,
-            closed: false,
-        };
-        Arc::new(Self { actor, policy, state: Mutex::new(state), quiet: Notify::new() })
+        Arc::new(Self { actor, policy, state: Mutex::new(State::new(limits)), quiet: Notify::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -174,12 +152,10 @@ impl Pool {
         let gone = u32::try_from(old.len()).unwrap_or(u32::MAX);
         state.counts.idle -= gone;
         state.counts.live -= gone;
-        let all = state.all_free(&self.policy);
-        let (tired, kept) = std::mem::take(&mut state.workers)
+        let (tired, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut state.workers)
             .into_iter()
-            .partition(|desk: &Desk| desk.free == all && over(desk.worker.used()));
+            .partition(|desk| desk.free == self.places() && over(desk.worker.used()));
         state.workers = kept;
-        let tired: Vec<Desk> = tired;
         state.counts.idle -= u32::try_from(tired.len()).unwrap_or(0);
         drop(state);
         drop((old, tired));
@@ -225,20 +201,24 @@ impl Pool {
         drop(removed);
     }
 
-    fn end(&self, worker: Option<&Arc<Worker>>, returned: Option<Box<Instance>>, holds_live: bool) {
+    /// Counts a call out, and takes its instance back if it may be used again. Gives back what is
+    /// to be dropped, outside the lock.
+    fn end(&self, leaving: Leaving<'_>) -> Option<Instance> {
         let mut state = self.lock();
         state.counts.in_flight -= 1;
-        let keep = returned.filter(|instance| !state.closed && self.reusable(instance));
-        match keep {
-            Some(mut instance) => {
+        let mut left_over = None;
+        match leaving.instance {
+            Some(mut instance) if !state.closed => {
                 instance.used = Instant::now();
                 state.counts.idle += 1;
                 state.idle.push(instance);
             }
-            None if holds_live => state.counts.live -= 1,
-            None => {}
+            gone => {
+                left_over = gone;
+                state.counts.live -= u32::from(leaving.holds_live);
+            }
         }
-        if let Some(worker) = worker {
+        if let Some(worker) = leaving.worker {
             state.leave_worker(worker);
         }
         state.serve_queue();
@@ -247,90 +227,22 @@ impl Pool {
         if quiet {
             self.quiet.notify_waiters();
         }
+        left_over
     }
 
-    fn reusable(&self, instance: &Instance) -> bool {
+    /// Calls that one instance serves at once.
+    pub(crate) fn places(&self) -> u32 {
         match self.policy {
-            InstancePolicy::PerCall => false,
-            InstancePolicy::Warm { max_calls, .. } => instance.calls < max_calls,
-        }
-    }
-}
-
-impl State {
-    fn make(&mut self) -> Seat {
-        self.counts.live += 1;
-        self.counts.in_flight += 1;
-        Seat::Make
-    }
-
-    /// An idle instance; the counters say that there is one.
-    fn take_idle(&mut self) -> Seat {
-        if let Some(instance) = self.idle.pop() {
-            self.counts.idle -= 1;
-            self.counts.in_flight += 1;
-            return Seat::Instance(instance);
-        }
-        let Some(desk) = self.workers.iter_mut().find(|desk| desk.free > 0) else { return self.make() };
-        desk.free -= 1;
-        desk.calls = desk.calls.saturating_add(1);
-        self.counts.in_flight += 1;
-        let (worker, full, tired) =
-            (Arc::clone(&desk.worker), desk.free == 0, desk.worker.is_tired(desk.calls));
-        if full {
-            self.counts.idle -= 1;
-        }
-        if tired {
-            // The last call of this worker: it ends when nobody holds it any more.
-            drop(self.remove_worker(&worker));
-        }
-        Seat::Worker(worker)
-    }
-
-    fn join_queue(&mut self) -> (u64, oneshot::Receiver<Seat>) {
-        self.ticket += 1;
-        self.counts.queued += 1;
-        let (grant, granted) = oneshot::channel();
-        self.waiting.push_back(Waiting { ticket: self.ticket, grant });
-        (self.ticket, granted)
-    }
-
-    fn serve_queue(&mut self) {
-        while !self.waiting.is_empty() && !self.closed {
-            let Some(decision) = next(&self.counts, &self.limits) else { return };
-            let Some(first) = self.waiting.pop_front() else { return };
-            self.counts.queued -= 1;
-            let seat = if decision == Decision::Reuse { self.take_idle() } else { self.make() };
-            // Who waits takes its place out of the queue, under this lock, before it goes.
-            let _ = first.grant.send(seat);
-        }
-    }
-
-    fn remove_worker(&mut self, worker: &Arc<Worker>) -> Option<Desk> {
-        let at = self.workers.iter().position(|desk| Arc::ptr_eq(&desk.worker, worker))?;
-        let desk = self.workers.swap_remove(at);
-        if desk.free > 0 {
-            self.counts.idle -= 1;
-        }
-        Some(desk)
-    }
-
-    fn leave_worker(&mut self, worker: &Arc<Worker>) {
-        let Some(desk) = self.workers.iter_mut().find(|desk| Arc::ptr_eq(&desk.worker, worker)) else {
-            return;
-        };
-        desk.free += 1;
-        desk.worker.touch();
-        if desk.free == 1 {
-            self.counts.idle += 1;
-        }
-    }
-
-    #[allow(clippy::unused_self, reason = "reads as a question about the state")]
-    fn all_free(&self, policy: &InstancePolicy) -> u32 {
-        match policy {
             InstancePolicy::PerCall => 1,
-            InstancePolicy::Warm { max_concurrency, .. } => (*max_concurrency).max(1),
+            InstancePolicy::Warm { max_concurrency, .. } => max_concurrency.max(1),
+        }
+    }
+
+    /// Calls after which an instance is replaced.
+    pub(crate) fn max_calls(&self) -> u32 {
+        match self.policy {
+            InstancePolicy::PerCall => 1,
+            InstancePolicy::Warm { max_calls, .. } => max_calls.max(1),
         }
     }
 }
@@ -364,19 +276,19 @@ impl Lease {
     }
 
     /// Ends the call, with an instance that may be used again.
-    pub(crate) fn give_back(mut self, instance: Box<Instance>) {
+    pub(crate) fn give_back(mut self, instance: Instance) {
         self.returned = Some(instance);
     }
 
-    /// This call has made a concurrent instance: from now on it counts for itself, and takes up to
-    /// `places` calls at once.
-    pub(crate) fn seat_at(&mut self, worker: &Arc<Worker>, places: u32) {
+    /// This call has made a concurrent instance: from now on it counts for itself, and takes as
+    /// many calls at once as the policy says.
+    pub(crate) fn seat_at(&mut self, worker: &Arc<Worker>) {
         self.holds_live = false;
         self.worker = Some(Arc::clone(worker));
         if worker.is_tired(1) {
             return;
         }
-        let free = places.saturating_sub(1);
+        let free = self.pool.places() - 1;
         let mut state = self.pool.lock();
         if free > 0 {
             state.counts.idle += 1;
@@ -397,8 +309,11 @@ impl Drop for Lease {
             Some(Seat::Instance(instance)) => Some(instance),
             _ => None,
         };
-        let returned = self.returned.take().or(unused);
+        let max_calls = self.pool.max_calls();
+        // What is not used again goes before its place is given to another.
+        let instance = self.returned.take().or(unused).filter(|instance| instance.calls < max_calls);
         let worker = self.worker.take();
-        self.pool.end(worker.as_ref(), returned, self.holds_live);
+        let leaving = Leaving { worker: worker.as_ref(), instance, holds_live: self.holds_live };
+        drop(self.pool.end(leaving));
     }
 }

@@ -12,7 +12,7 @@ use crate::limits::Limiter;
 use crate::stdio::GuestLog;
 use crate::wiring::Wiring;
 use arc_swap::ArcSwap;
-use lattice_protocol::{ActorId, HostId, LatticeName, Limits, LinkName};
+use lattice_protocol::{ActorId, Limits, LinkName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wasmtime::component::ResourceTable;
@@ -46,10 +46,6 @@ pub(crate) struct CallScope {
 pub(crate) struct ActorShared {
     /// Who.
     pub(crate) id: ActorId,
-    /// Its lattice.
-    pub(crate) lattice: LatticeName,
-    /// The host it runs on.
-    pub(crate) host: HostId,
     /// Its links, swapped whole: every import call loads the current ones.
     pub(crate) wiring: ArcSwap<Wiring>,
     /// Its configuration (`wasi:config`).

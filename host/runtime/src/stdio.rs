@@ -6,7 +6,7 @@
 
 use crate::state::ActorShared;
 use bytes::Bytes;
-use lattice_protocol::ActorId;
+use lattice_protocol::{ActorId, HostId, LatticeName};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +28,8 @@ const MAX_WRITE: usize = 64 << 10;
 /// The bounded line logger of one actor.
 pub(crate) struct GuestLog {
     actor: ActorId,
+    lattice: LatticeName,
+    host: HostId,
     window: Mutex<Window>,
 }
 
@@ -57,9 +59,9 @@ impl Window {
 
 impl GuestLog {
     /// The logger of this actor.
-    pub(crate) fn new(actor: ActorId) -> Self {
+    pub(crate) fn new(actor: ActorId, lattice: LatticeName, host: HostId) -> Self {
         let window = Mutex::new(Window { since: Instant::now(), lines: 0, suppressed: 0 });
-        Self { actor, window }
+        Self { actor, lattice, host, window }
     }
 
     /// Writes one line. `context` is the guest's own word for where it comes from, or the stream.
@@ -73,13 +75,18 @@ impl GuestLog {
             return;
         }
         let (context, line) = (printable(context), printable(message));
-        let actor = &self.actor;
+        let Self { actor, lattice, host, .. } = self;
+        macro_rules! said {
+            ($level:ident) => {
+                tracing::$level!(target: "guest", %actor, %lattice, %host, context, "{line}")
+            };
+        }
         match level {
-            Level::ERROR => tracing::error!(target: "guest", %actor, context, "{line}"),
-            Level::WARN => tracing::warn!(target: "guest", %actor, context, "{line}"),
-            Level::INFO => tracing::info!(target: "guest", %actor, context, "{line}"),
-            Level::DEBUG => tracing::debug!(target: "guest", %actor, context, "{line}"),
-            _ => tracing::trace!(target: "guest", %actor, context, "{line}"),
+            Level::ERROR => said!(error),
+            Level::WARN => said!(warn),
+            Level::INFO => said!(info),
+            Level::DEBUG => said!(debug),
+            _ => said!(trace),
         }
     }
 }

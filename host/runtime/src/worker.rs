@@ -65,10 +65,8 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, Report>>;
 /// What a worker is made of.
 pub(crate) struct Making {
     pub(crate) component: Arc<Component>,
-    pub(crate) instance: Box<Instance>,
+    pub(crate) instance: Instance,
     pub(crate) pool: Arc<Pool>,
-    /// Calls before it is replaced.
-    pub(crate) max_calls: u32,
     /// Ends it with its actor.
     pub(crate) ending: CancellationToken,
 }
@@ -80,7 +78,7 @@ impl Worker {
         let worker = Arc::new(Self {
             jobs,
             cancel: making.ending.child_token(),
-            max_calls: making.max_calls,
+            max_calls: making.pool.max_calls(),
             began: Instant::now(),
             used_ms: AtomicU64::new(0),
             cause: Arc::default(),

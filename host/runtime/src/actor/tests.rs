@@ -3,6 +3,7 @@
 use super::*;
 use crate::fixtures::{self, WARM, concurrent_probe, guest, options, probe, start};
 use http_body_util::BodyExt;
+use lattice_protocol::invocation::MAX_CALL_DEPTH;
 use providers_sdk::http::full;
 
 const PROBE: &str = "example:probe/probe@0.1.0";

@@ -51,11 +51,9 @@ fn state(links: Vec<(LinkDefinition, BoundTarget)>) -> InstanceState {
     let limits = Limits { body_bytes: 64, ..Limits::default() };
     let shared = ActorShared {
         id: actor(),
-        lattice: "test".parse().unwrap(),
-        host: "NTEST".parse().unwrap(),
         wiring: ArcSwap::from_pointee(Wiring::new(&actor(), links)),
         config: ArcSwap::default(),
-        log: GuestLog::new(actor()),
+        log: GuestLog::new(actor(), "test".parse().unwrap(), "NTEST".parse().unwrap()),
         limits: limits.clone(),
     };
     InstanceState {
