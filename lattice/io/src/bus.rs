@@ -230,6 +230,8 @@ impl Subscription {
         std::future::poll_fn(|cx| Pin::new(&mut self.source).poll_next(cx)).await
     }
     /// Stops the server from sending more; what has arrived can still be read, then the stream ends.
+    /// On NATS a message that is on the wire at this moment may be lost (the client forgets the
+    /// subscription before the server's last words): who asked gets a timeout.
     ///
     /// # Errors
     /// [`BusError::Closed`].
@@ -303,9 +305,9 @@ pub(crate) fn check_subject(subject: &str, wildcards: bool) -> Result<(), BusErr
     let mut tokens = subject.split('.').peekable();
     while let Some(token) = tokens.next() {
         let wild = token == "*" || (token == ">" && tokens.peek().is_none());
-        let plain = !token.is_empty()
-            && !token.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'*' || byte == b'>');
-        if !plain && !(wild && wildcards) {
+        let broken = token.is_empty()
+            || token.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'*' || byte == b'>');
+        if broken && !(wild && wildcards) {
             return Err(invalid("subject", subject));
         }
     }

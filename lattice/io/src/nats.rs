@@ -11,6 +11,7 @@
 //! the usual tools can look into a lattice.
 
 mod blobs;
+mod buckets;
 mod bus;
 mod connect;
 mod core;
@@ -53,7 +54,7 @@ impl NatsLattice {
     fn new(core: Arc<core::Core>) -> Self {
         let lattice = Lattice {
             bus: Arc::new(bus::NatsBus::new(core.clone())),
-            kv: Arc::new(kv::NatsKv::new(core.clone())),
+            kv: Arc::new(buckets::NatsKv::new(core.clone())),
             blobs: Arc::new(blobs::NatsBlobs::new(core.clone())),
             streams: Arc::new(stream::NatsStreams::new(core.clone())),
         };

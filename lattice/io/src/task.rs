@@ -208,6 +208,7 @@ impl TaskScope {
         self.start(name.into(), Kind::BestEffort, once(move |_| future));
     }
 
+    #[allow(clippy::disallowed_methods, reason = "the one place that spawns")]
     fn start(&self, name: String, kind: Kind, make: supervise::Factory) {
         let mut units = self.units();
         if units.closed {

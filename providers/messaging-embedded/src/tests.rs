@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(20);
 
 /// Passes on what it is handed.
-struct Seen(tokio::sync::mpsc::UnboundedSender<Message>);
+struct Seen(tokio::sync::mpsc::Sender<Message>);
 
 impl MessageHandler for Seen {
     fn handle(&self, message: Message) -> BoxFuture<'_, Handled> {
-        self.0.send(message).ok();
+        self.0.try_send(message).ok();
         Box::pin(std::future::ready(Handled::Done))
     }
 }
@@ -49,8 +49,8 @@ fn request(durable: Option<Durable>) -> SubscribeRequest {
 #[tokio::test]
 async fn messages_reach_who_subscribes_to_the_same_provider_and_no_other() -> Result<()> {
     let (one, other) = (build(&[]).await?, build(&[]).await?);
-    let (seen, mut messages) = tokio::sync::mpsc::unbounded_channel();
-    let (seen_other, mut none) = tokio::sync::mpsc::unbounded_channel();
+    let (seen, mut messages) = tokio::sync::mpsc::channel(16);
+    let (seen_other, mut none) = tokio::sync::mpsc::channel(16);
     let _subscription = one.subscribe(request(None), Arc::new(Seen(seen))).await?;
     let _other = other.subscribe(request(None), Arc::new(Seen(seen_other))).await?;
     one.publish(&context(), message("orders.new", 3)).await?;
@@ -66,7 +66,7 @@ async fn a_configured_stream_keeps_messages_for_who_comes_later() -> Result<()> 
     messaging.publish(&context(), message("orders.new", 3)).await?;
     let durable =
         Durable { stream: "ORDERS".to_owned(), name: "workers".to_owned(), max_deliver: 3, ack_wait: SOON };
-    let (seen, mut messages) = tokio::sync::mpsc::unbounded_channel();
+    let (seen, mut messages) = tokio::sync::mpsc::channel(16);
     let _subscription = messaging.subscribe(request(Some(durable)), Arc::new(Seen(seen))).await?;
     let got = tokio::time::timeout(SOON, messages.recv()).await?.context("a message")?;
     assert_eq!(got.subject, "orders.new");

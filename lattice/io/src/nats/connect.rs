@@ -311,6 +311,10 @@ fn on_event(events: &Events, event: &Event) {
         Event::SlowConsumer(id) => tracing::warn!(subscription = id, "slow subscription: messages dropped"),
         Event::ServerError(ServerError::Other(text)) => events.server_error(text),
         Event::ServerError(error) => tracing::error!(%error, "NATS"),
+        // The client goes on trying; what will not get better by itself is said aloud.
+        Event::ClientError(error) if error.to_string().contains("authorization") => {
+            tracing::error!(%error, "NATS: this user is not let in");
+        }
         Event::ClientError(error) => tracing::debug!(%error, "NATS: connection attempt failed"),
         Event::LameDuckMode | Event::Draining => tracing::info!(%event, "NATS"),
     }

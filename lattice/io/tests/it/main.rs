@@ -2,11 +2,14 @@
 //! [`streams`] runs in memory and on a real nats-server, reached through a proxy that can be cut.
 //! What only a server has is in [`server`].
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests: a panic is how they fail")]
+
 mod blobs;
 mod bus;
 mod kv;
 mod server;
 mod streams;
+mod tls;
 
 use anyhow::{Result, ensure};
 use lattice_io::bus::BusStatus;
@@ -30,7 +33,7 @@ pub struct Fixture {
 
 enum Backend {
     Memory(Memory),
-    Nats { proxy: ChaosProxy, _server: NatsServer, _client: Arc<NatsLattice> },
+    Nats { proxy: ChaosProxy, _server: Box<NatsServer>, _client: Arc<NatsLattice> },
 }
 
 impl Fixture {
@@ -44,7 +47,7 @@ impl Fixture {
         let proxy = ChaosProxy::start(server.address()).await?;
         let client = nats::connect(NatsOptions::new(format!("nats://{}", proxy.address()))).await?;
         let lattice = client.lattice();
-        Ok(Self { lattice, backend: Backend::Nats { proxy, _server: server, _client: client } })
+        Ok(Self { lattice, backend: Backend::Nats { proxy, _server: Box::new(server), _client: client } })
     }
 
     /// Takes the server away, and returns when the client has noticed.

@@ -1,6 +1,8 @@
 //! The suite of all key-value providers on a real nats-server, and what is this provider's own:
 //! applications kept apart, a server of its own, an absent server.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests: a panic is how they fail")]
+
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use lattice_io::memory::Memory;

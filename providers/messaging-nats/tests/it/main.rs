@@ -1,5 +1,7 @@
 //! Messaging on a real nats-server and on the in-process bus: the same cases on both.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests: a panic is how they fail")]
+
 use anyhow::{Context, Result, ensure};
 use lattice_io::memory::Memory;
 use lattice_io::nats::{NatsLattice, NatsOptions, connect};
@@ -31,7 +33,7 @@ struct Fixture {
 
 enum Backend {
     Memory(Memory),
-    Nats { proxy: ChaosProxy, _server: NatsServer, _client: Arc<NatsLattice> },
+    Nats { proxy: ChaosProxy, _server: Box<NatsServer>, _client: Arc<NatsLattice> },
 }
 
 impl Fixture {
@@ -49,7 +51,7 @@ impl Fixture {
         let server = NatsServer::start(tests_harness::NatsOptions::default()).await?;
         let proxy = ChaosProxy::start(server.address()).await?;
         let client = connect(NatsOptions::new(format!("nats://{}", proxy.address()))).await?;
-        Ok(Self::new(client.lattice(), Backend::Nats { proxy, _server: server, _client: client }))
+        Ok(Self::new(client.lattice(), Backend::Nats { proxy, _server: Box::new(server), _client: client }))
     }
 
     /// Takes the connection away for a moment.
@@ -116,22 +118,22 @@ fn durable(max_in_flight: usize) -> SubscribeRequest {
 /// A handler that shows each message and does with it what it is told.
 #[derive(Clone)]
 struct Hand {
-    begun: mpsc::UnboundedSender<Message>,
-    outcomes: Arc<Mutex<mpsc::UnboundedReceiver<Handled>>>,
-    done: mpsc::UnboundedSender<()>,
+    begun: mpsc::Sender<Message>,
+    outcomes: Arc<Mutex<mpsc::Receiver<Handled>>>,
+    done: mpsc::Sender<()>,
 }
 
 /// The other side of it.
 struct Told {
-    begun: mpsc::UnboundedReceiver<Message>,
-    outcomes: mpsc::UnboundedSender<Handled>,
-    done: mpsc::UnboundedReceiver<()>,
+    begun: mpsc::Receiver<Message>,
+    outcomes: mpsc::Sender<Handled>,
+    done: mpsc::Receiver<()>,
 }
 
 fn hand() -> (Hand, Told) {
-    let (begun, begun_seen) = mpsc::unbounded_channel();
-    let (outcomes, outcomes_taken) = mpsc::unbounded_channel();
-    let (done, done_seen) = mpsc::unbounded_channel();
+    let (begun, begun_seen) = mpsc::channel(64);
+    let (outcomes, outcomes_taken) = mpsc::channel(64);
+    let (done, done_seen) = mpsc::channel(64);
     let hand = Hand { begun, outcomes: Arc::new(Mutex::new(outcomes_taken)), done };
     (hand, Told { begun: begun_seen, outcomes, done: done_seen })
 }
@@ -139,9 +141,9 @@ fn hand() -> (Hand, Told) {
 impl MessageHandler for Hand {
     fn handle(&self, message: Message) -> BoxFuture<'_, Handled> {
         Box::pin(async move {
-            self.begun.send(message).ok();
+            self.begun.try_send(message).ok();
             let outcome = self.outcomes.lock().await.recv().await.unwrap_or(Handled::Done);
-            self.done.send(()).ok();
+            self.done.try_send(()).ok();
             outcome
         })
     }
@@ -161,7 +163,7 @@ impl Told {
     }
 
     fn do_it(&self, outcome: Handled) {
-        self.outcomes.send(outcome).ok();
+        self.outcomes.try_send(outcome).ok();
     }
 }
 
