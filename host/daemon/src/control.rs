@@ -21,7 +21,7 @@ use crate::config::HostConfig;
 use crate::directory::Directory;
 use crate::events::Events;
 use crate::files::Files;
-use crate::wires::InboundBinding;
+use crate::wires::Bound;
 use host_core::reconcile::{Inventory, Phase, reconcile};
 use host_core::{RestartPolicy, Supervisor};
 use host_runtime::{Actor, Component, Runtime};
@@ -62,7 +62,7 @@ pub(crate) struct RunningActor {
     pub(crate) actor: Arc<Actor>,
     pub(crate) component: Arc<Component>,
     pub(crate) claims: Verified<Claims>,
-    pub(crate) inbound: Vec<InboundBinding>,
+    pub(crate) inbound: Vec<Bound>,
     pub(crate) rpc: Option<TaskScope>,
 }
 

@@ -41,6 +41,16 @@ pub enum InboundBinding {
     Subscription(Box<dyn Subscription>),
 }
 
+/// A binding, and what it was made from: kept for as long as neither changes.
+pub struct Bound {
+    /// The link.
+    pub link: LinkDefinition,
+    /// Which start of its provider.
+    pub incarnation: u64,
+    /// What the provider holds; none when the link asks it for nothing (it only publishes).
+    pub binding: Option<InboundBinding>,
+}
+
 impl InboundBinding {
     /// Takes no more, and waits for what is in hand.
     pub async fn drain(&self) {
@@ -79,45 +89,35 @@ impl Binder<'_> {
         }
     }
 
-    /// Routes and subscriptions for what the actor exports.
+    /// The route or subscription that one link asks its provider for, if any.
     ///
     /// # Errors
-    /// The first provider that refuses; what was bound before is dropped again.
+    /// What the provider refuses.
     pub async fn inbound(
         &self,
         actor: &Actor,
-        links: &[LinkDefinition],
+        link: &LinkDefinition,
         body_bytes: u64,
-    ) -> Result<Vec<InboundBinding>, Report> {
-        let mut bound = Vec::new();
-        for link in links {
-            let LinkTarget::Provider(id) = &link.target else { continue };
-            let exported = |package: &str| exports(actor, link, package);
-            match self.providers.get(id) {
-                Some(Provider::HttpServer(server)) => {
-                    if !exported("wasi:http") {
-                        return Err(Report::new(ErrorCode::NoHandler, "component exports no HTTP handler")
-                            .at(format!("{link}"))
-                            .limit("export wasi:http/incoming-handler"));
-                    }
-                    let handler = Arc::new(Inbound::new(Arc::clone(self.directory), link));
-                    let route = server
-                        .add_route(route_request(link, body_bytes), handler)
-                        .await
-                        .map_err(Report::from)?;
-                    bound.push(InboundBinding::Route(route));
+    ) -> Result<Option<InboundBinding>, Report> {
+        let LinkTarget::Provider(id) = &link.target else { return Ok(None) };
+        let handler = || Arc::new(Inbound::new(Arc::clone(self.directory), link));
+        match self.providers.get(id) {
+            Some(Provider::HttpServer(server)) => {
+                if !exports(actor, link, "wasi:http") {
+                    return Err(Report::new(ErrorCode::NoHandler, "component exports no HTTP handler")
+                        .at(link)
+                        .limit("export wasi:http/incoming-handler"));
                 }
-                Some(Provider::Messaging(broker)) if exported("wasmcloud:messaging") => {
-                    if let Some(request) = subscribe_request(link)? {
-                        let handler = Arc::new(Inbound::new(Arc::clone(self.directory), link));
-                        let subscription = broker.subscribe(request, handler).await.map_err(Report::from)?;
-                        bound.push(InboundBinding::Subscription(subscription));
-                    }
-                }
-                _ => {}
+                let route = server.add_route(route_request(link, body_bytes), handler()).await?;
+                Ok(Some(InboundBinding::Route(route)))
             }
+            Some(Provider::Messaging(broker)) if exports(actor, link, "wasmcloud:messaging") => {
+                let Some(request) = subscribe_request(link)? else { return Ok(None) };
+                let subscription = broker.subscribe(request, handler()).await?;
+                Ok(Some(InboundBinding::Subscription(subscription)))
+            }
+            _ => Ok(None),
         }
-        Ok(bound)
     }
 }
 

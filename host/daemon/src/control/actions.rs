@@ -2,12 +2,12 @@
 
 use super::{Control, Event, Prepared, RunningActor};
 use crate::serve;
-use crate::wires::{Binder, InboundBinding};
+use crate::wires::{Binder, Bound, InboundBinding};
 use host_core::admit::{Capacity, admit_links, admit_memory};
 use host_core::reconcile::{Action, ActorNow, Changes, Phase, ProviderNow, links_of};
 use host_runtime::{Actor, ActorOptions, Component};
 use keys::{Claims, Verified};
-use lattice_protocol::{ActorId, ActorSpec, ErrorCode, LinkDefinition, ProviderId, ProviderSpec, Report};
+use lattice_protocol::{ActorId, ActorSpec, ErrorCode, LinkDefinition, LinkTarget, ProviderId, ProviderSpec, Report};
 use providers_sdk::{BuildContext, Provider, ProviderError, ProviderErrorKind};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -194,10 +194,12 @@ impl Control {
             lattice: self.parts.config.lattice.clone(),
         };
         let actor = Actor::start(&self.parts.runtime, Arc::clone(&component), options, wiring).await?;
-        let replaced = self.running.remove(&spec.id);
+        let mut replaced = self.running.remove(&spec.id);
+        // Routes look the actor up at each call: they serve the new one from here on.
+        let inbound = replaced.as_mut().map(|old| std::mem::take(&mut old.inbound)).unwrap_or_default();
         self.parts.directory.insert(spec.id.clone(), Arc::clone(&actor));
         let rpc = self.serve(&spec.id, &actor).await;
-        let running = RunningActor { actor, component, claims, inbound: Vec::new(), rpc };
+        let running = RunningActor { actor, component, claims, inbound, rpc };
         self.running.insert(spec.id.clone(), running);
         let now = ActorNow {
             spec: spec.clone(),
@@ -285,45 +287,46 @@ impl Control {
         }
     }
 
-    /// Binds an actor's links anew: outbound ones by one swap, inbound ones by new routes before
-    /// the old ones go, so that no request falls between.
+    /// Binds an actor's links anew: outbound ones by one swap. Routes and subscriptions that are
+    /// still asked for stay as they are, so that no request falls between.
     async fn rebind(&mut self, id: &ActorId, links: Vec<LinkDefinition>) {
-        let Some(running) = self.running.get(id) else { return };
-        let actor = Arc::clone(&running.actor);
+        let Some(running) = self.running.get_mut(id) else { return };
+        let (actor, before) = (Arc::clone(&running.actor), std::mem::take(&mut running.inbound));
         let body_bytes = self.inventory.actors.get(id).map_or(1 << 20, |now| now.spec.limits.body_bytes);
-        actor.set_wiring(Arc::new(self.binder().wiring(id, &links)));
-        let inbound = self.binder().inbound(&actor, &links, body_bytes).await;
         let bound = self.inventory.bindings(&links);
-        match inbound {
-            Ok(inbound) => {
-                self.actor_failures.remove(id);
-                if let Some(running) = self.running.get_mut(id) {
-                    let old = std::mem::replace(&mut running.inbound, inbound);
-                    self.drain(old);
-                }
+        actor.set_wiring(Arc::new(self.binder().wiring(id, &links)));
+        let incarnation = |link: &LinkDefinition| match &link.target {
+            LinkTarget::Provider(provider) => bound.get(provider).copied(),
+            LinkTarget::Actor(_) => None,
+        };
+        let stays = |bound: &Bound| links.contains(&bound.link) && incarnation(&bound.link) == Some(bound.incarnation);
+        // The others are dropped first: a new route may want the place of an old one.
+        let mut inbound: Vec<Bound> = before.into_iter().filter(stays).collect();
+        let mut failure = None;
+        for link in &links {
+            let Some(incarnation) = incarnation(link) else { continue };
+            if inbound.iter().any(|bound| bound.link == *link) {
+                continue;
             }
-            Err(report) => {
-                tracing::warn!(actor = %id, error = %report, "inbound links not bound");
-                self.actor_failures.insert(id.clone(), report);
+            match self.binder().inbound(&actor, link, body_bytes).await {
+                Ok(binding) => inbound.push(Bound { link: link.clone(), incarnation, binding }),
+                Err(report) => failure = Some(report),
             }
+        }
+        match failure {
+            None => self.actor_failures.remove(id),
+            Some(report) => {
+                tracing::warn!(actor = %id, error = %report, "inbound link not bound");
+                self.actor_failures.insert(id.clone(), report)
+            }
+        };
+        if let Some(running) = self.running.get_mut(id) {
+            running.inbound = inbound;
         }
         if let Some(now) = self.inventory.actors.get_mut(id) {
             now.links = links;
             now.bound = bound;
         }
-    }
-
-    fn drain(&self, old: Vec<InboundBinding>) {
-        if old.is_empty() {
-            return;
-        }
-        let patience = self.parts.config.drain;
-        self.parts.scope.spawn_best_effort("drain", async move {
-            let drained = futures::future::join_all(old.iter().map(InboundBinding::drain));
-            if tokio::time::timeout(patience, drained).await.is_err() {
-                tracing::warn!("calls in hand did not end in time");
-            }
-        });
     }
 
     fn stop_actor(&mut self, id: &ActorId) {
@@ -358,7 +361,8 @@ impl Control {
 /// Intake first, then what is in hand.
 async fn finish(old: RunningActor, patience: Duration) {
     let intake = async {
-        futures::future::join_all(old.inbound.iter().map(InboundBinding::drain)).await;
+        futures::future::join_all(old.inbound.iter().filter_map(|bound| bound.binding.as_ref()).map(InboundBinding::drain))
+            .await;
         if let Some(rpc) = &old.rpc {
             rpc.shutdown(patience).await;
         }
