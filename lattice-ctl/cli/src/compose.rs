@@ -22,8 +22,13 @@ pub fn factories(lattice: &Lattice, name: &LatticeName, scope: &TaskScope) -> Ve
         Arc::new(providers_keyvalue_embedded::EmbeddedKeyValueFactory),
         Arc::new(providers_keyvalue_redis::RedisKeyValueFactory),
         Arc::new(providers_keyvalue_nats::NatsKeyValueFactory::new(Arc::clone(&lattice.kv), subjects)),
-        Arc::new(providers_messaging_embedded::EmbeddedMessagingFactory::new(scope.child("messaging-embedded"))),
-        Arc::new(providers_messaging_nats::NatsMessagingFactory::new(lattice.clone(), scope.child("messaging-nats"))),
+        Arc::new(providers_messaging_embedded::EmbeddedMessagingFactory::new(
+            scope.child("messaging-embedded"),
+        )),
+        Arc::new(providers_messaging_nats::NatsMessagingFactory::new(
+            lattice.clone(),
+            scope.child("messaging-nats"),
+        )),
         Arc::new(providers_blobstore_embedded::EmbeddedBlobStoreFactory),
     ]
 }

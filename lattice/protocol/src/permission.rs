@@ -44,6 +44,8 @@ impl Subjects {
             "$JS.ACK.>".to_owned(),
             "$JS.FC.>".to_owned(),
             "$KV.>".to_owned(),
+            // Its own answers: ordered consumers are flow-controlled through them.
+            format!("{inbox_prefix}.>"),
         ];
         publish.extend_from_slice(applications);
         let mut publish_deny: Vec<String> = DESTRUCTIVE.iter().map(|subject| (*subject).to_owned()).collect();

@@ -24,11 +24,9 @@ pub struct Options {
 }
 
 /// Seed 004's reading, whose answer is `critical`.
-const READING: &str =
-    r#"{"device_id":"sensor-001","temperature":92.5,"humidity":78.3,"timestamp":1718668800,"region":"ap-east-1"}"#;
+const READING: &str = r#"{"device_id":"sensor-001","temperature":92.5,"humidity":78.3,"timestamp":1718668800,"region":"ap-east-1"}"#;
 /// One that comes by NATS: too humid, so a `warning`.
-const MESSAGE: &str =
-    r#"{"device_id":"sensor-002","temperature":21.0,"humidity":96.0,"timestamp":1718668801,"region":"ap-east-1"}"#;
+const MESSAGE: &str = r#"{"device_id":"sensor-002","temperature":21.0,"humidity":96.0,"timestamp":1718668801,"region":"ap-east-1"}"#;
 /// Requests while a host dies.
 const REQUESTS: u32 = 200;
 

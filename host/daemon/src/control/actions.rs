@@ -7,7 +7,9 @@ use host_core::admit::{Capacity, admit_links, admit_memory};
 use host_core::reconcile::{Action, ActorNow, Changes, Phase, ProviderNow, links_of};
 use host_runtime::{Actor, ActorOptions, Component};
 use keys::{Claims, Verified};
-use lattice_protocol::{ActorId, ActorSpec, ErrorCode, LinkDefinition, LinkTarget, ProviderId, ProviderSpec, Report};
+use lattice_protocol::{
+    ActorId, ActorSpec, ErrorCode, LinkDefinition, LinkTarget, ProviderId, ProviderSpec, Report,
+};
 use providers_sdk::{BuildContext, Provider, ProviderError, ProviderErrorKind};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -189,7 +191,7 @@ impl Control {
             policy: spec.instances,
             limits: spec.limits.clone(),
             replicas: spec.replicas,
-            config: spec.config.clone(),
+            config: self.values(spec),
             host: self.parts.config.host.clone(),
             lattice: self.parts.config.lattice.clone(),
         };
@@ -218,6 +220,13 @@ impl Control {
         let data = json!({ "digest": spec.artifact.digest, "replicas": spec.replicas });
         self.parts.events.emit("actor.started", Some(spec.id.to_string()), data);
         Ok(())
+    }
+
+    /// What `wasi:config` answers: the manifest's values, and where the actor runs.
+    fn values(&self, spec: &ActorSpec) -> BTreeMap<String, String> {
+        let mut values = spec.config.clone();
+        values.entry("node_id".to_owned()).or_insert_with(|| self.parts.config.host.to_string());
+        values
     }
 
     fn admit(&self, spec: &ActorSpec, claims: &Claims, links: &[LinkDefinition]) -> Result<(), Report> {
@@ -280,7 +289,7 @@ impl Control {
             running.actor.set_replicas(spec.replicas);
         }
         if changes.config {
-            running.actor.set_config(spec.config.clone());
+            running.actor.set_config(self.values(&spec));
         }
         if let Some(now) = self.inventory.actors.get_mut(&id) {
             now.spec = spec;
@@ -299,7 +308,9 @@ impl Control {
             LinkTarget::Provider(provider) => bound.get(provider).copied(),
             LinkTarget::Actor(_) => None,
         };
-        let stays = |bound: &Bound| links.contains(&bound.link) && incarnation(&bound.link) == Some(bound.incarnation);
+        let stays = |bound: &Bound| {
+            links.contains(&bound.link) && incarnation(&bound.link) == Some(bound.incarnation)
+        };
         // The others are dropped first: a new route may want the place of an old one.
         let mut inbound: Vec<Bound> = before.into_iter().filter(stays).collect();
         let mut failure = None;
@@ -361,8 +372,10 @@ impl Control {
 /// Intake first, then what is in hand.
 async fn finish(old: RunningActor, patience: Duration) {
     let intake = async {
-        futures::future::join_all(old.inbound.iter().filter_map(|bound| bound.binding.as_ref()).map(InboundBinding::drain))
-            .await;
+        futures::future::join_all(
+            old.inbound.iter().filter_map(|bound| bound.binding.as_ref()).map(InboundBinding::drain),
+        )
+        .await;
         if let Some(rpc) = &old.rpc {
             rpc.shutdown(patience).await;
         }

@@ -9,7 +9,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends a request and gives the body of a 200.
 pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("connect to {address}"))?;
+    let mut stream =
+        TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("connect to {address}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(
         stream,
