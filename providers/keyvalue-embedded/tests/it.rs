@@ -190,3 +190,11 @@ fn every_problem_of_a_configuration_is_reported_at_once() {
     assert_eq!(problems.len(), 3, "{problems:?}");
     assert!(EmbeddedKeyValueFactory.check(&BTreeMap::new()).is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_a_key_value_store_on_disk_and_in_memory() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    providers_sdk::testing::keyvalue_suite(&*build(directory.path(), &[]).await?).await;
+    providers_sdk::testing::keyvalue_suite(&EmbeddedKeyValue::memory(64 << 20)).await;
+    Ok(())
+}
