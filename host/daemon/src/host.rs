@@ -104,12 +104,12 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         config: Arc::clone(&config),
         _files: store,
     };
-    until_cancelled(&scope, "events", publisher.run(Arc::clone(&lattice.bus), deps.clock));
+    scope.spawn_until_cancelled("events", publisher.run(Arc::clone(&lattice.bus), deps.clock));
     scope.spawn_essential("control", move |_| control.run());
     listen(&handle, &scope).await?;
     let specs = lattice.kv.assume(&subjects.spec_bucket()).map_err(Report::from)?;
     let key = config.host.to_string();
-    until_cancelled(&scope, "specs", async move {
+    scope.spawn_until_cancelled("specs", async move {
         let mut watch = specs.watch(WatchKeys::One(key));
         while let Some(event) = watch.next().await {
             // A deleted key changes nothing: a host never stops its actors because something is gone.
@@ -121,17 +121,8 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         }
     });
     let bus = Arc::clone(&lattice.bus);
-    until_cancelled(&scope, "heartbeat", pulse.run(bus, subjects));
+    scope.spawn_until_cancelled("heartbeat", pulse.run(bus, subjects));
     Ok(handle)
-}
-
-/// A loop that has nothing to finish: it ends where it stands when the host does.
-fn until_cancelled(scope: &TaskScope, name: &str, work: impl Future<Output = ()> + Send + 'static) {
-    let token = scope.token();
-    scope.spawn_best_effort(name, async move {
-        // None: cancelled.
-        let _ = token.run_until_cancelled(work).await;
-    });
 }
 
 async fn listen(handle: &HostHandle, scope: &TaskScope) -> Result<(), Report> {
@@ -142,7 +133,7 @@ async fn listen(handle: &HostHandle, scope: &TaskScope) -> Result<(), Report> {
     });
     for subject in [handle.subjects.hosts_ping(), handle.subjects.host_all(&handle.config.host)] {
         let questions = handle.lattice.bus.subscribe(&subject, None).await.map_err(Report::from)?;
-        until_cancelled(scope, "requests", Arc::clone(&requests).run(questions));
+        scope.spawn_until_cancelled("requests", Arc::clone(&requests).run(questions));
     }
     Ok(())
 }

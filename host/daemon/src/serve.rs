@@ -132,10 +132,7 @@ pub async fn start(
     let calls = bus.subscribe(subject, Some(lattice_protocol::subject::SERVE_GROUP)).await?;
     let scope = parent.child("rpc");
     let (bus, inner) = (Arc::clone(bus), scope.clone());
-    let token = scope.token();
-    scope.spawn_best_effort("serve", async move {
-        // Cancelled: no further calls; those in hand are tasks of their own.
-        let _ = token.run_until_cancelled(serve(calls, bus, actor, inner)).await;
-    });
+    // Shut down, it takes no further calls; those in hand are tasks of their own.
+    scope.spawn_until_cancelled("serve", serve(calls, bus, actor, inner));
     Ok(scope)
 }

@@ -92,16 +92,8 @@ pub async fn start(
     Ok(ControllerHandle { scope })
 }
 
-fn until_cancelled(scope: &TaskScope, name: &str, work: impl Future<Output = ()> + Send + 'static) {
-    let token = scope.token();
-    scope.spawn_best_effort(name, async move {
-        // None: cancelled.
-        let _ = token.run_until_cancelled(work).await;
-    });
-}
-
 fn watch(scope: &TaskScope, source: Source, kv: Arc<dyn Kv>, sender: mpsc::Sender<Input>) {
-    until_cancelled(scope, "watch", async move {
+    scope.spawn_until_cancelled("watch", async move {
         let mut watch = kv.watch(WatchKeys::All);
         while let Some(event) = watch.next().await {
             if sender.send(Input::Watch(source, event)).await.is_err() {
@@ -118,7 +110,7 @@ async fn heartbeats(
     sender: mpsc::Sender<Input>,
 ) -> Result<(), Report> {
     let mut subscription = bus.subscribe(&subjects.heartbeats(), None).await.map_err(Report::from)?;
-    until_cancelled(scope, "heartbeats", async move {
+    scope.spawn_until_cancelled("heartbeats", async move {
         while let Some(message) = subscription.next().await {
             let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(&message.payload) else {
                 tracing::warn!(subject = message.subject, "heartbeat not readable");

@@ -209,6 +209,18 @@ impl TaskScope {
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one place that spawns")]
+    /// Starts a loop that has nothing to finish: when the scope shuts down, it ends where it stands.
+    pub fn spawn_until_cancelled<Fut>(&self, name: impl Into<String>, future: Fut)
+    where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let make = move |token: CancellationToken| async move {
+            // None: cancelled.
+            let _ = token.run_until_cancelled(future).await;
+        };
+        self.start(name.into(), Kind::BestEffort, once(make));
+    }
+
     fn start(&self, name: String, kind: Kind, make: supervise::Factory) {
         let mut units = self.units();
         if units.closed {
