@@ -12,6 +12,7 @@
 //! configuration are swapped whole and seen by the very next import call.
 
 mod calls;
+mod direct;
 mod health;
 mod options;
 

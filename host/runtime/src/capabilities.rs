@@ -71,13 +71,11 @@ pub(crate) fn trap(report: Report) -> wasmtime::Error {
     wasmtime::Error::new(crate::wiring::behind(report))
 }
 
-/// A static interface name of ours.
+/// A static interface name of ours: a constant, so that reading it cannot fail (each is read by tests).
 macro_rules! interface {
     ($name:ident = $text:expr) => {
-        static $name: std::sync::LazyLock<lattice_protocol::Interface> = std::sync::LazyLock::new(|| {
-            #[expect(clippy::unwrap_used, reason = "a constant, read by the tests of this crate")]
-            $text.parse().unwrap()
-        });
+        static $name: std::sync::LazyLock<lattice_protocol::Interface> =
+            std::sync::LazyLock::new(|| $text.parse().unwrap());
     };
 }
 pub(crate) use interface;

@@ -10,6 +10,7 @@
 //! know the function by the same type or the call is refused; only values cross (resources,
 //! streams and futures belong to one store, and are refused when the component is linked).
 
+mod cargo;
 mod convert;
 mod route;
 
@@ -19,6 +20,7 @@ use crate::actor::Actor;
 use crate::call::CallInfo;
 use crate::state::InstanceState;
 use bytes::Bytes;
+use cargo::Generic;
 use lattice_protocol::invocation::MAX_CALL_DEPTH;
 use lattice_protocol::value::{Limits, decode_call, encode_all};
 use lattice_protocol::{ErrorCode, Interface, LinkName, Report};
@@ -98,13 +100,16 @@ fn define_function(
             let imported = Arc::clone(&imported);
             Box::pin(async move {
                 let scope = accessor.with(|mut access| access.get().call.clone());
-                settle(imported.call(&scope, params).await, results)
+                settle(imported.call(&scope, &Generic(params)).await, results)
             })
         });
     }
+    if cargo::define(instance, &imported)? {
+        return Ok(());
+    }
     instance.func_new_async(name, move |store, _, params, results| {
         let imported = Arc::clone(&imported);
-        Box::new(async move { settle(imported.call(&store.data().call, params).await, results) })
+        Box::new(async move { settle(imported.call(&store.data().call, &Generic(params)).await, results) })
     })
 }
 

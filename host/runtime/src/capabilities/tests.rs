@@ -2,7 +2,7 @@
 
 use super::bindings::blobstore::wasi::blobstore::{blobstore, container, types};
 use super::bindings::bus_2::wasmcloud::bus::lattice;
-use super::bindings::secrets::wasmcloud::secrets::store;
+use super::bindings::secrets::wasmcloud::secrets::{reveal, store};
 use super::*;
 use crate::call::CallInfo;
 use crate::limits::{Limiter, MemoryBudget};
@@ -17,7 +17,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use lattice_protocol::{ActorId, CallPolicy, ErrorCode, Grants, Limits, LinkDefinition, LinkTarget, Report};
 use providers_sdk::blob::{BlobStore, ObjectInfo};
-use providers_sdk::{CallContext, ProviderError};
+use providers_sdk::keyvalue::{KeyPage, KeyValue, Versioned};
+use providers_sdk::{CallContext, ProviderError, ProviderErrorKind};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -303,4 +304,80 @@ async fn secrets_need_a_link_of_their_own_and_a_store() {
         store::Host::get(&mut state, "password".into()).await.unwrap(),
         Err(store::SecretsError::Upstream(words)) if words.contains("E_LINK")
     ));
+}
+
+/// A key-value store of one secret, which nobody may write.
+struct Vault;
+
+fn refused<'a, T>() -> Answer<'a, T> {
+    std::future::ready(Err(ProviderError::new(ProviderErrorKind::Invalid, "only read"))).boxed()
+}
+
+impl KeyValue for Vault {
+    fn open<'a>(&'a self, _: &'a CallContext, _: &'a str) -> Answer<'a, ()> {
+        refused()
+    }
+    fn get<'a>(&'a self, _: &'a CallContext, bucket: &'a str, key: &'a str) -> Answer<'a, Option<Bytes>> {
+        let held = ((bucket, key) == ("vault", "password")).then(|| Bytes::from("canary"));
+        std::future::ready(Ok(held)).boxed()
+    }
+    fn set<'a>(&'a self, _: &'a CallContext, _: &'a str, _: &'a str, _: Bytes) -> Answer<'a, ()> {
+        refused()
+    }
+    fn delete<'a>(&'a self, _: &'a CallContext, _: &'a str, _: &'a str) -> Answer<'a, ()> {
+        refused()
+    }
+    fn exists<'a>(&'a self, _: &'a CallContext, _: &'a str, _: &'a str) -> Answer<'a, bool> {
+        refused()
+    }
+    fn list_keys<'a>(&'a self, _: &'a CallContext, _: &'a str, _: Option<&'a str>) -> Answer<'a, KeyPage> {
+        refused()
+    }
+    fn increment<'a>(&'a self, _: &'a CallContext, _: &'a str, _: &'a str, _: i64) -> Answer<'a, i64> {
+        refused()
+    }
+    fn current<'a>(&'a self, _: &'a CallContext, _: &'a str, _: &'a str) -> Answer<'a, Versioned> {
+        refused()
+    }
+    fn swap<'a>(
+        &'a self,
+        _: &'a CallContext,
+        _: &'a str,
+        _: &'a str,
+        _: &'a [u8],
+        _: Bytes,
+    ) -> Answer<'a, bool> {
+        refused()
+    }
+    fn get_many<'a>(
+        &'a self,
+        _: &'a CallContext,
+        _: &'a str,
+        _: &'a [String],
+    ) -> Answer<'a, Vec<Option<Bytes>>> {
+        refused()
+    }
+    fn set_many<'a>(&'a self, _: &'a CallContext, _: &'a str, _: Vec<(String, Bytes)>) -> Answer<'a, ()> {
+        refused()
+    }
+    fn delete_many<'a>(&'a self, _: &'a CallContext, _: &'a str, _: &'a [String]) -> Answer<'a, ()> {
+        refused()
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_read_at_each_get_and_shown_only_by_reveal() {
+    let grants = Grants { key_prefixes: vec!["pass".into(), "abs".into()], ..Grants::default() };
+    let mut vault = definition("default", "wasmcloud:secrets", grants);
+    vault.config.insert("bucket".into(), "vault".into());
+    let mut state = state(vec![(vault, BoundTarget::KeyValue(Arc::new(Vault)))]);
+    let secret = store::Host::get(&mut state, "password".into()).await.unwrap().unwrap();
+    let shown = reveal::Host::reveal(&mut state, secret).await.unwrap();
+    assert!(matches!(shown, reveal::SecretValue::String(text) if text == "canary"));
+    let absent = store::Host::get(&mut state, "absent".into()).await.unwrap();
+    assert!(matches!(absent, Err(store::SecretsError::NotFound)));
+    let foreign = store::Host::get(&mut state, "token".into()).await.unwrap();
+    assert!(
+        matches!(foreign, Err(store::SecretsError::Upstream(words)) if words.contains("capability denied"))
+    );
 }

@@ -1,5 +1,6 @@
 //! One imported function: from the caller's values to the callee, here or on another host.
 
+use super::cargo::Cargo;
 use super::{convert, too_deep};
 use crate::actor::Actor;
 use crate::call::CallInfo;
@@ -10,7 +11,6 @@ use lattice_protocol::value::{Limits, Signature, decode_all, encode_call};
 use lattice_protocol::{ErrorCode, Interface, LinkName, Report};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
-use wasmtime::component::Val;
 
 /// A function that a component imports from some actor.
 pub(super) struct Imported {
@@ -46,31 +46,45 @@ impl Imported {
         Self { interface, interface_text, function: function.to_owned(), label, signature }
     }
 
+    pub(super) fn interface_text(&self) -> &str {
+        &self.interface_text
+    }
+    pub(super) fn function(&self) -> &str {
+        &self.function
+    }
+    pub(super) fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
     /// Calls the function on behalf of the call that `scope` is about.
-    pub(super) async fn call(&self, scope: &CallScope, params: &[Val]) -> Result<Vec<Val>, Report> {
+    pub(super) async fn call<C: Cargo>(&self, scope: &CallScope, cargo: &C) -> Result<C::Results, Report> {
         let link = scope.resolve(&self.interface, self.label.as_ref())?;
         let BoundTarget::Actor(target) = link.target() else { return Err(link.mismatch(&self.interface)) };
         if scope.info.depth >= MAX_CALL_DEPTH {
             return Err(too_deep(&self.place(scope, target.as_ref())));
         }
-        let outgoing = Outgoing { scope, target: target.as_ref(), link: &link, params, key: OnceLock::new() };
+        let outgoing = Outgoing { scope, target: target.as_ref(), link: &link, cargo, key: OnceLock::new() };
         let (imported, outgoing) = (self, &outgoing);
         link.guarded(scope.info.deadline, Repeat::Unsent, |until| imported.attempt(outgoing, until)).await
     }
 
-    async fn attempt(&self, outgoing: &Outgoing<'_>, until: Instant) -> Result<Vec<Val>, Report> {
+    async fn attempt<C: Cargo>(
+        &self,
+        outgoing: &Outgoing<'_, C>,
+        until: Instant,
+    ) -> Result<C::Results, Report> {
         match outgoing.target.local() {
             Some(actor) => self.call_local(outgoing, &actor, until).await,
             None => self.call_remote(outgoing, until).await,
         }
     }
 
-    async fn call_local(
+    async fn call_local<C: Cargo>(
         &self,
-        outgoing: &Outgoing<'_>,
+        outgoing: &Outgoing<'_, C>,
         actor: &Arc<Actor>,
         until: Instant,
-    ) -> Result<Vec<Val>, Report> {
+    ) -> Result<C::Results, Report> {
         let signature = exported(actor, &self.interface_text, &self.function)?;
         if !convert::same(&self.signature, signature) {
             return Err(Report::new(
@@ -82,15 +96,19 @@ impl Imported {
             .limit(signature)
             .hint("build both against the same version of the interface"));
         }
-        actor
-            .call_values(&self.interface_text, &self.function, outgoing.params, outgoing.info(until))
+        outgoing
+            .cargo
+            .call(actor, self, outgoing.info(until))
             .await
             .map_err(|report| self.callee_failed(report, outgoing))
     }
 
-    async fn call_remote(&self, outgoing: &Outgoing<'_>, until: Instant) -> Result<Vec<Val>, Report> {
-        let types = self.signature.params.iter().map(|(_, ty)| ty);
-        let params = convert::from_vals(outgoing.params, types)?;
+    async fn call_remote<C: Cargo>(
+        &self,
+        outgoing: &Outgoing<'_, C>,
+        until: Instant,
+    ) -> Result<C::Results, Report> {
+        let params = outgoing.cargo.values(self)?;
         let payload = encode_call(&self.signature, &params)?;
         let answer = outgoing
             .target
@@ -99,10 +117,10 @@ impl Imported {
             .map_err(|report| self.callee_failed(report, outgoing))?;
         let results = decode_all(&self.signature.results, &answer, &Limits::default())
             .map_err(|error| self.callee_failed(error.into(), outgoing))?;
-        convert::to_vals(results, &self.signature.results)
+        C::results(self, results)
     }
 
-    fn invocation(&self, outgoing: &Outgoing<'_>, until: Instant) -> Invocation {
+    fn invocation<C: Cargo>(&self, outgoing: &Outgoing<'_, C>, until: Instant) -> Invocation {
         let info = outgoing.info(until);
         Invocation {
             target: outgoing.target.id().clone(),
@@ -118,7 +136,7 @@ impl Imported {
     }
 
     /// Says that it was the other side, and which.
-    fn callee_failed(&self, report: Report, outgoing: &Outgoing<'_>) -> Report {
+    fn callee_failed<C: Cargo>(&self, report: Report, outgoing: &Outgoing<'_, C>) -> Report {
         let report = report.during(&format!("callee {}", outgoing.target.id()));
         if report.place.is_some() { report } else { report.at(self.place(outgoing.scope, outgoing.target)) }
     }
@@ -129,16 +147,16 @@ impl Imported {
 }
 
 /// One call on its way out.
-struct Outgoing<'call> {
+struct Outgoing<'call, C> {
     scope: &'call CallScope,
     target: &'call dyn ActorTarget,
     link: &'call Arc<BoundLink>,
-    params: &'call [Val],
+    cargo: &'call C,
     /// Made by the first attempt that leaves this host, and the same for all further ones.
     key: OnceLock<Arc<str>>,
 }
 
-impl Outgoing<'_> {
+impl<C: Cargo> Outgoing<'_, C> {
     /// What the callee is told: one level deeper, until this attempt's deadline.
     fn info(&self, until: Instant) -> CallInfo {
         CallInfo {
