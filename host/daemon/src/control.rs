@@ -40,6 +40,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 const PERIOD: Duration = Duration::from_secs(15);
 
 /// What the loop is told.
+#[allow(clippy::large_enum_variant, reason = "one channel of a few, each taken at once")]
 pub enum Event {
     /// A signed spec, from the lattice.
     Spec(Vec<u8>),
@@ -239,7 +240,7 @@ impl Control {
 
     /// One look at the whole. Returns when the next is due.
     async fn round(&mut self) -> Option<u64> {
-        let Some(spec) = self.spec.clone() else { return None };
+        let spec = self.spec.clone()?;
         let steps = reconcile(&spec, &self.inventory, self.now_ms());
         let acted = !steps.actions.is_empty();
         for action in steps.actions {

@@ -58,6 +58,7 @@ pub struct Person {
 }
 
 impl Person {
+    #[allow(clippy::new_without_default, reason = "a directory on disk is no default")]
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap(), env: Vec::new() }
     }

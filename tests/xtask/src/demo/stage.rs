@@ -1,5 +1,6 @@
 //! The demo's lattice: its server, controller and hosts as real processes, and `trellis` as its
 //! user would call it.
+#![allow(clippy::indexing_slicing, reason = "the demo has just its three hosts")]
 
 use super::http;
 use anyhow::{Context, Result, bail, ensure};
