@@ -1,1 +1,154 @@
-//! Integration tests over real processes.
+//! A whole lattice for tests: a real nats-server with decentralised users, a real controller, real
+//! hosts, and `trellis` as its user calls it. Each has its own port and address, so tests run side
+//! by side. Everything dies with the test.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec, fixtures};
+
+/// Longest wait for a process or a state.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A lattice of these hosts.
+pub struct TestLattice {
+    dir: TempDir,
+    trellis: PathBuf,
+    port: u16,
+    /// Its server.
+    pub nats: NatsServer,
+    /// Its controller.
+    pub controller: Process,
+    /// Its hosts.
+    pub hosts: Vec<Process>,
+}
+
+impl TestLattice {
+    /// Starts one with so many hosts, `H1`, `H2`, …, each labelled `tier=edge`.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn start(hosts: u8) -> Result<Self> {
+        let trellis = fixtures::program("trellis")?;
+        let dir = TempDir::new()?;
+        let mut init = vec!["lattice".to_owned(), "init".into(), "--name".into(), "test".into()];
+        for host in 1..=hosts {
+            init.extend(["--host".to_owned(), format!("H{host}")]);
+        }
+        call(&trellis, dir.path(), &init)?;
+        let auth = fs::read_to_string(dir.path().join("trellis-lattice/nats/auth.conf"))?;
+        let nats =
+            NatsServer::start(NatsOptions { operator_config: Some(auth), ..NatsOptions::default() }).await?;
+        init.extend(["--nats".to_owned(), nats.url()]);
+        call(&trellis, dir.path(), &init)?;
+        let mut controller = ProcessSpec::new("controller", &trellis, dir.path().join("controller.log"))
+            .args(["controller", "--profile", "fast"])
+            .current_dir(dir.path())
+            .spawn()?;
+        controller.wait_for_line("is up", PATIENCE).await?;
+        // Free on every loopback address that the hosts will listen on, as far as one can know.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let mut lattice = Self { dir, trellis, port, nats, controller, hosts: Vec::new() };
+        for host in 1..=hosts {
+            let process = lattice.spawn_host(host).await?;
+            lattice.hosts.push(process);
+        }
+        Ok(lattice)
+    }
+
+    /// Starts a host, again or for the first time.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn spawn_host(&self, host: u8) -> Result<Process> {
+        let mut process = ProcessSpec::new(
+            &format!("H{host}"),
+            &self.trellis,
+            self.dir.path().join(format!("H{host}.log")),
+        )
+        .args(["host", "--host-id", &format!("H{host}"), "--heartbeat-ms", "250", "--label", "tier=edge"])
+        .args(["--listen", &format!("127.0.0.{host}")])
+        .current_dir(self.dir.path())
+        .spawn()?;
+        process.wait_for_line("is up", PATIENCE).await?;
+        Ok(process)
+    }
+
+    /// Signs a guest with the lattice's issuer, and deploys it by a manifest in which `PORT` and
+    /// `COMPONENT` stand for what they say.
+    ///
+    /// # Errors
+    /// What `trellis` says.
+    pub fn deploy(&self, guest: &str, manifest: &str) -> Result<String> {
+        let component = format!("{guest}.wasm");
+        fs::copy(fixtures::guest(guest)?, self.dir.path().join(&component))?;
+        let subject = format!("trellis-lattice/keys/{guest}.nk");
+        self.trellis(&[
+            "claim",
+            "sign",
+            &component,
+            "--name",
+            guest,
+            "--issuer",
+            "trellis-lattice/keys/issuer.nk",
+            "--subject",
+            &subject,
+        ])?;
+        let manifest = manifest.replace("COMPONENT", &component).replace("PORT", &self.port.to_string());
+        fs::write(self.dir.path().join("app.yaml"), manifest)?;
+        self.trellis(&["app", "deploy", "app.yaml"])
+    }
+
+    /// Runs `trellis` as the lattice's administrator; gives what it printed.
+    ///
+    /// # Errors
+    /// What it said, when it failed.
+    pub fn trellis(&self, args: &[&str]) -> Result<String> {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        call(&self.trellis, self.dir.path(), &args)
+    }
+
+    /// The same, as JSON.
+    ///
+    /// # Errors
+    /// What it said, or that it was no JSON.
+    pub fn json(&self, args: &[&str]) -> Result<Value> {
+        let text = self.trellis(&[&["--output", "json"], args].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
+    }
+
+    /// Sends one HTTP request to one host: status and body.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn http(&self, host: u8, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+        let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), self.port));
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no complete answer")?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
+        Ok((status, body.to_owned()))
+    }
+}
+
+fn call(trellis: &Path, dir: &Path, args: &[String]) -> Result<String> {
+    let output =
+        Command::new(trellis).args(args).current_dir(dir).env("TRELLIS_HOME", dir.join("home")).output()?;
+    if !output.status.success() {
+        bail!("trellis {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
