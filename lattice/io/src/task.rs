@@ -232,6 +232,7 @@ impl TaskScope {
         let task = supervise::Task { scope: self.clone(), name: name.clone(), token: token.clone() };
         let scope = self.clone();
         // The lock is held until the handle is in place, so a task that ends at once finds it there.
+        #[allow(clippy::disallowed_methods, reason = "the one place that spawns")]
         let handle = tokio::spawn(async move {
             task.run(kind, make).await;
             scope.units().live.remove(&id);

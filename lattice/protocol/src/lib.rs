@@ -16,6 +16,7 @@
 //! | [`value`] | component-model values in their binary encoding |
 //! | [`event`] | CloudEvents 1.0 |
 //! | [`permission`] | what each kind of NATS user may do |
+//! | [`jetstream`] | subjects of NATS's own protocols: JetStream, key-value buckets |
 //! | [`subject`] | every NATS subject, stream and bucket name (nowhere else) |
 
 pub mod desired;
@@ -24,6 +25,7 @@ pub mod event;
 pub mod heartbeat;
 pub mod interface;
 pub mod invocation;
+pub mod jetstream;
 pub mod link;
 pub mod manifest;
 pub mod name;

@@ -1,8 +1,8 @@
 //! Messaging inside one process: no server, nothing survives the process.
 //!
 //! Each provider is a bus of its own, so applications do not hear each other; all actors linked to
-//! one provider meet on it. What a message goes through is the code of `messaging-nats`, over the
-//! in-process bus of `lattice_io::memory`: the same groups, hands, durable consumers and errors.
+//! one provider meet on it. What a message goes through is [`providers_sdk::over_lattice`], as in
+//! `messaging-nats`: the same groups, hands, durable consumers and errors.
 //!
 //! Configuration, all of it optional:
 //!
@@ -14,7 +14,7 @@
 use lattice_io::TaskScope;
 use lattice_io::memory::{DEFAULT_MAX_PAYLOAD, Memory};
 use lattice_protocol::Report;
-use providers_messaging_nats::{LatticeMessaging, StreamSpec, ensure_streams};
+use providers_sdk::over_lattice::{LatticeMessaging, StreamSpec};
 use providers_sdk::{BoxFuture, BuildContext, Factory, Provider, ProviderError, ProviderErrorKind, Settings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Factory for EmbeddedMessagingFactory {
             let config = Config::parse(&context.config).map_err(invalid)?;
             let lattice = Memory::with_max_payload(config.max_payload).lattice();
             let messaging = LatticeMessaging::new(&lattice, self.scope.child(&context.id));
-            ensure_streams(messaging.streams(), &config.streams).await?;
+            messaging.ensure_streams(&config.streams).await?;
             Ok(Provider::Messaging(Arc::new(messaging)))
         })
     }

@@ -11,6 +11,7 @@
 //! | [`error`] | the one error a provider gives |
 //! | [`keyvalue`], [`messaging`], [`http`], [`blob`] | the capability traits |
 //! | [`factory`] | building a provider from its configuration |
+//! | [`over_lattice`] | messaging over a lattice's bus and streams, for the providers that are that |
 //! | `testing` | one suite for all key-value providers (feature `testing`) |
 
 pub mod blob;
@@ -20,6 +21,7 @@ pub mod factory;
 pub mod http;
 pub mod keyvalue;
 pub mod messaging;
+pub mod over_lattice;
 #[cfg(feature = "testing")]
 pub mod testing;
 

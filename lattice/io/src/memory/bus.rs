@@ -8,6 +8,7 @@ use crate::bus::{
 };
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
+use lattice_protocol::jetstream::INBOX;
 use lattice_protocol::subject::matches;
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -183,7 +184,7 @@ impl Bus for MemoryBus {
     }
 
     fn new_inbox(&self) -> String {
-        format!("_INBOX.{}", self.inboxes.fetch_add(1, Ordering::Relaxed))
+        format!("{INBOX}.{}", self.inboxes.fetch_add(1, Ordering::Relaxed))
     }
 
     fn max_payload(&self) -> usize {

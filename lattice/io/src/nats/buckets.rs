@@ -1,11 +1,12 @@
 //! Making, finding and deleting the streams behind buckets.
 
 use super::core::{ApiError, Core, code};
-use super::kv::{NatsBucket, stream_of};
+use super::kv::NatsBucket;
 use crate::bus::BusError;
 use crate::kv::{Kv, KvBuckets, KvError, KvOptions, check_bucket};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use lattice_protocol::jetstream::{kv_all, kv_stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -42,7 +43,7 @@ impl NatsKv {
 
     async fn create(&self, bucket: &str, options: KvOptions) -> Result<Arc<dyn Kv>, KvError> {
         check_bucket(bucket)?;
-        let operation = format!("STREAM.CREATE.{}", stream_of(bucket));
+        let operation = format!("STREAM.CREATE.{}", kv_stream(bucket));
         match self.core.api::<StreamInfo>(&operation, &bucket_config(bucket, &options)).await {
             Ok(info) => Ok(self.handle(bucket, limit(info.config.max_msg_size))),
             Err(ApiError::Refused { code: code::STREAM_EXISTS, .. }) => {
@@ -54,7 +55,7 @@ impl NatsKv {
 
     async fn find(&self, bucket: &str) -> Result<Option<Arc<dyn Kv>>, KvError> {
         check_bucket(bucket)?;
-        let operation = format!("STREAM.INFO.{}", stream_of(bucket));
+        let operation = format!("STREAM.INFO.{}", kv_stream(bucket));
         match self.core.api::<StreamInfo>(&operation, &Value::Null).await {
             Ok(info) if info.config.persist_mode.as_deref() == Some("async") => {
                 let reason = "its stream acknowledges before it stores (persist_mode async)".to_owned();
@@ -76,8 +77,8 @@ fn bucket_config(bucket: &str, options: &KvOptions) -> Value {
     let ttl = options.ttl.unwrap_or_default();
     let window = if ttl.is_zero() { DUPLICATE_WINDOW } else { DUPLICATE_WINDOW.min(ttl) };
     json!({
-        "name": stream_of(bucket),
-        "subjects": [format!("$KV.{bucket}.>")],
+        "name": kv_stream(bucket),
+        "subjects": [kv_all(bucket)],
         "retention": "limits",
         "storage": "file",
         "discard": "new",
@@ -116,7 +117,7 @@ impl KvBuckets for NatsKv {
     fn delete<'a>(&'a self, bucket: &'a str) -> BoxFuture<'a, Result<bool, KvError>> {
         async move {
             check_bucket(bucket)?;
-            let operation = format!("STREAM.DELETE.{}", stream_of(bucket));
+            let operation = format!("STREAM.DELETE.{}", kv_stream(bucket));
             match self.core.api::<Value>(&operation, &Value::Null).await {
                 Ok(_) => Ok(true),
                 Err(ApiError::Refused { code: code::STREAM_NOT_FOUND, .. }) => Ok(false),

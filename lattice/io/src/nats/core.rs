@@ -5,6 +5,7 @@ use super::connect::NatsOptions;
 use crate::bus::{BusError, BusStatus, Headers};
 use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
+use lattice_protocol::jetstream;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,19 +54,16 @@ pub(super) struct Core {
     pub(super) client: Client,
     pub(super) events: Arc<Events>,
     pub(super) server: String,
-    /// `$JS.API`, or that of another domain.
+    /// Prefix of JetStream's API, of this domain or another.
     pub(super) api: String,
-    /// What comes before `$KV` when another domain's buckets are written.
+    /// What comes before a key's subject when another domain's buckets are written.
     pub(super) domain_prefix: String,
     pub(super) timeout: Duration,
 }
 
 impl Core {
     pub(super) fn new(client: Client, events: Arc<Events>, server: String, options: &NatsOptions) -> Self {
-        let api = match &options.domain {
-            Some(domain) => format!("$JS.{domain}.API"),
-            None => "$JS.API".to_owned(),
-        };
+        let api = jetstream::api(options.domain.as_deref());
         let domain_prefix = options.domain.as_ref().map_or_else(String::new, |_| format!("{api}."));
         Self { client, events, server, api, domain_prefix, timeout: options.request_timeout }
     }

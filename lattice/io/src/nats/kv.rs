@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use lattice_protocol::jetstream::{kv_key, kv_stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -20,11 +21,6 @@ use std::sync::Arc;
 const OPERATION: &str = "KV-Operation";
 const MARKER_REASON: &str = "Nats-Marker-Reason";
 const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
-
-/// The stream behind a bucket.
-pub(super) fn stream_of(bucket: &str) -> String {
-    format!("KV_{bucket}")
-}
 
 /// Does this message mark a deletion?
 pub(super) fn is_deletion(headers: Option<&HeaderMap>) -> bool {
@@ -67,13 +63,13 @@ impl NatsBucket {
     }
 
     fn subject(&self, key: &str) -> String {
-        format!("$KV.{}.{key}", self.bucket)
+        kv_key(&self.bucket, key)
     }
 
     /// From whichever replica answers first.
     async fn read_any(&self, key: &str) -> Result<Option<Last>, KvError> {
         check_key(key)?;
-        let (stream, subject) = (stream_of(&self.bucket), self.subject(key));
+        let (stream, subject) = (kv_stream(&self.bucket), self.subject(key));
         let ask = format!("{}.DIRECT.GET.{stream}.{subject}", self.core.api);
         match self.core.call(&ask, None, Bytes::new(), self.core.timeout).await {
             Ok(answer) => self.direct_answer(answer),
@@ -97,7 +93,7 @@ impl NatsBucket {
     /// From the leader.
     async fn read_leader(&self, key: &str) -> Result<Option<Last>, KvError> {
         check_key(key)?;
-        let operation = format!("STREAM.MSG.GET.{}", stream_of(&self.bucket));
+        let operation = format!("STREAM.MSG.GET.{}", kv_stream(&self.bucket));
         let body = json!({"last_by_subj": self.subject(key)});
         match self.core.api::<StoredAnswer>(&operation, &body).await {
             Ok(answer) => self.leader_answer(&answer.message).map(Some),
@@ -136,7 +132,7 @@ impl NatsBucket {
     }
 
     async fn why_silent(&self) -> KvError {
-        let operation = format!("STREAM.INFO.{}", stream_of(&self.bucket));
+        let operation = format!("STREAM.INFO.{}", kv_stream(&self.bucket));
         match self.core.api::<Value>(&operation, &Value::Null).await {
             Err(ApiError::Refused { code: code::STREAM_NOT_FOUND, .. }) => {
                 KvError::BucketNotFound { bucket: self.bucket.clone() }

@@ -11,6 +11,7 @@ use async_nats::{HeaderMap, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use lattice_protocol::jetstream::Delivered;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -266,18 +267,10 @@ impl Pulling {
     fn delivery(&self, message: async_nats::Message) -> Option<Delivery> {
         let mut message = received(message);
         let ack = message.reply.take()?;
-        let (attempt, sequence) = place(&ack)?;
+        let place = Delivered::parse(&ack)?;
         let answer = NatsAnswer { core: self.core.clone(), ack };
-        Some(Delivery::new(message, sequence, attempt, answer))
+        Some(Delivery::new(message, place.stream_sequence, place.attempt, answer))
     }
-}
-
-/// Which delivery, and of which message: tokens of its acknowledgement subject (see
-/// [`super::watch`] for its two forms).
-fn place(ack: &str) -> Option<(u32, u64)> {
-    let tokens: Vec<&str> = ack.strip_prefix("$JS.ACK.")?.split('.').collect();
-    let fields = if tokens.len() >= 9 { tokens.get(2..)? } else { tokens.get(..)? };
-    Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
 }
 
 struct NatsAnswer {

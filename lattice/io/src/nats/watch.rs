@@ -13,12 +13,13 @@
 //! difference.
 
 use super::core::{ApiError, Core, code};
-use super::kv::{is_deletion, stream_of};
+use super::kv::is_deletion;
 use crate::bus::BusStatus;
 use crate::kv::{KvEntry, KvEvent, KvWatch, WatchKeys};
 use async_nats::{Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
+use lattice_protocol::jetstream::{Delivered, kv_all, kv_key, kv_prefix, kv_stream};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,13 +39,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 #[derive(Deserialize)]
 struct ConsumerInfo {
     num_pending: u64,
-}
-
-/// Where a message stands, from its acknowledgement subject.
-struct Place {
-    stream_sequence: u64,
-    consumer_sequence: u64,
-    pending: u64,
 }
 
 /// One step of a reader.
@@ -75,11 +69,11 @@ impl Reader {
         headers_only: bool,
     ) -> Result<Self, ApiError> {
         core.check()?;
-        let (inbox, stream) = (core.client.new_inbox(), stream_of(bucket));
-        let prefix = format!("$KV.{bucket}.");
+        let (inbox, stream) = (core.client.new_inbox(), kv_stream(bucket));
+        let prefix = kv_prefix(bucket);
         let filter = match keys {
-            WatchKeys::All => format!("{prefix}>"),
-            WatchKeys::One(key) => format!("{prefix}{key}"),
+            WatchKeys::All => kv_all(bucket),
+            WatchKeys::One(key) => kv_key(bucket, key),
         };
         let subscriber = core.client.subscribe(inbox.clone()).await.map_err(|error| {
             crate::bus::BusError::Io { subject: inbox.clone(), reason: error.to_string() }
@@ -148,7 +142,7 @@ impl Reader {
     }
 
     fn change(&mut self, message: Message) -> Option<Read> {
-        let place = Place::parse(message.reply.as_deref()?)?;
+        let place = Delivered::parse(message.reply.as_deref()?)?;
         if place.consumer_sequence != self.sequence + 1 {
             return None;
         }
@@ -182,17 +176,6 @@ impl Reader {
             self.announce = true;
         }
         Some(())
-    }
-}
-
-impl Place {
-    /// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`,
-    /// or the longer form with `<domain>.<account>` in front and a token behind.
-    fn parse(reply: &str) -> Option<Self> {
-        let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
-        let fields = if tokens.len() >= 9 { tokens.get(2..)? } else { tokens.get(..)? };
-        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
-        Some(Self { stream_sequence: number(3)?, consumer_sequence: number(4)?, pending: number(6)? })
     }
 }
 
@@ -316,27 +299,5 @@ impl Watcher {
             self.known.remove(&key);
             self.ready.push_back(KvEvent::Deleted { key, revision: 0 });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_forms_of_an_acknowledgement_subject_are_read() {
-        for reply in [
-            "$JS.ACK.KV_b.name.1.42.7.1700000000000000000.3",
-            "$JS.ACK.hub.ACCOUNTHASH.KV_b.name.1.42.7.1700000000000000000.3",
-            "$JS.ACK._.ACCOUNTHASH.KV_b.name.1.42.7.1700000000000000000.3.token",
-        ] {
-            let place = Place::parse(reply).unwrap();
-            assert_eq!(
-                (place.stream_sequence, place.consumer_sequence, place.pending),
-                (42, 7, 3),
-                "{reply}"
-            );
-        }
-        assert!(Place::parse("$JS.ACK.short").is_none() && Place::parse("other").is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! Building the provider from its configuration.
 
-use super::{SOON, context, hand, message, plain};
+use super::hand::hand;
+use super::{SOON, context, message, plain};
 use anyhow::{Context, Result, bail, ensure};
 use lattice_io::TaskScope;
 use lattice_io::memory::Memory;

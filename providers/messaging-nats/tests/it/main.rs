@@ -3,22 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests: a panic is how they fail")]
 
 use anyhow::{Context, Result, ensure};
+use hand::{Hand, hand};
 use lattice_io::memory::Memory;
 use lattice_io::nats::{NatsLattice, NatsOptions, connect};
 use lattice_io::{BusMessage, Lattice, TaskScope};
 use lattice_protocol::LinkName;
-use providers_messaging_nats::{LatticeMessaging, StreamSpec, ensure_streams};
-use providers_sdk::messaging::{
-    Durable, Handled, Message, MessageHandler, Messaging, SubscribeRequest, Subscription,
-};
-use providers_sdk::{BoxFuture, CallContext, ProviderErrorKind};
+use providers_sdk::messaging::{Durable, Handled, Message, Messaging, SubscribeRequest, Subscription};
+use providers_sdk::over_lattice::{LatticeMessaging, StreamSpec};
+use providers_sdk::{CallContext, ProviderErrorKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tests_harness::{ChaosProxy, NatsServer};
-use tokio::sync::{Mutex, mpsc};
 
 mod factory;
+mod hand;
 
 /// Longer than anything here takes on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -73,7 +72,7 @@ impl Fixture {
 
     async fn orders(&self) -> Result<()> {
         let stream = StreamSpec { name: "ORDERS".to_owned(), subjects: vec!["orders.>".to_owned()] };
-        Ok(ensure_streams(self.messaging.streams(), &[stream]).await?)
+        Ok(self.messaging.ensure_streams(&[stream]).await?)
     }
 
     async fn publish(&self, subject: &str, body: &str) -> Result<()> {
@@ -112,58 +111,6 @@ fn durable(max_in_flight: usize) -> SubscribeRequest {
         group: None,
         durable: Some(durable),
         max_in_flight,
-    }
-}
-
-/// A handler that shows each message and does with it what it is told.
-#[derive(Clone)]
-struct Hand {
-    begun: mpsc::Sender<Message>,
-    outcomes: Arc<Mutex<mpsc::Receiver<Handled>>>,
-    done: mpsc::Sender<()>,
-}
-
-/// The other side of it.
-struct Told {
-    begun: mpsc::Receiver<Message>,
-    outcomes: mpsc::Sender<Handled>,
-    done: mpsc::Receiver<()>,
-}
-
-fn hand() -> (Hand, Told) {
-    let (begun, begun_seen) = mpsc::channel(64);
-    let (outcomes, outcomes_taken) = mpsc::channel(64);
-    let (done, done_seen) = mpsc::channel(64);
-    let hand = Hand { begun, outcomes: Arc::new(Mutex::new(outcomes_taken)), done };
-    (hand, Told { begun: begun_seen, outcomes, done: done_seen })
-}
-
-impl MessageHandler for Hand {
-    fn handle(&self, message: Message) -> BoxFuture<'_, Handled> {
-        Box::pin(async move {
-            self.begun.try_send(message).ok();
-            let outcome = self.outcomes.lock().await.recv().await.unwrap_or(Handled::Done);
-            self.done.try_send(()).ok();
-            outcome
-        })
-    }
-}
-
-impl Told {
-    async fn begins(&mut self) -> Result<Message> {
-        tokio::time::timeout(SOON, self.begun.recv()).await.context("no message")?.context("no handler")
-    }
-
-    async fn body(&mut self) -> Result<String> {
-        Ok(String::from_utf8(self.begins().await?.body.to_vec())?)
-    }
-
-    async fn nothing_begins(&mut self) -> bool {
-        tokio::time::timeout(BRIEFLY, self.begun.recv()).await.is_err()
-    }
-
-    fn do_it(&self, outcome: Handled) {
-        self.outcomes.try_send(outcome).ok();
     }
 }
 

@@ -1,12 +1,29 @@
-//! [`Messaging`] over the bus and the streams of a lattice.
+//! [`Messaging`] over the bus and the streams of a lattice, whatever is behind them: NATS, or one
+//! process.
+//!
+//! * A **publish** to a subject that a stream stores returns when it is stored; any other when it
+//!   is sent. Headers that steer the server (`Nats-…`) never pass from a guest.
+//! * A **plain subscription** handles each message at most once, one member of the group each.
+//! * A **durable consumer** handles each message at least once: what a handler does not finish is
+//!   delivered again, until its tries are spent.
+//!
+//! A subscription takes a message only with a free hand, so never more than `max_in_flight` handlers
+//! run. What waits is with the broker (durable), or in the subscription's bounded buffer (plain).
+//!
+//! Tasks, in the scope given to the provider: one pump per subscribed subject or durable consumer,
+//! one task per message in hand.
 
-use crate::subscription;
+mod streams;
+mod subscription;
+
+pub use streams::StreamSpec;
+
+use crate::messaging::{Message, MessageHandler, Messaging, SubscribeRequest, Subscription};
+use crate::{BoxFuture, CallContext, ProviderError, ProviderErrorKind};
 use futures::FutureExt;
 use lattice_io::nats::NatsLattice;
 use lattice_io::stream::Streams;
-use lattice_io::{Bus, BusError, BusMessage, Lattice, StreamError, TaskScope};
-use providers_sdk::messaging::{Message, MessageHandler, Messaging, SubscribeRequest, Subscription};
-use providers_sdk::{BoxFuture, CallContext, ProviderError, ProviderErrorKind};
+use lattice_io::{Bus, BusError, BusMessage, Lattice, StreamError, StreamOptions, TaskScope};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,10 +58,16 @@ impl LatticeMessaging {
         self
     }
 
-    /// Its streams.
-    #[must_use]
-    pub fn streams(&self) -> &dyn Streams {
-        &*self.streams
+    /// Makes the streams that are not there.
+    ///
+    /// # Errors
+    /// The server's refusal, or that it cannot be reached.
+    pub async fn ensure_streams(&self, wanted: &[StreamSpec]) -> Result<(), ProviderError> {
+        for stream in wanted {
+            let options = StreamOptions::new(&stream.name, stream.subjects.clone());
+            self.streams.ensure(options).await.map_err(stream_failed)?;
+        }
+        Ok(())
     }
 
     async fn send(&self, cx: &CallContext, message: Message) -> Result<(), ProviderError> {
@@ -127,7 +150,7 @@ fn outgoing(message: Message) -> BusMessage {
     BusMessage { subject: message.subject, reply: message.reply_to, headers, payload: message.body }
 }
 
-pub(crate) fn incoming(message: BusMessage) -> Message {
+fn incoming(message: BusMessage) -> Message {
     Message {
         subject: message.subject,
         body: message.payload,
@@ -136,7 +159,7 @@ pub(crate) fn incoming(message: BusMessage) -> Message {
     }
 }
 
-pub(crate) fn bus_failed(error: BusError) -> ProviderError {
+fn bus_failed(error: BusError) -> ProviderError {
     let kind = match &error {
         BusError::NoResponders { .. } | BusError::Disconnected { .. } | BusError::Closed => {
             ProviderErrorKind::Unreachable
@@ -150,7 +173,7 @@ pub(crate) fn bus_failed(error: BusError) -> ProviderError {
     ProviderError::new(kind, error.to_string())
 }
 
-pub(crate) fn stream_failed(error: StreamError) -> ProviderError {
+fn stream_failed(error: StreamError) -> ProviderError {
     match error {
         StreamError::Bus(error) => bus_failed(error),
         StreamError::NotFound { .. } => ProviderError::new(ProviderErrorKind::NotFound, error.to_string()),

@@ -9,13 +9,13 @@
 //! Draining stops the pumps first and then waits for the hands. A plain pump that is stopped still
 //! hands over what the broker had sent it already; a durable one leaves it to be delivered again.
 
-use crate::messaging::{bus_failed, incoming, stream_failed};
+use super::{bus_failed, incoming, stream_failed};
+use crate::messaging::{Durable, Handled, MessageHandler, SubscribeRequest, Subscription};
+use crate::{BoxFuture, ProviderError, ProviderErrorKind};
 use futures::FutureExt;
 use lattice_io::stream::{Consumer, ConsumerOptions, Delivery, Streams};
 use lattice_io::task::{CancellationToken, RestartPolicy};
 use lattice_io::{Bus, Kind, TaskScope};
-use providers_sdk::messaging::{Durable, Handled, MessageHandler, SubscribeRequest, Subscription};
-use providers_sdk::{BoxFuture, ProviderError, ProviderErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -39,7 +39,7 @@ struct Work {
     hands: TaskScope,
 }
 
-pub(crate) async fn subscribe(
+pub(super) async fn subscribe(
     bus: &Arc<dyn Bus>,
     streams: &Arc<dyn Streams>,
     scope: &TaskScope,
