@@ -188,7 +188,7 @@ impl Actor {
     ///
     /// # Errors
     /// `E_NO_HANDLER`, `E_TOO_LARGE`, `E_OVERLOADED`, `E_TIMEOUT`, `E_TRAP`, `E_GUEST`, and what
-    /// host functions ended the call with. [`crate::http::error_response`] makes responses of them.
+    /// host functions ended the call with.
     pub async fn handle_http(
         self: &Arc<Self>,
         request: http::Request<Body>,

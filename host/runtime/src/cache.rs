@@ -10,6 +10,8 @@
 //! another engine version or setting gives another file name; losing the cache costs time only,
 //! so no failure here fails a start.
 
+#![cfg_attr(not(feature = "compiler"), allow(dead_code, reason = "without a compiler nothing is written"))]
+
 use keys::Digest;
 use std::fs;
 use std::io::{self, Write};

@@ -14,7 +14,7 @@
 //! | [`runtime`], `cache` | loading: compiled components on disk, authenticated before they are loaded |
 //! | [`component`] | load checks, import classes, the compiled and pre-linked component |
 //! | [`actor`], `pool`, `instance`, `worker` | a running actor: its instances, their reuse, its queue |
-//! | [`http`], `message` | calls that come in through `wasi:http` and `wasmcloud:messaging` |
+//! | `http`, `message` | calls that come in through `wasi:http` and `wasmcloud:messaging` |
 //! | `state`, `limits`, `stdio`, `fault` | what one store holds, what it may use, why it failed |
 //! | [`wiring`], `grants` | links as a running actor sees them, and what they narrow |
 //! | `capabilities` | the host side of every standard interface |
@@ -34,7 +34,7 @@ mod fault;
 #[cfg(test)]
 mod fixtures;
 mod grants;
-pub mod http;
+mod http;
 mod instance;
 mod limits;
 mod message;

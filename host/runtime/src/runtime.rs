@@ -2,9 +2,9 @@
 
 use crate::cache::Cache;
 use crate::component::Component;
-use crate::component::check::{self, Bounds};
+use crate::component::check;
 use crate::config::RuntimeConfig;
-use crate::engine::{Engines, MAX_TABLE_ELEMENTS, ProfileEngine};
+use crate::engine::{Engines, ProfileEngine};
 use crate::limits::MemoryBudget;
 use crate::pool::Pool;
 use bytes::Bytes;
@@ -94,8 +94,8 @@ impl Runtime {
         body: Bytes,
         digest: &Digest,
     ) -> Result<wasmtime::component::Component, Report> {
-        let table_elements = u64::try_from(MAX_TABLE_ELEMENTS).unwrap_or(u64::MAX);
-        let bounds = Bounds { memory_bytes: engine.max_memory, table_elements };
+        let table_elements = u64::try_from(crate::engine::MAX_TABLE_ELEMENTS).unwrap_or(u64::MAX);
+        let bounds = check::Bounds { memory_bytes: engine.max_memory, table_elements };
         let patience = std::time::Duration::from_millis(self.config.compile_ms);
         let too_long = || {
             Report::new(ErrorCode::CompileTimeout, "compilation took too long")

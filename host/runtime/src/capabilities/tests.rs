@@ -309,7 +309,7 @@ async fn secrets_need_a_link_of_their_own_and_a_store() {
 /// A key-value store of one secret, which nobody may write.
 struct Vault;
 
-fn refused<'a, T>() -> Answer<'a, T> {
+fn refused<'a, T: Send + 'a>() -> Answer<'a, T> {
     std::future::ready(Err(ProviderError::new(ProviderErrorKind::Invalid, "only read"))).boxed()
 }
 

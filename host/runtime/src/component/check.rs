@@ -5,6 +5,11 @@
 //! Only headers and counts are read here; that the code is valid is the compiler's own check
 //! ([`explain`] says in our words what it found).
 
+#![cfg_attr(
+    not(feature = "compiler"),
+    allow(dead_code, reason = "without a compiler only the profile is read")
+)]
+
 use crate::engine::Profile;
 use lattice_protocol::{ErrorCode, Report};
 use wasmparser::{
