@@ -113,15 +113,12 @@ fn across_layers(member: &Member, dependency: &Dependency, members: &[Member]) -
 }
 
 /// The layers of the workspace, from the bottom up.
-/// A provider that is another one over the lattice in memory: one code, two kinds (I6).
-const SAME_CODE: [(&str, &str); 1] = [("providers/messaging-embedded", "providers/messaging-nats")];
-
 fn may_depend(from: &str, to: &str) -> bool {
     let shared = to == "keys" || to.starts_with("lattice/");
     match from.split('/').next().unwrap_or_default() {
         "keys" => false,
         "lattice" => shared,
-        "providers" => shared || to == "providers/sdk" || SAME_CODE.contains(&(from, to)),
+        "providers" => shared || to == "providers/sdk",
         "host" => shared || to.starts_with("host/") || to.starts_with("providers/"),
         // The command line is the one place that sees everything.
         "lattice-ctl" if from == "lattice-ctl/cli" => !is_test_crate(to),
