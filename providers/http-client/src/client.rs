@@ -30,7 +30,7 @@ enum Sent {
     /// An answer, and the connection that it came by.
     Answered(Box<Response<Incoming>>, Sender),
     /// Nothing was written: the request is still whole.
-    Unsent(Request<Body>, ProviderError),
+    Unsent(Box<Request<Body>>, ProviderError),
     /// It may have arrived.
     Lost(ProviderError),
 }
@@ -107,7 +107,7 @@ impl OutgoingHttp {
                     }
                     Sent::Lost(error) => return Err(error),
                     Sent::Unsent(whole, error) => {
-                        request = whole;
+                        request = *whole;
                         last = error;
                         if fresh {
                             break;
@@ -130,13 +130,13 @@ async fn attempt(cx: &CallContext, mut sender: Sender, request: Request<Body>) -
     };
     match tokio::time::timeout_at(cx.deadline.into(), sender.ready()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => return Sent::Unsent(request, unsent(&error)),
+        Ok(Err(error)) => return Sent::Unsent(Box::new(request), unsent(&error)),
         Err(_) => return Sent::Lost(ProviderError { kind: ProviderErrorKind::Unreachable, ..late() }),
     }
     match tokio::time::timeout_at(cx.deadline.into(), sender.try_send_request(request)).await {
         Ok(Ok(response)) => Sent::Answered(Box::new(response), sender),
         Ok(Err(mut error)) => match error.take_message() {
-            Some(request) => Sent::Unsent(request, unsent(error.error())),
+            Some(request) => Sent::Unsent(Box::new(request), unsent(error.error())),
             None => Sent::Lost(broken(error.error())),
         },
         Err(_) => Sent::Lost(late()),

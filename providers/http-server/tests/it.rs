@@ -1,6 +1,12 @@
 //! The listener as the network meets it: real sockets, well-behaved and hostile clients.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests may panic"
+)]
 
 #[path = "it/http1.rs"]
 mod http1;
