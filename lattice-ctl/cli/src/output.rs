@@ -4,6 +4,7 @@
 use crate::args::Args;
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
+use lattice_protocol::error::Class;
 use lattice_protocol::{ErrorCode, Report};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
@@ -58,9 +59,11 @@ pub fn say(args: &Args, text: impl AsRef<str>) {
 /// Were JSON documents asked for? Set once, for those who print without the arguments at hand.
 static JSON: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
 
-/// Prints every problem but the last, which is returned to be the command's own failure.
+/// Prints every problem but one, which is returned to be the command's own failure: one that is the
+/// input's fault if there is any, because its code gives the exit status.
 pub fn all_but_last(mut problems: Vec<Report>) -> Report {
-    let last = problems.pop();
+    let usage = problems.iter().rposition(|problem| problem.code.class() == Class::Usage);
+    let last = usage.map(|at| problems.remove(at)).or_else(|| problems.pop());
     for problem in &problems {
         let text = match JSON.get() {
             Some(true) => serde_json::to_string(problem).unwrap_or_else(|_| problem.to_string()),
