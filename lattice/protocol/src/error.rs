@@ -147,6 +147,8 @@ codes! {
     AppNotFound = "E_APP_NOT_FOUND" => NotFound,
     /// No such artifact.
     ArtifactNotFound = "E_ARTIFACT_NOT_FOUND" => NotFound,
+    /// History that a checkpoint has replaced.
+    HistoryTrimmed = "E_HISTORY_TRIMMED" => NotFound,
     /// Nothing else of that name.
     NotFound = "E_NOT_FOUND" => NotFound,
     /// Not enough room.
@@ -165,6 +167,18 @@ codes! {
     HostIdInUse = "E_HOST_ID_IN_USE" => State,
     /// A command id used again with another body.
     IdReused = "E_ID_REUSED" => State,
+    /// A command id older than what the actor remembers: never executed, because it may have been.
+    IdExpired = "E_ID_EXPIRED" => State,
+    /// A command id issued in the future.
+    IdFuture = "E_ID_FUTURE" => State,
+    /// A message of an actor ahead of one that has not come yet.
+    SequenceGap = "E_SEQUENCE_GAP" => State,
+    /// Two histories where one may be.
+    Fork = "E_FORK" => State,
+    /// A command that kept trapping and was set aside.
+    Quarantined = "E_QUARANTINED" => State,
+    /// The actor is on its way to another host.
+    Moving = "E_MOVING" => State,
     /// Starting over and over.
     CrashLooping = "E_CRASH_LOOPING" => State,
     /// The guest trapped.
@@ -179,10 +193,14 @@ codes! {
     Connection = "E_CONNECTION" => Io,
     /// The disk or the network.
     Io = "E_IO" => Io,
+    /// The journal stopped taking writes, for good, after a failure that must not be retried.
+    JournalStopped = "E_JOURNAL_STOPPED" => Io,
     /// Stored bytes that are not what was written.
     Damaged = "E_DAMAGED" => Io,
     /// A call over its deadline.
     Timeout = "E_TIMEOUT" => Timeout,
+    /// Sent, and not known whether it took effect: the same command id finds out.
+    OutcomeUnknown = "E_OUTCOME_UNKNOWN" => Timeout,
     /// A host that fell silent.
     HeartbeatTimeout = "E_HEARTBEAT_TIMEOUT" => Timeout,
 }

@@ -16,6 +16,7 @@
 //! | [`value`] | component-model values in their binary encoding |
 //! | [`event`] | CloudEvents 1.0 |
 //! | [`permission`] | what each kind of NATS user may do |
+//! | [`leb`] | numbers in the shortest form of LEB128, for every binary encoding of ours |
 //! | [`jetstream`] | subjects of NATS's own protocols: JetStream, key-value buckets |
 //! | [`subject`] | every NATS subject, stream and bucket name (nowhere else) |
 
@@ -26,6 +27,7 @@ pub mod heartbeat;
 pub mod interface;
 pub mod invocation;
 pub mod jetstream;
+pub mod leb;
 pub mod link;
 pub mod manifest;
 pub mod name;
@@ -37,5 +39,8 @@ pub mod value;
 pub use error::{ErrorCode, Report};
 pub use interface::{Interface, Selector};
 pub use link::{CallPolicy, Grants, LinkDefinition, LinkTable, LinkTarget};
-pub use name::{ActorId, ActorName, AppName, HostId, LatticeName, LinkName, ProviderId, ProviderName};
+pub use name::{
+    ActorId, ActorName, AppName, EntityId, EntityKey, HostId, KindName, LatticeName, LinkName, ProviderId,
+    ProviderName,
+};
 pub use spec::{ActorSpec, Generation, HostSpec, InstancePolicy, Limits, ProviderSpec};

@@ -110,6 +110,15 @@ token_name!(
     LinkName, "link name"
 );
 
+token_name!(
+    /// A kind of persistent actor: all that share one component and its events.
+    KindName, "actor kind"
+);
+token_name!(
+    /// A persistent actor within its kind (`machine-01`).
+    EntityId, "actor id"
+);
+
 impl LinkName {
     /// The name a link has when none is given.
     #[must_use]
@@ -183,6 +192,39 @@ qualified!(
     ProviderName
 );
 
+/// A persistent actor in the lattice: `kind/id`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EntityKey {
+    /// Its kind.
+    pub kind: KindName,
+    /// Which one of that kind.
+    pub id: EntityId,
+}
+
+impl EntityKey {
+    /// Joins the two parts.
+    #[must_use]
+    pub fn new(kind: KindName, id: EntityId) -> Self {
+        Self { kind, id }
+    }
+}
+
+impl fmt::Display for EntityKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.kind, self.id)
+    }
+}
+
+impl FromStr for EntityKey {
+    type Err = NameError;
+    /// `kind/id`, both needed.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        // Without a slash the id is empty, which is no name.
+        let (kind, id) = text.split_once('/').unwrap_or((text, ""));
+        Ok(Self::new(KindName::new(kind)?, EntityId::new(id)?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,5 +246,9 @@ mod tests {
         assert_eq!(serde_json::to_string(&id).unwrap(), "\"shop/cart\"");
         assert_eq!("cart".parse::<ActorId>().unwrap().app, AppName::imperative());
         assert!("a/b/c".parse::<ActorId>().is_err());
+        assert_eq!("meter/m-1".parse::<EntityKey>().unwrap().to_string(), "meter/m-1");
+        for bad in ["meter", "meter/", "/m", "a/b/c"] {
+            assert!(bad.parse::<EntityKey>().is_err(), "{bad}");
+        }
     }
 }

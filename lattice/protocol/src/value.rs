@@ -28,7 +28,6 @@ mod decode;
 mod encode;
 mod error;
 mod json;
-mod leb;
 mod shape;
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! input can fill, recurses deeper than the limits, or accepts a second form of a value.
 
 use super::encode::{CANONICAL_NAN_32, CANONICAL_NAN_64};
-use super::leb::{self, LebError};
 use super::{DecodeError, Limits, MAX_DEPTH, Type, Value};
+use crate::leb::{self, LebError};
 use bytes::Bytes;
 
 /// Reads one value, which must be the whole input.

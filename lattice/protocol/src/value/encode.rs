@@ -1,7 +1,8 @@
 //! Values to bytes. Every value is checked against its type on the way, so that nothing leaves
 //! that the other side would refuse.
 
-use super::{EncodeError, MAX_DEPTH, Type, Value, leb};
+use super::{EncodeError, MAX_DEPTH, Type, Value};
+use crate::leb;
 
 /// Appends one value.
 ///

@@ -3,7 +3,7 @@
 
 /// Why a number could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LebError {
+pub enum LebError {
     /// The input ended inside it.
     Truncated,
     /// Longer than its shortest form.
@@ -13,10 +13,10 @@ pub(super) enum LebError {
 }
 
 /// Reads a number from the front of some bytes: the number, and how many bytes it took.
-pub(super) type Read<N> = fn(&[u8]) -> Result<(N, usize), LebError>;
+pub type Read<N> = fn(&[u8]) -> Result<(N, usize), LebError>;
 
-/// Appends an unsigned number.
-pub(super) fn write_unsigned(mut number: u64, out: &mut Vec<u8>) {
+/// Appends an unsigned number: 1 to 10 bytes.
+pub fn write_unsigned(mut number: u64, out: &mut Vec<u8>) {
     loop {
         // The mask keeps seven bits: the cast cannot lose any.
         let low = (number & 0x7f) as u8;
@@ -29,8 +29,8 @@ pub(super) fn write_unsigned(mut number: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a signed number.
-pub(super) fn write_signed(mut number: i64, out: &mut Vec<u8>) {
+/// Appends a signed number: 1 to 10 bytes.
+pub fn write_signed(mut number: i64, out: &mut Vec<u8>) {
     loop {
         let low = (number & 0x7f) as u8;
         number >>= 7;
@@ -44,7 +44,10 @@ pub(super) fn write_signed(mut number: i64, out: &mut Vec<u8>) {
 }
 
 /// Reads an unsigned number from the front: the number, and how many bytes it took.
-pub(super) fn read_unsigned(input: &[u8]) -> Result<(u64, usize), LebError> {
+///
+/// # Errors
+/// [`LebError`].
+pub fn read_unsigned(input: &[u8]) -> Result<(u64, usize), LebError> {
     let mut number = 0_u64;
     for (index, byte) in input.iter().take(10).enumerate() {
         if index == 9 && *byte > 1 {
@@ -60,7 +63,10 @@ pub(super) fn read_unsigned(input: &[u8]) -> Result<(u64, usize), LebError> {
 }
 
 /// Reads a signed number from the front: the number, and how many bytes it took.
-pub(super) fn read_signed(input: &[u8]) -> Result<(i64, usize), LebError> {
+///
+/// # Errors
+/// [`LebError`].
+pub fn read_signed(input: &[u8]) -> Result<(i64, usize), LebError> {
     let mut number = 0_i64;
     let mut previous = 0_u8;
     for (index, byte) in input.iter().take(10).enumerate() {

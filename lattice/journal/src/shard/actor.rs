@@ -1,0 +1,95 @@
+//! One actor of a shard: its ledger, the turn under way, the commands that wait, and those that
+//! keep trapping.
+
+use super::types::{Request, Token};
+use crate::command::{Command, CommandRef};
+use crate::ledger::Ledger;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Most commands remembered for having trapped; the oldest go first.
+const MAX_TRAPPED: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Actor {
+    /// None until it is in memory.
+    ledger: Option<Ledger>,
+    /// The turn under way, until its commit is durable.
+    turn: Option<Request>,
+    /// The guest has it.
+    deciding: bool,
+    queue: VecDeque<Request>,
+    trapped: BTreeMap<CommandRef, u32>,
+}
+
+impl Actor {
+    pub(super) fn new() -> Self {
+        Self { ledger: None, turn: None, deciding: false, queue: VecDeque::new(), trapped: BTreeMap::new() }
+    }
+    pub(super) fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+    pub(super) fn ledger_mut(&mut self) -> Option<&mut Ledger> {
+        self.ledger.as_mut()
+    }
+    pub(super) fn activated(&mut self, ledger: Ledger) {
+        self.ledger = Some(ledger);
+    }
+    pub(super) fn is_idle(&self) -> bool {
+        self.ledger.is_some() && self.turn.is_none() && self.queue.is_empty()
+    }
+    pub(super) fn is_deciding(&self) -> bool {
+        self.deciding
+    }
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+    pub(super) fn push(&mut self, request: Request) {
+        self.queue.push_back(request);
+    }
+    /// The next command, if none is under way and the actor is in memory.
+    pub(super) fn next(&mut self) -> Option<Request> {
+        if self.turn.is_some() || self.ledger.is_none() {
+            return None;
+        }
+        self.queue.pop_front()
+    }
+    pub(super) fn begin(&mut self, request: Request) {
+        self.turn = Some(request);
+        self.deciding = true;
+    }
+    /// The guest has answered: the request, if this is the turn under way.
+    pub(super) fn answered(&mut self, token: Token) -> Option<Request> {
+        let request = self.turn.clone().filter(|turn| turn.token == token && self.deciding)?;
+        self.deciding = false;
+        Some(request)
+    }
+    pub(super) fn end_turn(&mut self) {
+        self.turn = None;
+        self.deciding = false;
+    }
+    /// The live state is spoilt: it has to be folded again.
+    pub(super) fn spoilt(&mut self) {
+        self.end_turn();
+        self.ledger = None;
+    }
+    /// Counts a trap of this command; how often it was.
+    pub(super) fn count_trap(&mut self, command: &Command) -> u32 {
+        if self.trapped.len() >= MAX_TRAPPED && !self.trapped.contains_key(&command.reference) {
+            self.trapped.pop_first();
+        }
+        let count = self.trapped.entry(command.reference.clone()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+    pub(super) fn traps(&self, command: &Command) -> u32 {
+        self.trapped.get(&command.reference).copied().unwrap_or_default()
+    }
+    pub(super) fn take_queue(&mut self) -> Vec<Token> {
+        self.queue.drain(..).map(|request| request.token).collect()
+    }
+    /// All who wait: for the turn under way, and for one of their own.
+    pub(super) fn into_tokens(self) -> impl Iterator<Item = Token> {
+        let turn = self.turn.map(|turn| turn.token);
+        turn.into_iter().chain(self.queue.into_iter().map(|request| request.token))
+    }
+}

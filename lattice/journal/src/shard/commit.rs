@@ -1,0 +1,289 @@
+//! The way of a turn through a shard: submitted, begun, decided, sent, durable.
+
+use super::actor::Actor;
+use super::types::{self, Action, Input, Outcome, Request, StopReason, Submitted, Token};
+use super::{Intake, Shard, Turn};
+use crate::append::Progress;
+use crate::commit::Commit;
+use crate::dedupe::Known;
+use crate::ids::Now;
+use crate::ledger::{Decision, Ledger};
+use crate::record::{Body, MAX_RECORD_BYTES, Sealed};
+use keys::Digest;
+use lattice_protocol::{EntityKey, ErrorCode, Report};
+
+/// Room in a record for everything that is not a commit.
+const RECORD_HEAD_BYTES: usize = 4 << 10;
+
+impl Shard {
+    fn refuse(&mut self, token: Token, report: Report) {
+        self.actions.push(Action::Refuse { token, report });
+    }
+
+    pub(super) fn submit(&mut self, request: Request, now: Now) {
+        let Request { token, .. } = request;
+        if let Some(reason) = &self.stopped {
+            let report = reason.report();
+            return self.refuse(token, report);
+        }
+        if self.intake != Intake::Open {
+            return self.refuse(token, types::moving());
+        }
+        let key = request.key.clone();
+        if !self.actors.contains_key(&key) {
+            if self.actors.len() >= self.policy.actors {
+                let report = Report::new(ErrorCode::Overloaded, "too many actors in memory")
+                    .limit(self.policy.actors)
+                    .hint("try again: idle ones make room");
+                return self.refuse(token, report);
+            }
+            self.actions.push(Action::Activate { key: key.clone() });
+        }
+        let limit = self.policy.queue;
+        let actor = self.actors.entry(key.clone()).or_insert_with(Actor::new);
+        if actor.waiting() >= limit {
+            let report =
+                Report::new(ErrorCode::Overloaded, format!("{key}: too many commands wait")).limit(limit);
+            return self.refuse(token, report);
+        }
+        actor.push(request);
+        self.begin_next(&key, now);
+    }
+
+    pub(super) fn activated(&mut self, ledger: Ledger, now: Now) {
+        let key = ledger.key().clone();
+        let Some(actor) = self.actors.get_mut(&key).filter(|actor| actor.ledger().is_none()) else { return };
+        actor.activated(ledger);
+        self.begin_next(&key, now);
+    }
+
+    pub(super) fn not_activated(&mut self, key: &EntityKey, report: &Report) {
+        if self.actors.get(key).is_some_and(|actor| actor.ledger().is_none())
+            && let Some(actor) = self.actors.remove(key)
+        {
+            for token in actor.into_tokens() {
+                self.refuse(token, report.clone());
+            }
+        }
+    }
+
+    /// Begins the next turn of an actor. Commands that need none are answered on the way.
+    fn begin_next(&mut self, key: &EntityKey, now: Now) {
+        let epoch = self.epoch();
+        let traps = self.policy.traps;
+        while let Some(actor) = self.actors.get_mut(key)
+            && let Some(request) = actor.next()
+        {
+            let token = request.token;
+            let Some(ledger) = actor.ledger() else { return };
+            let action = match ledger.check(&request.command, now.unix_ms) {
+                Err(refused) => Action::Refuse { token, report: refused.into() },
+                Ok(Known::Repeated(first)) => {
+                    let (reply, seq) = (first.reply, first.seq);
+                    Action::Reply { token, answer: Submitted { reply, seq, epoch, repeated: true } }
+                }
+                Ok(Known::Settled) => {
+                    let seq = ledger.seq();
+                    let reply = bytes::Bytes::new();
+                    Action::Reply { token, answer: Submitted { reply, seq, epoch, repeated: true } }
+                }
+                Ok(Known::New) if ledger.is_stopped() => Action::Refuse {
+                    token,
+                    report: Report::new(ErrorCode::ActorNotFound, format!("{key}: the actor has ended")),
+                },
+                Ok(Known::New) if actor.traps(&request.command) >= traps => {
+                    Action::Refuse { token, report: quarantined(key, &request) }
+                }
+                Ok(Known::New) => {
+                    let command = request.command.clone();
+                    actor.begin(request);
+                    self.actions.push(Action::Decide { key: key.clone(), token, command });
+                    return;
+                }
+            };
+            self.actions.push(action);
+        }
+    }
+
+    pub(super) fn decided(&mut self, key: &EntityKey, token: Token, outcome: Outcome, now: Now) {
+        let Some(request) = self.actors.get_mut(key).and_then(|actor| actor.answered(token)) else {
+            return;
+        };
+        match outcome {
+            Outcome::Decided { decision, component } => self.make_commit(request, decision, component, now),
+            Outcome::Refused(report) => {
+                self.refuse(token, report);
+                if let Some(actor) = self.actors.get_mut(key) {
+                    actor.end_turn();
+                }
+                self.begin_next(key, now);
+            }
+            Outcome::Trapped(report) => self.trapped(&request, report),
+        }
+    }
+
+    fn make_commit(&mut self, request: Request, decision: Decision, component: Digest, now: Now) {
+        let Request { token, key, command } = request;
+        let Some(ledger) = self.actors.get(&key).and_then(Actor::ledger) else { return };
+        let commit = ledger.commit(&command, decision, component, now.unix_ms).and_then(|commit| {
+            let (got, limit) = (size(&commit), MAX_RECORD_BYTES - RECORD_HEAD_BYTES);
+            if got <= limit {
+                return Ok(commit);
+            }
+            let what = format!("{key}: decision too large");
+            Err(Report::new(ErrorCode::TooLarge, what)
+                .got(got)
+                .limit(limit)
+                .hint("let one command change less"))
+        });
+        match commit {
+            Ok(commit) => self.waiting.push_back(Turn { token, commit }),
+            Err(report) => {
+                self.refuse(token, report);
+                // Its events are in the live state already.
+                self.spoilt(&key);
+            }
+        }
+    }
+
+    fn trapped(&mut self, request: &Request, report: Report) {
+        let Request { token, key, command } = request;
+        self.refuse(*token, report);
+        let Some(actor) = self.actors.get_mut(key) else { return };
+        if actor.count_trap(command) == self.policy.traps {
+            self.actions.push(Action::Quarantined { key: key.clone(), command: command.clone() });
+        }
+        self.spoilt(key);
+    }
+
+    fn spoilt(&mut self, key: &EntityKey) {
+        let Some(actor) = self.actors.get_mut(key) else { return };
+        actor.spoilt();
+        self.actions.push(Action::Drop { key: key.clone() });
+        self.actions.push(Action::Activate { key: key.clone() });
+    }
+
+    pub(super) fn passivate(&mut self, key: &EntityKey) {
+        if self.is_idle(key) {
+            self.actors.remove(key);
+            self.actions.push(Action::Drop { key: key.clone() });
+        }
+    }
+
+    /// Sends the next record, when none is on its way and there is something to say.
+    pub(super) fn flush(&mut self) {
+        if self.stopped.is_some() || !self.appender.is_idle() {
+            return;
+        }
+        let body = match self.control.pop_front() {
+            Some(body) => body,
+            None if self.waiting.is_empty() => return,
+            None => self.gather(),
+        };
+        if let Body::Commits { relayed: Some(position), .. } = &body {
+            self.written = *position;
+        }
+        let record = self.appender.tail().chain.next(body);
+        match self.appender.append(record) {
+            Ok(action) => self.actions.push(Action::Log(action)),
+            Err(error) => self.stop(StopReason::Defect(format!("a record of ours: {error}"))),
+        }
+    }
+
+    /// As many decided turns as fit into one record.
+    fn gather(&mut self) -> Body {
+        let most =
+            self.policy.record_bytes.min(MAX_RECORD_BYTES) - RECORD_HEAD_BYTES.min(self.policy.record_bytes);
+        let mut bytes = 0;
+        while let Some(turn) = self.waiting.front() {
+            bytes += size(&turn.commit);
+            let full = bytes > most || self.flight.len() >= self.policy.record_commits;
+            if full && !self.flight.is_empty() {
+                break;
+            }
+            self.flight.extend(self.waiting.pop_front());
+        }
+        let commits = self.flight.iter().map(|turn| turn.commit.clone()).collect();
+        let relayed = (self.relayed > self.written).then_some(self.relayed);
+        Body::Commits { relayed, commits }
+    }
+
+    /// What the log's answer means.
+    pub(super) fn progress(&mut self, progress: Progress, now: Now) {
+        let skipped = self.appender.take_skipped();
+        if !skipped.is_empty() {
+            self.actions.push(Action::Skipped(skipped));
+        }
+        match progress {
+            Progress::Waiting => {}
+            Progress::Act(action) if self.stopped.is_none() => self.actions.push(Action::Log(action)),
+            Progress::Act(_) => {}
+            Progress::Done { sealed, then } => self.durable(sealed, &then, now),
+            Progress::Overtaken { .. } => {
+                let by = self.epoch();
+                self.stop(StopReason::Fenced { by });
+            }
+            Progress::GaveUp => self.stop(StopReason::OutcomeUnknown),
+            Progress::Damaged { at, error } => self.stop(StopReason::Damaged { at, error }),
+        }
+    }
+
+    /// The record is valid: its turns are over.
+    fn durable(&mut self, sealed: Sealed, then: &[Sealed], now: Now) {
+        let epoch = sealed.record().epoch;
+        let turns = std::mem::take(&mut self.flight);
+        let mut keys = Vec::with_capacity(turns.len());
+        for Turn { token, commit } in turns {
+            let (reply, seq) = (commit.reply.clone(), commit.seq);
+            let Some(actor) = self.actors.get_mut(&commit.key) else { continue };
+            if let Some(Err(error)) = actor.ledger_mut().map(|ledger| ledger.apply(&commit)) {
+                return self.stop(StopReason::Defect(error.to_string()));
+            }
+            actor.end_turn();
+            let answer = Submitted { reply, seq, epoch, repeated: false };
+            self.actions.push(Action::Reply { token, answer });
+            keys.push(commit.key);
+        }
+        if !then.is_empty() {
+            let by = self.epoch();
+            return self.stop(StopReason::Fenced { by });
+        }
+        // After the end of the lease nothing is started any more: the next owner relays it.
+        if self.stopped.is_none() && now.monotonic_ms < self.lease_until_ms {
+            self.actions.push(Action::Durable(sealed));
+            keys.iter().for_each(|key| self.begin_next(key, now));
+        }
+    }
+}
+
+fn quarantined(key: &EntityKey, request: &Request) -> Report {
+    let what = format!("{key}: command {} was set aside: it keeps trapping", request.command.reference);
+    Report::new(ErrorCode::Quarantined, what)
+        .hint("see `trellis actor quarantine`; update the actor, then replay it")
+}
+
+/// An upper bound for a commit's place in a record.
+fn size(commit: &Commit) -> usize {
+    use crate::commit::Effect;
+    let effect = |effect: &Effect| match effect {
+        Effect::Send { name, body, .. } => 128 + name.len() + body.len(),
+        Effect::Publish { link, subject, body } => link.len() + subject.len() + body.len(),
+        Effect::Call { link, function, body, answer } => {
+            link.len() + function.len() + body.len() + answer.len()
+        }
+        Effect::TimerSet { name, command, body, .. } => name.len() + command.len() + body.len(),
+        Effect::TimerCancel { name } => name.len(),
+        Effect::Crdt { name, delta } => name.len() + delta.len(),
+        Effect::SnapshotNow | Effect::Passivate | Effect::Stop => 0,
+    };
+    // Lengths and numbers are at most ten bytes each; names of kinds and ids at most 64.
+    let events = commit.events.iter().map(|event| 48 + event.name.len() + event.payload.len());
+    let effects = commit.effects.iter().map(|one| 64 + effect(one));
+    512 + events.sum::<usize>() + effects.sum::<usize>() + commit.reply.len()
+}
+
+impl From<Request> for Input {
+    fn from(request: Request) -> Self {
+        Self::Submit(request)
+    }
+}

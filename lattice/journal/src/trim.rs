@@ -1,0 +1,160 @@
+//! How much of a shard's history may go: everything up to the lowest record that some actor still
+//! needs, because no snapshot has it, or that the outbox still needs.
+//!
+//! Before anything goes, a [`Checkpoint`] is written that anchors the rest: the hash that the first
+//! record kept follows from, and the list of snapshots that stand for the rest. Who wants to start
+//! from it must have it from somebody he trusts: [`Checkpoint::to_bytes`] is what is signed.
+
+use crate::chain::Chain;
+use crate::codec::snapshot as codec;
+use crate::error::DecodeError;
+use crate::ids::{ActorSeq, Hash, RecordSeq, ShardId};
+use crate::outbox::OutboxPosition;
+use crate::record::{Checkpoint, Sealed, SnapshotRef};
+use bytes::Bytes;
+use lattice_protocol::EntityKey;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The kind under which a checkpoint is signed (`keys::sign_document`).
+pub const CHECKPOINT_KIND: &str = "journal-checkpoint";
+
+impl Checkpoint {
+    /// What is signed, and stored where a reader of a trimmed stream finds it.
+    #[must_use]
+    pub fn to_bytes(&self, shard: ShardId) -> Bytes {
+        codec::write_checkpoint(shard, self)
+    }
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn from_bytes(bytes: Bytes) -> Result<(ShardId, Self), DecodeError> {
+        codec::read_checkpoint(bytes)
+    }
+}
+
+/// The snapshots that stand for a trimmed history, by actor.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SnapshotList {
+    list: BTreeMap<EntityKey, (ActorSeq, Hash)>,
+}
+
+impl SnapshotList {
+    /// Puts a snapshot in, in place of an older one of the same actor.
+    pub fn insert(&mut self, snapshot: SnapshotRef) {
+        let SnapshotRef { key, seq, hash } = snapshot;
+        let known = self.list.entry(key).or_insert((seq, hash));
+        if known.0 <= seq {
+            *known = (seq, hash);
+        }
+    }
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+    /// None at all?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+    /// As it is stored, with the hash that a checkpoint names.
+    #[must_use]
+    pub fn to_bytes(&self) -> (Bytes, Hash) {
+        codec::write_list(&self.list)
+    }
+    /// Reads it back, with its hash.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn from_bytes(bytes: Bytes) -> Result<(Self, Hash), DecodeError> {
+        let (refs, hash) = codec::read_list(bytes)?;
+        let mut list = Self::default();
+        refs.into_iter().for_each(|snapshot| list.insert(snapshot));
+        Ok((list, hash))
+    }
+    /// The snapshots.
+    pub fn iter(&self) -> impl Iterator<Item = SnapshotRef> + '_ {
+        self.list.iter().map(|(key, (seq, hash))| SnapshotRef { key: key.clone(), seq: *seq, hash: *hash })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Needed {
+    /// The first record that only the journal has.
+    first: RecordSeq,
+    /// The last record with a commit of the actor.
+    last: RecordSeq,
+}
+
+/// Keeps count of what is still needed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trimmer {
+    needed: BTreeMap<EntityKey, Needed>,
+    order: BTreeSet<(RecordSeq, EntityKey)>,
+    snapshots: SnapshotList,
+}
+
+impl Trimmer {
+    /// Nothing yet, with the snapshots that stand for what was trimmed before.
+    #[must_use]
+    pub fn new(snapshots: SnapshotList) -> Self {
+        Self { snapshots, ..Self::default() }
+    }
+
+    /// A valid record has a commit of this actor.
+    pub fn committed(&mut self, key: &EntityKey, record: RecordSeq) {
+        match self.needed.get_mut(key) {
+            Some(needed) => needed.last = needed.last.max(record),
+            None => self.need(key.clone(), Needed { first: record, last: record }),
+        }
+    }
+
+    /// A snapshot with everything up to `record` is stored as durably as the journal itself.
+    pub fn snapshotted(&mut self, snapshot: SnapshotRef, record: RecordSeq) {
+        let key = snapshot.key.clone();
+        self.snapshots.insert(snapshot);
+        let Some(needed) = self.needed.get(&key).copied().filter(|needed| needed.first <= record) else {
+            return;
+        };
+        self.order.remove(&(needed.first, key.clone()));
+        self.needed.remove(&key);
+        if needed.last > record {
+            // Its next commit is somewhere after `record`.
+            self.need(key, Needed { first: record.next(), last: needed.last });
+        }
+    }
+
+    fn need(&mut self, key: EntityKey, needed: Needed) {
+        self.order.insert((needed.first, key.clone()));
+        self.needed.insert(key, needed);
+    }
+
+    /// The last record that nobody needs. `relayed` is the outbox's position.
+    #[must_use]
+    pub fn through(&self, chain: &Chain, relayed: OutboxPosition) -> RecordSeq {
+        let needed = self.order.first().map_or(RecordSeq(u64::MAX), |(first, _)| *first);
+        let bound = needed.min(relayed.record).min(chain.seq().next());
+        RecordSeq(bound.0.saturating_sub(1))
+    }
+
+    /// Those who hold back everything after `record`: snapshot them, at most `limit` at once.
+    #[must_use]
+    pub fn laggards(&self, record: RecordSeq, limit: usize) -> Vec<EntityKey> {
+        let behind = self.order.iter().take_while(|(first, _)| *first <= record);
+        behind.take(limit).map(|(_, key)| key.clone()).collect()
+    }
+
+    /// The checkpoint for trimming through this record, which the caller has read back from the log
+    /// and which is at most [`Trimmer::through`]; with the list to store before it.
+    #[must_use]
+    pub fn checkpoint(&self, at: &Sealed) -> (Checkpoint, Bytes) {
+        let (bytes, list) = self.snapshots.to_bytes();
+        let record = at.record();
+        let snapshots = self.snapshots.len() as u64;
+        (Checkpoint { through: record.seq, hash: at.hash(), epoch: record.epoch, snapshots, list }, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! What may go, and what holds it back.
+
+use super::*;
+use crate::fixtures::{SHARD, key, opened, record};
+use crate::ids::Epoch;
+
+fn chain(records: u64) -> (Chain, Vec<Sealed>) {
+    let (mut chain, first) = opened();
+    let mut all = vec![first];
+    for _ in 1..records {
+        let next = record(&chain, Vec::new());
+        chain.offer(&next).unwrap();
+        all.push(next);
+    }
+    (chain, all)
+}
+
+fn snapshot(name: &str, seq: u64) -> SnapshotRef {
+    SnapshotRef { key: key(name), seq: ActorSeq(seq), hash: Hash::of(name.as_bytes()) }
+}
+
+fn at(record: u64) -> OutboxPosition {
+    OutboxPosition { record: RecordSeq(record), index: 0 }
+}
+
+#[test]
+fn everything_goes_that_snapshots_hold_and_the_outbox_has_relayed() {
+    let (chain, records) = chain(10);
+    let mut trimmer = Trimmer::default();
+    for (name, record) in [("a/1", 2), ("a/2", 3), ("a/1", 5), ("a/2", 8)] {
+        trimmer.committed(&key(name), RecordSeq(record));
+    }
+    assert_eq!(trimmer.through(&chain, at(11)), RecordSeq(1));
+    trimmer.snapshotted(snapshot("a/1", 2), RecordSeq(5));
+    assert_eq!(trimmer.through(&chain, at(11)), RecordSeq(2), "a/2's first is record 3");
+    trimmer.snapshotted(snapshot("a/2", 1), RecordSeq(4));
+    assert_eq!(trimmer.through(&chain, at(11)), RecordSeq(4), "a/2 has a later commit");
+    assert_eq!(trimmer.through(&chain, at(3)), RecordSeq(2), "effects of record 3 wait");
+    trimmer.snapshotted(snapshot("a/2", 2), RecordSeq(8));
+    assert_eq!(trimmer.through(&chain, at(11)), RecordSeq(10));
+    let (checkpoint, list) = trimmer.checkpoint(&records[3]);
+    assert_eq!((checkpoint.through, checkpoint.hash), (RecordSeq(4), records[3].hash()));
+    assert_eq!(checkpoint.snapshots, 2);
+    let (list, hash) = SnapshotList::from_bytes(list).unwrap();
+    assert_eq!(hash, checkpoint.list);
+    assert_eq!(list.iter().map(|s| s.to_string_for_test()).collect::<Vec<_>>(), ["a/1@2", "a/2@2"]);
+}
+
+impl SnapshotRef {
+    fn to_string_for_test(&self) -> String {
+        format!("{}@{}", self.key, self.seq)
+    }
+}
+
+#[test]
+fn laggards_are_named_oldest_first_and_bounded() {
+    let mut trimmer = Trimmer::default();
+    for (name, record) in [("a/3", 9), ("a/1", 2), ("a/2", 3)] {
+        trimmer.committed(&key(name), RecordSeq(record));
+    }
+    assert_eq!(trimmer.laggards(RecordSeq(5), 10), [key("a/1"), key("a/2")]);
+    assert_eq!(trimmer.laggards(RecordSeq(9), 1), [key("a/1")]);
+    // An older snapshot, finished late, changes nothing.
+    trimmer.snapshotted(snapshot("a/1", 0), RecordSeq(1));
+    assert_eq!(trimmer.laggards(RecordSeq(2), 10), [key("a/1")]);
+}
+
+#[test]
+fn a_checkpoint_is_signed_as_it_is_read_back() {
+    let (hash, epoch, list) = (Hash::of(b"x"), Epoch(3), Hash::of(b"list"));
+    let checkpoint = Checkpoint { through: RecordSeq(4), hash, epoch, snapshots: 2, list };
+    let bytes = checkpoint.to_bytes(SHARD);
+    assert_eq!(Checkpoint::from_bytes(bytes.clone()).unwrap(), (SHARD, checkpoint));
+    assert!(Checkpoint::from_bytes(bytes.slice(1..)).is_err());
+    let key = keys::KeyPair::from_entropy(keys::KeyKind::Account, [1; 32]);
+    let signed = keys::sign_document(CHECKPOINT_KIND, bytes.to_vec(), &key).unwrap();
+    let opened = keys::open(CHECKPOINT_KIND, &signed, &[key.public()].into()).unwrap();
+    assert_eq!(opened.payload, bytes.as_ref());
+}
