@@ -77,6 +77,15 @@ impl Inventory {
             .map(|(id, provider)| (id.clone(), provider.incarnation))
             .collect()
     }
+
+    /// The providers of an actor's links that do not serve it yet, each with its phase: while there
+    /// are any, the actor runs and yet not all that its links promise is there.
+    pub fn awaited<'a>(&'a self, actor: &'a ActorNow) -> impl Iterator<Item = (&'a ProviderId, Phase)> {
+        providers_of(&actor.links)
+            .filter_map(|id| self.providers.get_key_value(id))
+            .map(|(id, provider)| (id, provider.phase))
+            .filter(|(_, phase)| *phase != Phase::Running)
+    }
 }
 
 /// What an update of a running actor changes.

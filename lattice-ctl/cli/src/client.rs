@@ -48,6 +48,8 @@ pub struct SeenHost {
     pub verdict: Verdict,
     /// It answered just now.
     pub answered: bool,
+    /// A controller has heard of it, and places actors on it.
+    pub observed: bool,
 }
 
 impl SeenHost {
@@ -261,12 +263,15 @@ impl Client {
         let mut hosts: BTreeMap<HostId, SeenHost> = observed
             .into_iter()
             .map(|(id, host)| {
-                (id, SeenHost { heartbeat: host.heartbeat, verdict: host.verdict, answered: false })
+                let (heartbeat, verdict) = (host.heartbeat, host.verdict);
+                (id, SeenHost { heartbeat, verdict, answered: false, observed: true })
             })
             .collect();
         for heartbeat in answers {
             let verdict = if heartbeat.leaving { Verdict::Leaving } else { Verdict::Alive };
-            hosts.insert(heartbeat.host.clone(), SeenHost { heartbeat, verdict, answered: true });
+            let observed = hosts.contains_key(&heartbeat.host);
+            let host = heartbeat.host.clone();
+            hosts.insert(host, SeenHost { heartbeat, verdict, answered: true, observed });
         }
         Ok(hosts)
     }

@@ -16,7 +16,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::tools::{self, ensure_wasm_target, with_lock};
+use crate::cargo::cargo;
+use crate::tools::{ensure_wasm_target, with_lock};
 use crate::workspace;
 
 /// What a person types, in `guests/` and in the root.
@@ -90,8 +91,8 @@ pub fn build_guests() -> Result<()> {
 pub fn build_programs() -> Result<()> {
     build_if_stale("programs", &PROGRAM_SOURCES, &programs_dir(), || {
         // All together, as the tests are built: one package alone would resolve other features.
-        let mut command = Command::new("cargo");
-        command.current_dir(workspace::root()).args(["build", "--workspace", "--bins"]);
+        let mut command = cargo();
+        command.args(["build", "--workspace", "--bins"]);
         build(&mut command).with_context(|| format!("the programs do not build; try `{PROGRAMS_COMMAND}`"))
     })
 }
@@ -135,7 +136,7 @@ fn programs_dir() -> PathBuf {
 /// Cargo in the guests' workspace, without what an outer cargo or test runner put into the
 /// environment for the workspace of the hosts.
 pub fn guest_cargo() -> Command {
-    let mut command = Command::new(tools::on_path("cargo").unwrap_or_else(|| "cargo".into()));
+    let mut command = cargo();
     command.current_dir(workspace::root().join("guests"));
     for variable in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"] {
         command.env_remove(variable);

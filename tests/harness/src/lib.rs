@@ -9,6 +9,7 @@
 //!   has a deadline whose error says what was last seen.
 //! * A missing tool is an error that says how to get it, never a skipped test.
 
+mod cargo;
 pub mod eventually;
 pub mod fixtures;
 mod http;
@@ -20,6 +21,7 @@ pub mod sizes;
 pub mod tools;
 pub mod workspace;
 
+pub use cargo::cargo;
 pub use eventually::eventually;
 pub use nats::{JetStream, Leaf, LeafRemote, NatsOptions, NatsServer};
 pub use process::{Process, ProcessSpec};

@@ -50,8 +50,7 @@ pub fn run(options: &Options) -> Result<bool> {
 
 /// Both programs in one build: built one by one they would share less.
 fn build() -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(workspace::root());
+    let mut cargo = tests_harness::cargo();
     cargo.args(["build", "--release", "-p", "lattice-ctl-cli", "-p", "tests-bench"]);
     let status = cargo.status().context("cargo cannot be started")?;
     ensure!(status.success(), "the release build ended with {status}");

@@ -87,6 +87,7 @@ async fn play(stage: &mut Stage) -> Result<Summary> {
     stage.tables()?;
 
     let victim = stage.hosts.len() - 1;
+    ensure!(stage.replicas(stage.hosts[victim].name)? > 0, "the host to be killed runs no replica");
     summary.killed = stage.hosts[victim].name.to_owned();
     stage.say(&format!("SIGKILL {}", summary.killed));
     let killed = Instant::now();

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use tests_harness::{fixtures, sizes, tools, workspace};
+use tests_harness::{fixtures, sizes, tools};
 
 use crate::build;
 use summary::Counts;
@@ -133,8 +133,8 @@ fn workspace_tests(options: &Options) -> Command {
 }
 
 fn cargo(args: &[&str]) -> Command {
-    let mut command = Command::new("cargo");
-    command.current_dir(workspace::root()).args(args);
+    let mut command = tests_harness::cargo();
+    command.args(args);
     command
 }
 

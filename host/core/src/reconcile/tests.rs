@@ -132,6 +132,23 @@ fn providers_start_before_actors_and_then_there_is_nothing_to_do() {
 }
 
 #[test]
+fn an_actor_that_runs_awaits_the_providers_of_its_links_until_they_run() {
+    let mut host = running(&shop());
+    let kv: ProviderId = "shop/kv".parse().unwrap();
+    let awaited = |host: &Host| {
+        let now = &host.inventory;
+        now.awaited(&now.actors[&"shop/web".parse().unwrap()])
+            .map(|(id, phase)| (id.clone(), phase))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(awaited(&host), []);
+    for phase in [Phase::Starting, Phase::Failed { retry_at_ms: 1 }] {
+        host.inventory.providers.get_mut(&kv).unwrap().phase = phase;
+        assert_eq!(awaited(&host), [(kv.clone(), phase)]);
+    }
+}
+
+#[test]
 fn a_name_is_freed_before_it_is_taken() {
     let mut host = running(&shop());
     let mut desired = shop();

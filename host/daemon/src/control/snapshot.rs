@@ -1,11 +1,11 @@
 //! What the control loop tells everybody else after each round.
 
 use super::Control;
-use host_core::reconcile::Phase;
+use host_core::reconcile::{ActorNow, Phase};
 use host_runtime::Actor;
 use keys::Claims;
 use lattice_protocol::heartbeat::{ActorStatus, ClaimsSummary, ProviderStatus, RunState};
-use lattice_protocol::{ActorId, AppName, Generation, Report};
+use lattice_protocol::{ActorId, AppName, ErrorCode, Generation, Report};
 use providers_sdk::Provider;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,6 +68,11 @@ impl Control {
             Phase::Failed { .. } => RunState::Failed,
         };
         let reason = |report: Option<&Report>| report.map(ToString::to_string);
+        // What does not let the actor run comes before what it runs without.
+        let why = |id: &ActorId, actor: &ActorNow| {
+            reason(self.actor_failures.get(id))
+                .or_else(|| self.awaits(actor).map(|report| report.to_string()))
+        };
         let actors = self.inventory.actors.iter().map(|(id, actor)| {
             let running = self.running.get(id);
             let status = ActorStatus {
@@ -76,7 +81,7 @@ impl Control {
                 claims: running.map(|running| summary(&running.claims)),
                 replicas: actor.spec.replicas,
                 state: state(format!("actor {id}"), actor.phase),
-                reason: reason(self.actor_failures.get(id)),
+                reason: why(id, actor),
                 calls: 0,
                 errors: 0,
                 cpu_ms: 0,
@@ -101,6 +106,16 @@ impl Control {
             errors: self.errors,
         };
         self.snapshot.send_replace(Arc::new(snapshot));
+    }
+
+    /// A provider that one of the actor's links leads to and that does not run, or does not run yet.
+    fn awaits(&self, actor: &ActorNow) -> Option<Report> {
+        let (id, phase) = self.inventory.awaited(actor).next()?;
+        let waiting = || Report::new(ErrorCode::Provider, "provider is starting").at(id);
+        Some(match phase {
+            Phase::Failed { .. } => self.provider_failures.get(id).cloned().unwrap_or_else(waiting),
+            Phase::Starting | Phase::Running => waiting(),
+        })
     }
 }
 

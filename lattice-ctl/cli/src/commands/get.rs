@@ -58,6 +58,7 @@ fn host_record(host: &HostId, seen: &SeenHost) -> serde_json::Value {
     let beat = &seen.heartbeat;
     json!({
         "host": host, "health": seen.health(), "verdict": seen.verdict, "answered": seen.answered,
+        "observed": seen.observed,
         "labels": beat.labels, "version": beat.version, "arch": beat.arch, "generation": beat.generation,
         "actors": beat.actors.len(), "providers": beat.providers.len(), "load": beat.load,
         "uptimeS": beat.uptime_s, "errors": beat.errors, "bootId": beat.boot_id,

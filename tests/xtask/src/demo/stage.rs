@@ -82,8 +82,21 @@ impl Stage {
             hosts.push(Host { name, process, address: SocketAddr::from((address, PORT)) });
         }
         let stage = Self { hosts, dir, trellis, _controller: controller, nats };
+        stage.observed().await?;
         stage.deploy()?;
         Ok(stage)
+    }
+
+    /// Waits until the controller knows every host: only then does it spread over all of them.
+    async fn observed(&self) -> Result<()> {
+        eventually(START, "the controller knows every host", || async {
+            let text = self.trellis(&["--output", "json", "get", "hosts"])?;
+            let hosts: Vec<serde_json::Value> = serde_json::from_str(&text)?;
+            let known = hosts.iter().filter(|host| host["observed"] == true).count();
+            ensure!(known == HOSTS.len(), "{known} of {}", HOSTS.len());
+            Ok(())
+        })
+        .await
     }
 
     fn deploy(&self) -> Result<()> {
@@ -148,18 +161,26 @@ impl Stage {
         Ok(())
     }
 
+    /// How many replicas run on a host.
+    pub fn replicas(&self, host: &str) -> Result<u64> {
+        let actors = self.actors()?;
+        Ok(actors.iter().filter_map(|actor| actor["hosts"].get(host)?.as_u64()).sum())
+    }
+
     /// Waits until three replicas run again, none of them on the dead host.
     pub async fn replaced(&self, dead: &str, deadline: Duration) -> Result<()> {
-        let (trellis, dir) = (self.trellis.clone(), self.dir.clone());
         eventually(deadline, "the lost replica runs elsewhere", || async {
-            let text = call(&trellis, &dir, &["--output", "json", "get", "actors"])?;
-            let actors: Vec<serde_json::Value> = serde_json::from_str(&text)?;
+            let actors = self.actors()?;
             let whole =
                 actors.iter().any(|actor| actor["running"] == 3 && actor["hosts"].get(dead).is_none());
-            ensure!(whole, "not yet: {text}");
+            ensure!(whole, "not yet: {actors:?}");
             Ok(())
         })
         .await
+    }
+
+    fn actors(&self) -> Result<Vec<serde_json::Value>> {
+        Ok(serde_json::from_str(&self.trellis(&["--output", "json", "get", "actors"])?)?)
     }
 
     /// What to try next.
@@ -187,8 +208,7 @@ fn step(text: &str) {
 
 fn build_release() -> Result<PathBuf> {
     let started = Instant::now();
-    let status = Command::new(env!("CARGO"))
-        .current_dir(workspace::root())
+    let status = tests_harness::cargo()
         .args(["build", "--release", "--locked", "--package", "lattice-ctl-cli"])
         .status()?;
     ensure!(status.success(), "trellis does not build in release");

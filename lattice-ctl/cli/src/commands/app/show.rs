@@ -22,7 +22,7 @@ pub struct ActorView {
     pub wanted: u32,
     /// Replicas that do run, with the desired component.
     pub running: u32,
-    /// `running`, `partial`, `waiting`, `failed`, `stopped`.
+    /// `running`, `degraded`, `partial`, `waiting`, `failed`, `stopping`, `stopped`.
     pub state: &'static str,
     /// Replicas by host.
     pub hosts: BTreeMap<HostId, u32>,
@@ -94,8 +94,10 @@ pub fn actors_of(
                     if status.state == RunState::Running && digest == Some(status.digest.as_str()) {
                         view.running = view.running.saturating_add(status.replicas);
                         view.hosts.insert(host.clone(), status.replicas);
-                    } else if status.state != RunState::Starting {
-                        view.reason = status.reason.clone().map(|reason| format!("{reason} (on {host})"));
+                    }
+                    // One that runs says what it runs without: a provider that is not there yet.
+                    if let Some(reason) = &status.reason {
+                        view.reason = Some(format!("{reason} (on {host})"));
                     }
                 }
             }
@@ -115,7 +117,8 @@ fn state_of(view: &ActorView, deployed: bool) -> &'static str {
     match (deployed, view.running, view.wanted) {
         (false, 0, _) => "stopped",
         (false, _, _) => "stopping",
-        (true, running, wanted) if running >= wanted => "running",
+        (true, running, wanted) if running >= wanted && view.reason.is_none() => "running",
+        (true, running, wanted) if running >= wanted => "degraded",
         (true, 0, _) if view.reason.is_some() => "failed",
         (true, 0, _) => "waiting",
         (true, _, _) => "partial",
@@ -133,6 +136,7 @@ fn overall(record: &DesiredApp, views: &[ActorView]) -> &'static str {
         (false, _) => "stopping",
         (true, views) if views.iter().all(|view| view.state == "running") => "running",
         (true, views) if views.iter().any(|view| view.state == "failed") => "failed",
+        (true, views) if views.iter().any(|view| view.state == "degraded") => "degraded",
         (true, _) => "waiting",
     }
 }
