@@ -1,7 +1,7 @@
 //! Durable local files of a host, below one data directory that one process holds at a time.
 //!
 //! Synchronous on purpose: each call is short and ends with the disk having it; callers that must
-//! not block run it on a blocking thread. Nothing here interprets what it stores: a spec read back
+//! not block run it on a blocking thread. The journal has a writer thread of its own. Nothing here interprets what it stores: a spec read back
 //! is bytes that somebody signed, to be verified again.
 //!
 //! | module | holds |
@@ -12,6 +12,8 @@
 //! | [`marks`] | [`HighWaterStore`]: the memory against rollback |
 //! | [`artifact`] | [`ArtifactStore`]: components by digest, verified on read, bounded |
 //! | [`local_key`] | [`LocalKey`]: the key that authenticates the compile cache |
+//! | [`journal`] | [`Journal`]: entries that are on disk when they are acknowledged; group commit |
+//! | [`snapshot`] | [`SnapshotStore`]: the last two snapshots of each actor, encrypted if wanted |
 //! | [`error`] | every failure, with path and what to do |
 //!
 //! Invariants: what a write replaces survives until the new content is on disk, whatever happens
@@ -21,16 +23,20 @@
 pub mod artifact;
 mod atomic;
 pub mod error;
+pub mod journal;
 pub mod local_key;
 pub mod lock;
 pub mod marks;
 pub mod record;
+pub mod snapshot;
 pub mod spec;
 
 pub use artifact::{ArtifactStore, Pin};
 pub use error::StoreError;
+pub use journal::{Journal, JournalError, JournalOptions};
 pub use local_key::LocalKey;
 pub use lock::DataDir;
 pub use marks::HighWaterStore;
 pub use record::Loaded;
+pub use snapshot::{SnapshotKey, SnapshotStore};
 pub use spec::SpecStore;

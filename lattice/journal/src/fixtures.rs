@@ -8,6 +8,7 @@ use crate::fold::{Entity, Fold};
 use crate::hlc::Hlc;
 use crate::ids::{ActorSeq, Epoch, Now, Position, ShardId};
 use crate::ledger::{Decision, Ledger};
+use crate::model::ModelLog;
 use crate::record::{Body, Sealed, SessionId};
 use bytes::Bytes;
 use keys::Digest;
@@ -107,7 +108,7 @@ pub fn record(chain: &Chain, commits: Vec<Commit>) -> Sealed {
     chain.next(Body::Commits { relayed: None, commits }).seal().unwrap()
 }
 
-/// A log in memory, as a leader keeps it.
+/// The model of a log, with its entries in reach.
 #[derive(Debug, Clone, Default)]
 pub struct Log {
     pub entries: Vec<Bytes>,
@@ -117,27 +118,26 @@ impl Log {
     pub fn last(&self) -> Position {
         Position(self.entries.len() as u64)
     }
-    pub fn append(&mut self, expected: Position, bytes: &Bytes) -> AppendOutcome {
-        if expected == self.last() {
-            AppendOutcome::Stored(self.force(bytes))
-        } else {
-            AppendOutcome::Conflict
+    fn model(&self) -> ModelLog {
+        let mut model = ModelLog::default();
+        for entry in &self.entries {
+            model.force(entry);
         }
+        model
     }
-    /// As a leader does that has lost track of what is expected.
+    pub fn append(&mut self, expected: Position, bytes: &Bytes) -> AppendOutcome {
+        let outcome = self.model().append(expected, bytes);
+        if let AppendOutcome::Stored(_) = outcome {
+            self.force(bytes);
+        }
+        outcome
+    }
     pub fn force(&mut self, bytes: &Bytes) -> Position {
         self.entries.push(bytes.clone());
         self.last()
     }
-    /// At most so many entries.
     pub fn read(&self, after: Position, most: usize) -> ReadBack {
-        let from = after.0 as usize;
-        let entries: Vec<_> = (after.0 + 1..)
-            .zip(self.entries.iter().skip(from).take(most))
-            .map(|(at, bytes)| (Position(at), bytes.clone()))
-            .collect();
-        let complete = from + entries.len() >= self.entries.len();
-        ReadBack { entries, complete }
+        self.model().read(after, most).unwrap()
     }
     /// The valid records.
     pub fn valid(&self) -> Vec<Sealed> {

@@ -17,6 +17,7 @@
 //! | [`append`] | one record into a log, until it is known whether it is valid there |
 //! | [`shard`] | **a shard at work**: turns from command to reply |
 //! | [`lease`], [`takeover`], [`migrate`] | who owns a shard, and how that changes |
+//! | [`model`] | what a log means: the model and the scripts that every log is held to |
 //! | [`outbox`] | effects on their way out, from the journal itself |
 //! | [`trim`] | how much history may go, and the checkpoint that anchors the rest |
 //! | [`hlc`] | time that never goes back |
@@ -29,7 +30,8 @@
 //! [`shard::Action`] is performed and its answer fed back. `Action::Durable` feeds an
 //! [`outbox::Outbox`], whose [`outbox::Outbox::position`] goes back as `Input::Relayed`. A
 //! [`lease::Session`] gives `Input::Lease`. A kind of durability `device` does the same over its
-//! local log, as the only owner, without a lease.
+//! local log, as the only owner, without a lease. Shards that share one local journal have no places
+//! of their own in it: the place of a record is then its [`RecordSeq`], as every one of them is valid.
 //!
 //! # Laws, each a property test (`src/tests/laws.rs`)
 //!
@@ -51,6 +53,7 @@ pub mod ids;
 pub mod lease;
 pub mod ledger;
 pub mod migrate;
+pub mod model;
 pub mod outbox;
 pub mod record;
 pub mod shard;

@@ -1,0 +1,236 @@
+//! The local journal: entries that are on disk when they are acknowledged, in order, for ever —
+//! until they are trimmed. It interprets nothing: an entry is bytes (a shard record), its position a
+//! number 1, 2, 3 … without a gap.
+//!
+//! ```text
+//!  append ─▶ queue ─▶ one writer thread: gather · one frame · one write · one fdatasync ─▶ done(position)
+//! ```
+//! **Group commit without a timer**: while one frame is being synced, further entries gather; all of
+//! them are the next frame. So a frame is never begun before the one before it is on disk, and
+//! whatever follows a broken frame proves that it was acknowledged. That is what tells a *torn tail*
+//! (a crash in the middle of the last write: cut, and reported) from *damage* (refused, with the
+//! offset; rebuild from a replica).
+//!
+//! **Segments** of fixed size are zeroed once, when they are made, and used again after trimming:
+//! overwriting syncs about twice as fast as growing, and nothing is written twice in the long run.
+//! A segment that is used again has another number, and every check depends on it: what is left of
+//! its former life is never taken for an entry.
+//!
+//! **Failures.** After a failed write or sync the journal stops for good ([`JournalError::Stopped`]):
+//! the kernel may have thrown away what it could not write, so a later success would prove nothing.
+//! The next start reads the disk anew and writes the accepted part of the last segment again, before
+//! anything relies on what may only have been in the page cache. A full disk refuses
+//! ([`JournalError::Full`]) and goes on when there is room: nothing had been written.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `frame` | segment headers and frames as bytes, and finding the end of a segment |
+//! | [`files`] | the few operations on files that it needs, behind a trait: faults are injected there |
+//! | `recovery` | from files to a journal: checks, cuts, refuses |
+//! | `writer` | the thread: gather, write, sync, rotate, trim |
+//! | [`error`] | what fails, and what to do |
+
+pub mod error;
+pub mod files;
+mod frame;
+mod recovery;
+mod writer;
+
+pub use error::JournalError;
+pub use recovery::{Recovered, TornTail};
+
+use crate::lock::DataDir;
+use bytes::Bytes;
+use files::{DiskFiles, Files};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use writer::{Command, Writer};
+
+/// Sizes and bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalOptions {
+    /// Bytes of one segment. An entry must fit into one.
+    pub segment_bytes: u64,
+    /// Most segments in use: a further one is refused as [`JournalError::Full`].
+    pub max_segments: usize,
+    /// Trimmed segments that are kept to be used again.
+    pub spare_segments: usize,
+    /// Entries that wait for the writer.
+    pub queue: usize,
+    /// Bytes of one frame, about.
+    pub batch_bytes: usize,
+}
+
+impl Default for JournalOptions {
+    /// Segments of 8 MiB, at most 1 GiB, two spare.
+    fn default() -> Self {
+        Self {
+            segment_bytes: 8 << 20,
+            max_segments: 128,
+            spare_segments: 2,
+            queue: 8_192,
+            batch_bytes: 1 << 20,
+        }
+    }
+}
+
+/// What becomes of an append: its position, when it is on disk.
+pub type Done = Box<dyn FnOnce(Result<u64, JournalError>) + Send>;
+
+/// What readers and the writer both see.
+#[derive(Debug)]
+struct Shared {
+    files: Arc<dyn Files>,
+    log: frame::LogId,
+    /// The last position that is on disk.
+    durable: AtomicU64,
+    /// The first position that is kept.
+    first: AtomicU64,
+    /// Segments in use, oldest first: number and first position.
+    segments: Mutex<Vec<(u64, u64)>>,
+}
+
+impl Shared {
+    /// A list that every step leaves whole, so a panic elsewhere does not spoil it.
+    fn segments(&self) -> MutexGuard<'_, Vec<(u64, u64)>> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A journal that is open. Dropped, it writes what was given to it and ends.
+pub struct Journal {
+    commands: Option<SyncSender<Command>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Journal").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens the journal of this data directory, and makes it if there is none. Every entry that is
+    /// kept is given to `visit`, in order, with its position.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] names file and offset: nothing was changed. [`JournalError::Io`].
+    pub fn open(
+        data: &DataDir,
+        options: JournalOptions,
+        visit: &mut dyn FnMut(u64, Bytes),
+    ) -> Result<(Self, Recovered), JournalError> {
+        let directory = data.subdirectory("journal").map_err(JournalError::from_store)?;
+        Self::open_files(Arc::new(DiskFiles::new(directory)), options, visit)
+    }
+
+    /// The same over other files.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_files(
+        files: Arc<dyn Files>,
+        options: JournalOptions,
+        visit: &mut dyn FnMut(u64, Bytes),
+    ) -> Result<(Self, Recovered), JournalError> {
+        let (state, recovered) = recovery::open(&files, &options, visit)?;
+        let shared = Arc::new(Shared {
+            files,
+            log: state.meta.log,
+            durable: AtomicU64::new(recovered.last),
+            first: AtomicU64::new(recovered.first),
+            segments: Mutex::new(state.segments.clone()),
+        });
+        let (commands, queue) = sync_channel(options.queue.max(1));
+        let writer = Writer::new(options, shared.clone(), state);
+        let thread = std::thread::Builder::new().name("journal".to_owned());
+        let thread = thread
+            .spawn(move || writer.run(&queue))
+            .map_err(|error| JournalError::io("start", "writer", error))?;
+        Ok((Self { commands: Some(commands), shared, thread: Some(thread) }, recovered))
+    }
+
+    fn send(&self, command: Command) -> Result<(), JournalError> {
+        match self.commands.as_ref().map(|commands| commands.try_send(command)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(TrySendError::Full(_))) => Err(JournalError::Busy),
+            Some(Err(TrySendError::Disconnected(_))) | None => {
+                Err(JournalError::stopped("the writer has ended"))
+            }
+        }
+    }
+
+    /// Gives an entry to the writer. `done` is called on the writer's thread, in order, when the
+    /// entry is on disk or will never be: it must not block.
+    ///
+    /// # Errors
+    /// [`JournalError::Busy`]: the queue is full; nothing was taken.
+    pub fn append(&self, entry: Bytes, done: Done) -> Result<(), JournalError> {
+        self.send(Command::Append { entry, done })
+    }
+
+    /// Appends, and waits until it is on disk: its position.
+    ///
+    /// # Errors
+    /// [`JournalError`]; the entry is not acknowledged.
+    pub fn append_wait(&self, entry: Bytes) -> Result<u64, JournalError> {
+        let (sender, receiver) = sync_channel(1);
+        let done = Box::new(move |outcome| drop(sender.send(outcome)));
+        let command = Command::Append { entry, done };
+        let commands = self.commands.as_ref().ok_or_else(|| JournalError::stopped("closed"))?;
+        commands.send(command).map_err(|_| JournalError::stopped("the writer has ended"))?;
+        receiver.recv().map_err(|_| JournalError::stopped("the writer has ended"))?
+    }
+
+    /// Lets entries before this position go: whole segments of them, to be used again. Returns when
+    /// it is on disk that they are not needed.
+    ///
+    /// # Errors
+    /// [`JournalError`]; entries are kept rather than lost.
+    pub fn trim(&self, before: u64) -> Result<(), JournalError> {
+        let (sender, receiver) = sync_channel(1);
+        let done = Box::new(move |outcome: Result<(), JournalError>| drop(sender.send(outcome)));
+        let commands = self.commands.as_ref().ok_or_else(|| JournalError::stopped("closed"))?;
+        commands
+            .send(Command::Trim { before, done })
+            .map_err(|_| JournalError::stopped("the writer has ended"))?;
+        receiver.recv().map_err(|_| JournalError::stopped("the writer has ended"))?
+    }
+
+    /// The last position on disk; 0 for none.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.shared.durable.load(Ordering::Acquire)
+    }
+    /// The first position that is kept; one more than the last when there is none.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.shared.first.load(Ordering::Acquire)
+    }
+
+    /// Up to `most` entries from this position on, as far as they are on disk.
+    ///
+    /// # Errors
+    /// [`JournalError::Trimmed`] when it is older than what is kept (also when it is trimmed
+    /// meanwhile); [`JournalError::Damaged`]; [`JournalError::Io`].
+    pub fn read(&self, from: u64, most: usize) -> Result<Vec<(u64, Bytes)>, JournalError> {
+        recovery::read(&self.shared, from, most)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.commands.take();
+        if let Some(thread) = self.thread.take() {
+            // A writer that panicked has told everybody who waited by dropping them.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! Crashes, cuts, flipped bits, full and failing disks. Most run over files in memory, where the
+//! power can be cut at any operation; some over a real directory and a real process.
+
+mod crash;
+mod damage;
+mod memory;
+mod model;
+
+use super::*;
+use memory::{Fault, MemoryFiles};
+use proptest::prelude::*;
+
+/// Small segments, so that they are rotated often.
+pub(super) const SMALL: JournalOptions = JournalOptions {
+    segment_bytes: 4_096,
+    max_segments: 64,
+    spare_segments: 2,
+    queue: 64,
+    batch_bytes: 1_024,
+};
+
+pub(super) fn entry(n: u64) -> Bytes {
+    // Sizes from 0 to 299 bytes; no zeros, so that a cut always changes something.
+    let length = usize::try_from(n * 37 % 300).unwrap();
+    n.to_le_bytes().iter().map(|byte| byte | 0x80).cycle().take(length).collect::<Vec<_>>().into()
+}
+
+pub(super) type Opened = Result<(Journal, Recovered), JournalError>;
+
+/// Opens, and gives what was visited as well.
+pub(super) fn open(files: &MemoryFiles) -> (Opened, Vec<(u64, Bytes)>) {
+    let mut seen = Vec::new();
+    let opened = Journal::open_files(Arc::new(files.clone()), SMALL, &mut |at, entry| seen.push((at, entry)));
+    (opened, seen)
+}
+
+/// As [`SMALL`], with an end that is soon reached.
+const FEW: JournalOptions = JournalOptions { max_segments: 8, ..SMALL };
+
+fn open_ok(files: &MemoryFiles) -> (Journal, Recovered, Vec<(u64, Bytes)>) {
+    let (opened, seen) = open(files);
+    let (journal, recovered) = opened.unwrap();
+    (journal, recovered, seen)
+}
+
+/// Appends entries `from..=to`, one frame each.
+pub(super) fn append(journal: &Journal, from: u64, to: u64) {
+    for n in from..=to {
+        assert_eq!(journal.append_wait(entry(n)).unwrap(), n);
+    }
+}
+
+pub(super) fn expected(from: u64, to: u64) -> Vec<(u64, Bytes)> {
+    (from..=to).map(|n| (n, entry(n))).collect()
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_restart_on_a_real_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = DataDir::open(directory.path()).unwrap();
+    let (journal, recovered) = Journal::open(&data, SMALL, &mut |_, _| panic!("empty")).unwrap();
+    assert_eq!(recovered, Recovered { first: 1, last: 0, torn: None });
+    append(&journal, 1, 60);
+    assert_eq!(journal.read(57, 10).unwrap(), expected(57, 60));
+    assert_eq!(journal.read(20, 3).unwrap(), expected(20, 22));
+    drop(journal);
+    let mut seen = Vec::new();
+    let (journal, recovered) = Journal::open(&data, SMALL, &mut |at, entry| seen.push((at, entry))).unwrap();
+    assert_eq!(seen, expected(1, 60));
+    assert_eq!(recovered, Recovered { first: 1, last: 60, torn: None });
+    append(&journal, 61, 70);
+    assert_eq!(journal.last(), 70);
+    let used = std::fs::read_dir(directory.path().join("journal")).unwrap().count();
+    assert!(used > 3, "several segments");
+}
+
+#[test]
+fn many_who_append_at_once_share_syncs() {
+    let files = MemoryFiles::default();
+    let (journal, ..) = open_ok(&files);
+    let (sender, acknowledged) = sync_channel(40);
+    files.hold_sync(true);
+    for n in 1..=40 {
+        let sender = sender.clone();
+        journal.append(entry(n), Box::new(move |outcome| drop(sender.send((n, outcome))))).unwrap();
+    }
+    let before = files.syncs();
+    files.hold_sync(false);
+    for n in 1..=40 {
+        let (which, outcome) = acknowledged.recv().unwrap();
+        assert_eq!((which, outcome.unwrap()), (n, n), "in order");
+    }
+    let syncs = files.syncs() - before;
+    assert!(syncs < 20, "{syncs} syncs for 40 entries");
+}
+
+#[test]
+fn a_failed_sync_stops_it_for_good_and_a_restart_recovers() {
+    let files = MemoryFiles::default();
+    let (journal, ..) = open_ok(&files);
+    append(&journal, 1, 5);
+    files.fail_next(Fault::Sync);
+    let error = journal.append_wait(entry(6)).unwrap_err();
+    let report = lattice_protocol::Report::from(error);
+    assert_eq!(report.code, lattice_protocol::ErrorCode::JournalStopped);
+    let writes = files.writes();
+    for _ in 0..3 {
+        // The disk is fine again; nobody may believe it.
+        assert!(matches!(journal.append_wait(entry(7)), Err(JournalError::Stopped { .. })));
+    }
+    assert_eq!((files.writes(), journal.last()), (writes, 5));
+    drop(journal);
+    let (journal, recovered, seen) = open_ok(&files.after_power_cut(1));
+    assert_eq!(seen[..5], expected(1, 5));
+    assert!(recovered.last <= 6);
+    journal.append_wait(entry(9)).unwrap();
+}
+
+#[test]
+fn what_only_the_page_cache_had_is_written_again_before_it_is_relied_on() {
+    let files = MemoryFiles::default();
+    let (journal, ..) = open_ok(&files);
+    append(&journal, 1, 2);
+    // The sync fails, and its pages count as clean from now on: the kernel does this.
+    files.fail_next(Fault::Sync);
+    journal.append_wait(entry(3)).unwrap_err();
+    drop(journal);
+    let (journal, recovered, _) = open_ok(&files);
+    assert_eq!(recovered.last, 3, "the page cache shows it");
+    append(&journal, 4, 4);
+    drop(journal);
+    let (_, _, seen) = open_ok(&files.after_power_cut(2));
+    assert_eq!(seen, expected(1, 4), "and now the disk has it");
+}
+
+#[test]
+fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
+    let files = MemoryFiles::default();
+    let (journal, ..) = open_ok(&files);
+    files.set_full(true);
+    let error = journal.append_wait(entry(1)).unwrap_err();
+    assert!(matches!(error, JournalError::Full { .. }), "{error}");
+    files.set_full(false);
+    append(&journal, 1, 3);
+    drop(journal);
+    assert_eq!(open_ok(&files).2, expected(1, 3));
+}
+
+#[test]
+fn its_size_is_bounded_and_trimming_makes_room_from_the_same_files() {
+    let files = MemoryFiles::default();
+    let (journal, _) = Journal::open_files(Arc::new(files.clone()), FEW, &mut |_, _| {}).unwrap();
+    let mut n = 0;
+    let full = loop {
+        n += 1;
+        if let Err(error) = journal.append_wait(entry(n)) {
+            break error;
+        }
+    };
+    assert!(matches!(full, JournalError::Full { .. }), "{full}");
+    assert_eq!(files.names("segment-").len(), FEW.max_segments);
+    journal.trim(n - 20).unwrap();
+    assert_eq!(files.names("spare-").len(), FEW.spare_segments);
+    let made = files.creations();
+    append(&journal, n, n + 30);
+    assert_eq!(files.creations(), made, "used again, not made anew");
+    assert_eq!(journal.first(), n - 20);
+    assert!(matches!(journal.read(n - 21, 1), Err(JournalError::Trimmed { .. })));
+    assert_eq!(journal.read(n - 20, 5).unwrap(), expected(n - 20, n - 16));
+    drop(journal);
+    assert_eq!(open_ok(&files).2, expected(n - 20, n + 30));
+}
+
+#[test]
+fn an_entry_larger_than_a_segment_is_refused_alone() {
+    let files = MemoryFiles::default();
+    let (journal, ..) = open_ok(&files);
+    let large = journal.append_wait(vec![0; 4_096].into()).unwrap_err();
+    assert!(matches!(large, JournalError::TooLarge { got: 4_096, limit: 3_990 }), "{large}");
+    assert_eq!(journal.append_wait(vec![1; 3_990].into()).unwrap(), 1);
+}
+
+#[test]
+fn everything_may_be_trimmed_and_it_goes_on() {
+    let files = MemoryFiles::default();
+    let (journal, ..) = open_ok(&files);
+    append(&journal, 1, 50);
+    journal.trim(u64::MAX).unwrap();
+    assert_eq!((journal.first(), journal.last()), (51, 50));
+    drop(journal);
+    let (journal, recovered, seen) = open_ok(&files);
+    assert_eq!((recovered.first, recovered.last, seen.len()), (51, 50, 0));
+    append(&journal, 51, 52);
+    drop(journal);
+    assert_eq!(open_ok(&files).2, expected(51, 52));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(tests_harness::sizes::pick(300, 20_000)))]
+    /// The power goes at any operation, tearing what was not synced: everything acknowledged before
+    /// is there, everything there is what was written, and it goes on.
+    #[test]
+    fn no_power_cut_loses_what_was_acknowledged(
+        steps in proptest::collection::vec((1u64..12, proptest::option::of(0u64..20)), 1..25),
+        cut_at in 0usize..200,
+        seed: u64,
+    ) {
+        let files = MemoryFiles::default();
+        files.cut_at(cut_at, seed);
+        let (journal, ..) = open_ok(&files);
+        let mut next = 1;
+        for (count, trim) in steps {
+            let (sender, acknowledged) = sync_channel(16);
+            for n in next..next + count {
+                let (sender, files) = (sender.clone(), files.clone());
+                let done = Box::new(move |outcome: Result<u64, JournalError>| {
+                    if let Ok(position) = &outcome {
+                        files.acknowledge(*position);
+                    }
+                    sender.send(outcome).unwrap();
+                });
+                journal.append(entry(n), done).unwrap();
+            }
+            for n in next..next + count {
+                prop_assert_eq!(acknowledged.recv().unwrap().unwrap(), n);
+            }
+            next += count;
+            if let Some(back) = trim {
+                journal.trim(next.saturating_sub(back)).unwrap();
+            }
+        }
+        drop(journal);
+        let Some((image, acknowledged)) = files.image() else { return Ok(()) };
+        let (opened, seen) = open(&image);
+        let (journal, recovered) = opened.unwrap();
+        prop_assert!(recovered.last >= acknowledged, "{recovered:?}, acknowledged {acknowledged}");
+        prop_assert_eq!(&seen, &expected(recovered.first, recovered.last));
+        append(&journal, recovered.last + 1, recovered.last + 3);
+        drop(journal);
+        let (_, seen) = open(&image);
+        prop_assert_eq!(&seen, &expected(recovered.first, recovered.last + 3));
+    }
+}

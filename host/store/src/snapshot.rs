@@ -1,0 +1,244 @@
+//! Snapshots of persistent actors as files: the newest two of each, so that a damaged one has a
+//! predecessor. They are a cache of the journal; nothing is lost with them but time.
+//!
+//! ```text
+//! snapshots/<2 hex>/<30 hex>-<sequence>   of BLAKE3(kind/id)
+//! file := record seal (kind "snapshot") of: form (1) · body
+//! form 0: the snapshot · form 1: nonce (12) · AES-256-GCM of it, bound to actor and sequence
+//! ```
+//! Not compressed: zstd would be the heaviest thing this crate builds, for files that are written
+//! once in minutes.
+
+use crate::atomic;
+use crate::error::StoreError;
+use crate::lock::DataDir;
+use crate::record;
+use lattice_protocol::EntityKey;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const KIND: &str = "snapshot";
+const PLAIN: u8 = 0;
+const ENCRYPTED: u8 = 1;
+/// How many are kept of one actor.
+const KEPT: usize = 2;
+/// Largest file, bytes: a snapshot of 64 MiB and what is around it.
+const MAX_FILE_BYTES: u64 = (64 << 20) + 4_096;
+
+/// Encrypts snapshots. It comes from whoever keeps the host's secrets, never from this directory.
+pub struct SnapshotKey(LessSafeKey);
+
+impl SnapshotKey {
+    /// From 32 bytes; none if the cipher does not take them.
+    #[must_use]
+    pub fn new(bytes: &[u8; 32]) -> Option<Self> {
+        UnboundKey::new(&AES_256_GCM, bytes).ok().map(|key| Self(LessSafeKey::new(key)))
+    }
+}
+
+impl fmt::Debug for SnapshotKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SnapshotKey")
+    }
+}
+
+/// The snapshots of this host.
+#[derive(Debug)]
+pub struct SnapshotStore {
+    directory: PathBuf,
+    key: Option<SnapshotKey>,
+}
+
+/// Where a snapshot is, and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The last commit in it.
+    pub sequence: u64,
+    path: PathBuf,
+}
+
+impl SnapshotStore {
+    /// In this data directory; with a key, new ones are encrypted.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn open(data: &DataDir, key: Option<SnapshotKey>) -> Result<Self, StoreError> {
+        Ok(Self { directory: data.subdirectory("snapshots")?, key })
+    }
+
+    /// Directory and beginning of the names of an actor's files.
+    fn place(&self, actor: &EntityKey) -> (PathBuf, String) {
+        let hex = blake3::hash(actor.to_string().as_bytes()).to_hex();
+        let (directory, name) = hex.split_at_checked(2).unwrap_or_default();
+        (self.directory.join(directory), format!("{}-", name.get(..30).unwrap_or(name)))
+    }
+
+    /// Stores a snapshot up to this commit; returns when it is on disk. Older ones than the newest
+    /// two are removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Entropy`]; what was there is as it was.
+    pub fn save(&self, actor: &EntityKey, sequence: u64, snapshot: &[u8]) -> Result<(), StoreError> {
+        let (directory, prefix) = self.place(actor);
+        atomic::create_private_dir(&directory)?;
+        let payload = match &self.key {
+            None => [&[PLAIN], snapshot].concat(),
+            Some(key) => encrypt(key, &bound_to(actor, sequence), snapshot)?,
+        };
+        let path = directory.join(format!("{prefix}{sequence:020}"));
+        atomic::replace(&path, atomic::bytes(&record::seal(KIND, &payload)))?;
+        for old in self.list(actor)?.into_iter().skip(KEPT) {
+            atomic::remove(&old.path)?;
+        }
+        Ok(())
+    }
+
+    /// What is there of an actor, the newest first: try one after the other.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn list(&self, actor: &EntityKey) -> Result<Vec<Stored>, StoreError> {
+        let (directory, prefix) = self.place(actor);
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StoreError::io("list", &directory)(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(StoreError::io("list", &directory))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let sequence = name.and_then(|name| name.strip_prefix(&prefix)?.parse().ok());
+            found.extend(sequence.map(|sequence| Stored { sequence, path }));
+        }
+        found.sort_by_key(|stored| std::cmp::Reverse(stored.sequence));
+        Ok(found)
+    }
+
+    /// The content of one of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it is not what was stored for this actor, or was encrypted with
+    /// another key: take the next. [`StoreError::Io`].
+    pub fn load(&self, actor: &EntityKey, stored: &Stored) -> Result<Vec<u8>, StoreError> {
+        let damaged = |what: &str| StoreError::damaged(&stored.path, what);
+        let file = atomic::read(&stored.path, MAX_FILE_BYTES)?.ok_or_else(|| damaged("missing"))?;
+        let payload = record::unseal(KIND, &file).map_err(|what| damaged(&what))?;
+        match (payload.split_first(), &self.key) {
+            (Some((&PLAIN, snapshot)), _) => Ok(snapshot.to_vec()),
+            (Some((&ENCRYPTED, body)), Some(key)) => decrypt(key, &bound_to(actor, stored.sequence), body)
+                .ok_or_else(|| damaged("encrypted with another key, or for another actor")),
+            (Some((&ENCRYPTED, _)), None) => Err(damaged("encrypted, and this host has no key")),
+            _ => Err(damaged("a form that is not known")),
+        }
+    }
+
+    /// Removes all of an actor.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove(&self, actor: &EntityKey) -> Result<(), StoreError> {
+        self.list(actor)?.iter().try_for_each(|stored| atomic::remove(&stored.path))
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+fn bound_to(actor: &EntityKey, sequence: u64) -> Vec<u8> {
+    format!("{actor}@{sequence}").into_bytes()
+}
+
+fn encrypt(key: &SnapshotKey, bound_to: &[u8], snapshot: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let mut nonce = [0; NONCE_LEN];
+    getrandom::fill(&mut nonce).map_err(|error| StoreError::Entropy { reason: error.to_string() })?;
+    let mut body = snapshot.to_vec();
+    let sealed =
+        key.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound_to), &mut body);
+    sealed.map_err(|_| StoreError::Entropy { reason: "the cipher refused".to_owned() })?;
+    Ok([&[ENCRYPTED], nonce.as_slice(), &body].concat())
+}
+
+fn decrypt(key: &SnapshotKey, bound_to: &[u8], body: &[u8]) -> Option<Vec<u8>> {
+    let (nonce, body) = body.split_first_chunk::<NONCE_LEN>()?;
+    let mut body = body.to_vec();
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let plain = key.0.open_in_place(nonce, Aad::from(bound_to), &mut body).ok()?;
+    Some(plain.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(key: Option<u8>) -> (tempfile::TempDir, SnapshotStore) {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDir::open(directory.path()).unwrap();
+        let store = SnapshotStore::open(&data, key.and_then(|byte| SnapshotKey::new(&[byte; 32]))).unwrap();
+        (directory, store)
+    }
+
+    fn actor(name: &str) -> EntityKey {
+        name.parse().unwrap()
+    }
+
+    fn sequences(store: &SnapshotStore, name: &str) -> Vec<u64> {
+        store.list(&actor(name)).unwrap().iter().map(|stored| stored.sequence).collect()
+    }
+
+    #[test]
+    fn the_newest_two_of_each_actor_are_kept() {
+        let (_directory, store) = store(None);
+        for sequence in [3, 900, 20] {
+            store.save(&actor("meter/m-1"), sequence, format!("at {sequence}").as_bytes()).unwrap();
+        }
+        store.save(&actor("meter/m-2"), 1, b"other").unwrap();
+        assert_eq!(sequences(&store, "meter/m-1"), [900, 20]);
+        let newest = &store.list(&actor("meter/m-1")).unwrap()[0];
+        assert_eq!(store.load(&actor("meter/m-1"), newest).unwrap(), b"at 900");
+        store.remove(&actor("meter/m-1")).unwrap();
+        assert!(sequences(&store, "meter/m-1").is_empty());
+        assert_eq!(sequences(&store, "meter/m-2"), [1]);
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_found_and_the_one_before_is_there() {
+        let (_directory, store) = store(None);
+        store.save(&actor("meter/m-1"), 1, b"older").unwrap();
+        store.save(&actor("meter/m-1"), 2, b"newer").unwrap();
+        let found = store.list(&actor("meter/m-1")).unwrap();
+        let whole = fs::read(&found[0].path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            fs::write(&found[0].path, bytes).unwrap();
+            let refused = store.load(&actor("meter/m-1"), &found[0]);
+            assert!(matches!(refused, Err(StoreError::Damaged { .. })), "byte {at}");
+        }
+        assert_eq!(store.load(&actor("meter/m-1"), &found[1]).unwrap(), b"older");
+    }
+
+    #[test]
+    fn an_encrypted_one_shows_nothing_and_fits_one_actor_one_sequence_one_key() {
+        let (directory, store) = store(Some(7));
+        store.save(&actor("meter/m-1"), 5, b"a secret level").unwrap();
+        let stored = store.list(&actor("meter/m-1")).unwrap().remove(0);
+        let file = fs::read(&stored.path).unwrap();
+        assert!(!file.windows(6).any(|window| window == b"secret"));
+        assert_eq!(store.load(&actor("meter/m-1"), &stored).unwrap(), b"a secret level");
+        assert!(store.load(&actor("meter/m-2"), &stored).is_err(), "another actor");
+        let renamed = Stored { sequence: 6, ..stored.clone() };
+        assert!(store.load(&actor("meter/m-1"), &renamed).is_err(), "another sequence");
+        let path = directory.path().join("snapshots");
+        for key in [None, SnapshotKey::new(&[8; 32])] {
+            let other = SnapshotStore { directory: path.clone(), key };
+            let refused = other.load(&actor("meter/m-1"), &stored);
+            assert!(matches!(refused, Err(StoreError::Damaged { .. })), "another key, or none");
+        }
+    }
+}
