@@ -17,6 +17,8 @@ pub struct HostConfig {
     pub lattice: LatticeName,
     /// Labels for placement.
     pub labels: BTreeMap<String, String>,
+    /// Round trip to other regions, milliseconds, as far as it is known: for latency bounds.
+    pub latency_ms: BTreeMap<String, u32>,
     /// Where its durable files are.
     pub data_dir: PathBuf,
     /// Whose components it runs.
@@ -45,6 +47,7 @@ impl HostConfig {
             host,
             lattice,
             labels: BTreeMap::new(),
+            latency_ms: BTreeMap::new(),
             data_dir,
             trust: TrustAnchors::default(),
             controllers: BTreeSet::new(),

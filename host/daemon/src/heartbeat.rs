@@ -14,6 +14,8 @@ use tokio::sync::watch;
 pub struct Pulse {
     config: Arc<HostConfig>,
     boot_id: String,
+    /// Kinds of providers that this host can run.
+    kinds: Vec<String>,
     started: Instant,
     clock: Arc<dyn Clock>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
@@ -26,11 +28,20 @@ impl Pulse {
     pub fn new(
         config: Arc<HostConfig>,
         boot_id: String,
+        kinds: Vec<String>,
         clock: Arc<dyn Clock>,
         snapshot: watch::Receiver<Arc<Snapshot>>,
     ) -> Self {
         let meter = LoadMeter::new(config.cpu_millis, config.memory_bytes);
-        Self { config, boot_id, started: Instant::now(), clock, snapshot, state: Mutex::new((0, meter)) }
+        Self {
+            config,
+            boot_id,
+            kinds,
+            started: Instant::now(),
+            clock,
+            snapshot,
+            state: Mutex::new((0, meter)),
+        }
     }
 
     /// The next heartbeat; each has its own number.
@@ -60,6 +71,10 @@ impl Pulse {
             uptime_s: self.started.elapsed().as_secs(),
             errors: snapshot.errors,
             leaving,
+            kinds: self.kinds.clone(),
+            // What is on the disk besides is not listed yet; what runs is known by its digests.
+            cached: Vec::new(),
+            latency_ms: self.config.latency_ms.clone(),
         }
     }
 

@@ -74,6 +74,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
     let (events, publisher) =
         events::channel(config.lattice.clone(), config.host.to_string(), deps.boot_id.clone());
     let directory = Arc::new(Directory::default());
+    let kinds = deps.factories.iter().map(|factory| factory.kind().to_owned()).collect();
     let parts = Parts {
         config: Arc::clone(&config),
         lattice: lattice.clone(),
@@ -89,8 +90,13 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         directory: Arc::clone(&directory),
     };
     let (control, inbox, snapshot) = Control::new(parts);
-    let pulse =
-        Arc::new(Pulse::new(Arc::clone(&config), deps.boot_id, Arc::clone(&deps.clock), snapshot.clone()));
+    let pulse = Arc::new(Pulse::new(
+        Arc::clone(&config),
+        deps.boot_id,
+        kinds,
+        Arc::clone(&deps.clock),
+        snapshot.clone(),
+    ));
     let leave = CancellationToken::new();
     let handle = HostHandle {
         scope: scope.clone(),

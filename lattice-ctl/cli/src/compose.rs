@@ -5,6 +5,7 @@ use crate::lattice_dir::TrustFile;
 use host_daemon::{HostConfig, HostDeps, HostHandle};
 use keys::TrustAnchors;
 use lattice_ctl_controller::{ControllerConfig, ControllerDeps, ControllerHandle};
+use lattice_ctl_planner::Pace;
 use lattice_ctl_planner::observed::Profile;
 use lattice_io::{Clock, Lattice, SystemClock, TaskScope};
 use lattice_protocol::subject::Subjects;
@@ -66,6 +67,7 @@ pub async fn controller(
         lattice: lattice_name,
         signer,
         profile,
+        pace: Pace::default(),
         incarnation: 1,
         tick: Duration::from_millis(250),
         name: "controller".to_owned(),

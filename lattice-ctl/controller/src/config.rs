@@ -1,6 +1,7 @@
 //! What a controller is told.
 
 use keys::KeyPair;
+use lattice_ctl_planner::Pace;
 use lattice_ctl_planner::observed::Profile;
 use lattice_io::{Clock, Lattice};
 use lattice_protocol::LatticeName;
@@ -15,6 +16,8 @@ pub struct ControllerConfig {
     pub signer: KeyPair,
     /// When silence counts.
     pub profile: Profile,
+    /// How fast things may move.
+    pub pace: Pace,
     /// Which life of the lattice: grows only by a restore from a backup.
     pub incarnation: u64,
     /// Time between two looks at liveness.

@@ -9,7 +9,7 @@ use crate::world::{Source, World};
 use crate::write::{Buckets, Written};
 use lattice_ctl_planner::observed::{Applied, Observed};
 use lattice_ctl_planner::specs::{SpecInput, host_specs};
-use lattice_ctl_planner::{Input as PlanInput, Plan, check, plan};
+use lattice_ctl_planner::{Input as PlanInput, NoPolicy, Pacer, Plan, check, plan};
 use lattice_io::{Bus, BusMessage, Kv, KvEvent, KvOptions, Replicas, TaskScope, WatchKeys};
 use lattice_protocol::desired::{ObservedHost, Verdict};
 use lattice_protocol::event::Happening;
@@ -80,6 +80,7 @@ pub async fn start(
     let now_ms = deps.clock.monotonic_ms();
     let control = Loop {
         world: World::new(Observed::new(config.profile, now_ms)),
+        pacer: Pacer::new(config.pace, now_ms),
         verdicts: BTreeMap::new(),
         events: 0,
         subjects,
@@ -136,6 +137,8 @@ struct Loop {
     buckets: Buckets,
     inbox: mpsc::Receiver<Input>,
     world: World,
+    /// How much may move, after what has moved lately.
+    pacer: Pacer,
     /// What was last written about each host: verdict, and whether it said it was leaving.
     verdicts: BTreeMap<HostId, (Verdict, String)>,
     events: u64,
@@ -220,7 +223,14 @@ impl Loop {
     async fn decide(&mut self) -> Result<(), Report> {
         let plan = self.plan()?;
         for step in &plan.explanation {
-            tracing::info!("{step}");
+            match step.reason() {
+                Some(why) => tracing::info!(why, "{step}"),
+                None => tracing::info!("{step}"),
+            }
+        }
+        self.pacer.spend(&plan.moved, self.deps.clock.monotonic_ms());
+        if plan.moved.failovers > 0 {
+            tracing::info!("Total failovers: {}", self.pacer.failovers());
         }
         for placement in plan.changed.into_values() {
             let app = placement.app.to_string();
@@ -241,13 +251,17 @@ impl Loop {
         Ok(())
     }
 
-    fn plan(&self) -> Result<Plan, Report> {
+    fn plan(&mut self) -> Result<Plan, Report> {
+        let now_ms = self.deps.clock.monotonic_ms();
+        let allowance = self.pacer.allowance(now_ms);
         let input = PlanInput {
             desired: self.world.desired.iter().map(|(app, have)| (app, &have.value)).collect(),
             placements: self.world.placements.iter().map(|(app, have)| (app, &have.value)).collect(),
             observed: &self.world.observed,
-            now_ms: self.deps.clock.monotonic_ms(),
+            now_ms,
             seed: 0,
+            policy: &NoPolicy,
+            allowance,
         };
         let plan = plan(&input);
         let violations = check(&input, &plan);

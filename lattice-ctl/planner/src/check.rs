@@ -2,12 +2,12 @@
 //! plan, and is run by the tests and by the controller on every plan before anything is written.
 
 use crate::observed::HostView;
-use crate::plan::{Input, Plan};
+use crate::plan::{Distance, Input, Plan, distance, kinds};
 use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
-use lattice_protocol::heartbeat::RunState;
+use lattice_protocol::heartbeat::{ActorStatus, RunState};
 use lattice_protocol::manifest::{ActorManifest, Scale};
-use lattice_protocol::{ActorId, AppName, HostId};
-use std::collections::BTreeMap;
+use lattice_protocol::{ActorId, HostId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A rule that a plan breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,9 @@ fn check_app(input: &Input<'_>, desired: &DesiredApp, placement: &Placement, fou
                         found.push(violation(id, format!("is listed on {host} with no replica")));
                     }
                     if *count > before {
-                        found.extend(unfit(input, manifest, id, host).map(|rule| violation(id, rule)));
+                        found.extend(
+                            unfit(input, (desired, manifest), id, host).map(|rule| violation(id, rule)),
+                        );
                     }
                 }
             }
@@ -78,14 +80,19 @@ fn replicas(placement: Option<&Placement>, id: &ActorId, host: &HostId) -> u32 {
 }
 
 /// Why a host may not get more of this actor.
-fn unfit(input: &Input<'_>, manifest: &ActorManifest, id: &ActorId, host: &HostId) -> Option<String> {
+fn unfit(
+    input: &Input<'_>,
+    (desired, manifest): (&DesiredApp, &ActorManifest),
+    id: &ActorId,
+    host: &HostId,
+) -> Option<String> {
     let rule = &manifest.placement;
     let Some(view) = input.observed.view(host, input.now_ms) else {
         return Some(format!("goes to {host}, which nobody knows"));
     };
     let share =
         rule.spread.is_empty() || rule.spread.iter().any(|share| view.has_labels(&share.requirements));
-    if let Some(unfit) = view.unfit {
+    if let Some(unfit) = view.unfit.filter(|_| !view.is_held()) {
         Some(format!("goes to {host}: {unfit}"))
     } else if !rule.hosts.is_empty() && !rule.hosts.contains(host) {
         Some(format!("goes to {host}, which its rule does not name"))
@@ -94,8 +101,29 @@ fn unfit(input: &Input<'_>, manifest: &ActorManifest, id: &ActorId, host: &HostI
     } else if input.observed.has_refused(host, id, input.now_ms) {
         Some(format!("goes to {host}, which has refused it"))
     } else {
-        None
+        beyond(input, (desired, manifest), id, &view).map(|rule| format!("goes to {host}, {rule}"))
     }
+}
+
+/// Providers, distance, policy.
+fn beyond(
+    input: &Input<'_>,
+    (desired, manifest): (&DesiredApp, &ActorManifest),
+    id: &ActorId,
+    view: &HostView<'_>,
+) -> Option<String> {
+    let have = &view.heartbeat.kinds;
+    let lacks = |kind: &&&str| !have.is_empty() && !have.iter().any(|have| have == **kind);
+    if let Some(kind) = kinds(&desired.application, manifest).iter().find(lacks) {
+        return Some(format!("which has no {kind}"));
+    }
+    match (manifest.placement.max_latency_ms, distance(&manifest.placement, view)) {
+        (Some(limit), Distance::Known(got)) if got > limit => {
+            return Some(format!("which is {got} ms away, at most {limit}"));
+        }
+        _ => {}
+    }
+    input.policy.refusal(id, manifest, view).map(|words| format!("which policy forbids: {words}"))
 }
 
 fn check_count(manifest: &ActorManifest, id: &ActorId, placement: &Placement, found: &mut Vec<Violation>) {
@@ -117,21 +145,38 @@ fn check_count(manifest: &ActorManifest, id: &ActorId, placement: &Placement, fo
 
 /// No host that gets something new is promised more than it has.
 fn check_capacity(input: &Input<'_>, plan: &Plan, found: &mut Vec<Violation>) {
-    for view in input.observed.views(input.now_ms).filter(|view| view.verdict == Verdict::Alive) {
-        let mut totals = Totals::default();
-        for (app, desired) in &input.desired {
-            let before = input.placements.get(app).copied();
-            let after = plan.changed.get(*app).or(before);
-            totals.add_app(&view, (app, desired), (before, after));
+    let views = input.observed.views(input.now_ms);
+    let alive = views.filter(|view| matches!(view.verdict, Verdict::Alive | Verdict::Rejoined));
+    let mut hosts: BTreeMap<&HostId, Account<'_>> = alive.map(|view| (view.id, Account::new(view))).collect();
+    for (app, desired) in input.desired.iter().filter(|(_, desired)| desired.deployed) {
+        let before = input.placements.get(app).copied();
+        let after = plan.changed.get(*app).or(before);
+        for manifest in &desired.application.actors {
+            let id = ActorId::new((*app).clone(), manifest.name.clone());
+            let placed =
+                [before, after].map(|placement| placement.and_then(|placement| placement.actors.get(&id)));
+            let places: BTreeSet<&HostId> = placed.iter().flatten().flat_map(|hosts| hosts.keys()).collect();
+            for host in places {
+                let count =
+                    |hosts: Option<&BTreeMap<HostId, u32>>| hosts.and_then(|hosts| hosts.get(host)).copied();
+                let [before, after] = placed.map(|hosts| count(hosts).unwrap_or(0));
+                if let Some(account) = hosts.get_mut(host) {
+                    account.add(&id, manifest, (before, after));
+                }
+            }
         }
-        let load = &view.heartbeat.load;
+    }
+    for account in hosts.values() {
+        let load = &account.view.heartbeat.load;
         for (what, total, capacity, used) in [
-            ("cpu", totals.cpu, load.cpu_millis, load.cpu_used_millis),
-            ("memory", totals.memory, load.memory_mib, load.memory_used_mib),
+            ("cpu", account.cpu, load.cpu_millis, load.cpu_used_millis),
+            ("memory", account.memory, load.memory_mib, load.memory_used_mib),
         ] {
-            let busy = total.running.max(used.into()).saturating_add(total.pending);
+            let used = u64::from(used).saturating_sub(total.freed);
+            let busy = total.running.max(used).saturating_add(total.pending);
             if total.added > 0 && busy > capacity.into() {
-                found.push(violation(view.id, format!("{what} over capacity ({busy} of {capacity})")));
+                found
+                    .push(violation(account.view.id, format!("{what} over capacity ({busy} of {capacity})")));
             }
         }
     }
@@ -142,6 +187,8 @@ struct Total {
     running: u64,
     pending: u64,
     added: u64,
+    /// Measured use of replicas that go.
+    freed: u64,
 }
 
 impl Total {
@@ -153,29 +200,33 @@ impl Total {
     }
 }
 
-#[derive(Debug, Default)]
-struct Totals {
+/// What a plan promises of one host.
+struct Account<'seen> {
+    view: HostView<'seen>,
+    running: BTreeMap<&'seen ActorId, &'seen ActorStatus>,
     cpu: Total,
     memory: Total,
 }
 
-impl Totals {
-    fn add_app(
-        &mut self,
-        view: &HostView<'_>,
-        (app, desired): (&AppName, &DesiredApp),
-        (before, after): (Option<&Placement>, Option<&Placement>),
-    ) {
-        for manifest in desired.application.actors.iter().filter(|_| desired.deployed) {
-            let id = ActorId::new(app.clone(), manifest.name.clone());
-            let (before, after) = (replicas(before, &id, view.id), replicas(after, &id, view.id));
-            let status = view.heartbeat.actors.iter().find(|status| status.id == id);
-            let running = status.filter(|status| status.state == RunState::Running);
-            let running = running.map_or(0, |status| status.replicas).min(after).min(before);
-            let counts = (running, after - running, after.saturating_sub(before));
-            let need = &manifest.placement.resources;
-            self.cpu.add(need.cpu_millis, counts);
-            self.memory.add(need.memory_mib, counts);
+impl<'seen> Account<'seen> {
+    fn new(view: HostView<'seen>) -> Self {
+        let running = view.heartbeat.actors.iter().filter(|status| status.state == RunState::Running);
+        let running = running.map(|status| (&status.id, status)).collect();
+        Self { view, running, cpu: Total::default(), memory: Total::default() }
+    }
+
+    fn add(&mut self, id: &ActorId, manifest: &ActorManifest, (before, after): (u32, u32)) {
+        let status = self.running.get(id);
+        if let Some(status) = status {
+            let gone = u64::from(status.replicas.min(before).saturating_sub(after));
+            let one = |all: u32| u64::from(all) / u64::from(status.replicas.max(1));
+            self.cpu.freed = self.cpu.freed.saturating_add(gone * one(status.cpu_used_millis));
+            self.memory.freed = self.memory.freed.saturating_add(gone * one(status.memory_used_mib));
         }
+        let running = status.map_or(0, |status| status.replicas).min(after).min(before);
+        let counts = (running, after - running, after.saturating_sub(before));
+        let need = &manifest.placement.resources;
+        self.cpu.add(need.cpu_millis, counts);
+        self.memory.add(need.memory_mib, counts);
     }
 }

@@ -38,6 +38,9 @@ pub(crate) fn heartbeat(name: &str, boot: &str, seq: u64) -> Heartbeat {
         uptime_s: 1,
         errors: 0,
         leaving: false,
+        kinds: Vec::new(),
+        cached: Vec::new(),
+        latency_ms: BTreeMap::new(),
     }
 }
 
@@ -52,6 +55,8 @@ pub(crate) fn status(actor: &str, state: RunState, reason: Option<&str>) -> Acto
         calls: 0,
         errors: 0,
         cpu_ms: 0,
+        cpu_used_millis: 0,
+        memory_used_mib: 0,
     }
 }
 

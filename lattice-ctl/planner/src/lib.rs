@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`observed`] | heartbeats in, liveness out |
+//! | [`pace`] | how fast things may move |
 //! | [`plan`] | which host runs how many of what, and why |
 //! | [`specs`] | what follows from that for each host |
 //! | [`check`] | an independent judge of plans |
@@ -14,6 +15,7 @@
 pub mod check;
 pub mod edit;
 pub mod observed;
+pub mod pace;
 pub mod plan;
 pub mod specs;
 
@@ -22,5 +24,6 @@ mod fixtures;
 
 pub use check::{Violation, check};
 pub use observed::{Applied, HostView, Observed, Profile};
-pub use plan::{Input, Plan, Step, plan};
+pub use pace::{Pace, Pacer};
+pub use plan::{Allowance, Input, NoPolicy, Plan, Policy, Step, plan};
 pub use specs::{SpecInput, host_specs};

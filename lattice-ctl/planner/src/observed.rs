@@ -1,16 +1,20 @@
 //! What heartbeats say, and what is concluded from them, by the receiver's own monotonic clock.
 //!
 //! ```text
-//!            late                  silent for the whole timeout
-//!  Alive ──────────▶ Suspect ─────────────────────────────────────▶ Lost
-//!    ▲  ▲               │                                             │
-//!    │  └── heard of ───┴─────────────── heard of ────────────────────┘
-//!    └─ heard of (another boot) ── Leaving ◀── said so
+//!            late              silent for the whole timeout
+//!  Alive ──────────▶ Suspect ──────────┬──────────────────────▶ Lost
+//!   ▲ ▲ ▲               │              │ with its whole site     ▲ │
+//!   │ │ └── heard of ───┘              └──▶ CutOff ── too long ──┘ │
+//!   │ │  hold is over                          │                   │
+//!   │ └──────────────── Rejoined ◀── heard of ─┴───────────────────┘
+//!   │                      ▲ another boot
+//!   └── started again ── Leaving ◀── said so
 //! ```
 //! Invariants: a heartbeat that is not newer than the last of its boot changes nothing; the times
 //! in heartbeats are never compared; a host that was never heard of is not called lost before a
 //! whole timeout has passed since this observer began, so a controller that has just started moves
-//! nothing; memory per host is bounded.
+//! nothing; a host that comes back keeps what it has at once and is the last choice for anything
+//! new during a hold that grows with each return ([`returns`]); memory per host is bounded.
 
 use lattice_protocol::desired::Verdict;
 use lattice_protocol::heartbeat::{Heartbeat, RunState};
@@ -18,9 +22,15 @@ use lattice_protocol::{ActorId, ErrorCode, HostId, Report};
 use std::collections::BTreeMap;
 
 mod boots;
+mod judged;
+mod returns;
+mod sites;
 
 use boots::Boots;
 pub use boots::Conflict;
+use returns::Returns;
+pub use sites::SITE_LABEL;
+use sites::Sites;
 
 /// Time after which a placement that a host had no room for may be tried there again.
 const REFUSAL_MS: u64 = 300_000;
@@ -36,18 +46,46 @@ pub struct Profile {
     pub lost_after_ms: u64,
     /// Errors of a host within a minute that make it unfit for anything new.
     pub max_errors: u64,
+    /// Silence of a whole site after which its hosts count as lost rather than cut off.
+    pub cut_off_ms: u64,
+    /// Time that a host which has come back is the last choice for anything new; four times as long after each
+    /// further return within `flap_window_ms`.
+    pub hold_ms: u64,
+    /// How long a return is remembered, and the longest hold.
+    pub flap_window_ms: u64,
 }
 
 impl Profile {
     /// Gateways behind uplinks that drop: seed 004's 30 seconds.
-    pub const EDGE: Self =
-        Self { interval_ms: 5_000, suspect_after_ms: 15_000, lost_after_ms: 30_000, max_errors: 5 };
+    pub const EDGE: Self = Self {
+        interval_ms: 5_000,
+        suspect_after_ms: 15_000,
+        lost_after_ms: 30_000,
+        max_errors: 5,
+        cut_off_ms: 300_000,
+        hold_ms: 5_000,
+        flap_window_ms: 600_000,
+    };
     /// Sites joined by a wide-area network.
-    pub const WAN: Self =
-        Self { interval_ms: 1_000, suspect_after_ms: 2_500, lost_after_ms: 5_000, max_errors: 5 };
+    pub const WAN: Self = Self {
+        interval_ms: 1_000,
+        suspect_after_ms: 2_500,
+        lost_after_ms: 5_000,
+        max_errors: 5,
+        cut_off_ms: 60_000,
+        hold_ms: 1_000,
+        flap_window_ms: 300_000,
+    };
     /// One local network.
-    pub const FAST: Self =
-        Self { interval_ms: 250, suspect_after_ms: 750, lost_after_ms: 1_500, max_errors: 5 };
+    pub const FAST: Self = Self {
+        interval_ms: 250,
+        suspect_after_ms: 750,
+        lost_after_ms: 1_500,
+        max_errors: 5,
+        cut_off_ms: 15_000,
+        hold_ms: 250,
+        flap_window_ms: 120_000,
+    };
 }
 
 impl Default for Profile {
@@ -84,6 +122,8 @@ pub enum Unfit {
     ImplausibleLoad,
     /// It has had this many errors within a minute.
     Errors(u64),
+    /// It has come back this often lately.
+    Flapping(u32),
 }
 
 impl std::fmt::Display for Unfit {
@@ -93,6 +133,9 @@ impl std::fmt::Display for Unfit {
             Self::Verdict(Verdict::Suspect) => formatter.write_str("suspect"),
             Self::Verdict(Verdict::Lost) => formatter.write_str("lost"),
             Self::Verdict(Verdict::Leaving) => formatter.write_str("leaving"),
+            Self::Verdict(Verdict::CutOff) => formatter.write_str("cut off with its site"),
+            Self::Verdict(Verdict::Rejoined) => formatter.write_str("has just come back"),
+            Self::Flapping(count) => write!(formatter, "flapping: came back {count} times lately"),
             Self::Conflict => formatter.write_str("host id in use"),
             Self::ImplausibleLoad => formatter.write_str("implausible load"),
             Self::Errors(count) => write!(formatter, "{count} errors within a minute"),
@@ -115,6 +158,8 @@ pub struct HostView<'seen> {
     pub unfit: Option<Unfit>,
     recent_errors: u64,
     max_errors: u64,
+    refusals: &'seen BTreeMap<ActorId, u64>,
+    now_ms: u64,
 }
 
 impl HostView<'_> {
@@ -129,10 +174,23 @@ impl HostView<'_> {
         }
     }
 
+    /// Has it just come back, or come back too often? Then it keeps what it has, and gets something
+    /// new only when nobody else can take it.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self.unfit, Some(Unfit::Verdict(Verdict::Rejoined) | Unfit::Flapping(_)))
+    }
+
     /// Does it carry all of these labels?
     #[must_use]
     pub fn has_labels(&self, wanted: &BTreeMap<String, String>) -> bool {
-        wanted.iter().all(|(key, value)| self.heartbeat.labels.get(key) == Some(value))
+        wanted.iter().all(|(key, value)| self.heartbeat.label(key) == Some(value))
+    }
+
+    /// Has it said, not long ago, that it has no room for this actor?
+    #[must_use]
+    pub fn has_refused(&self, actor: &ActorId) -> bool {
+        self.refusals.get(actor).is_some_and(|until| self.now_ms < *until)
     }
 }
 
@@ -141,6 +199,10 @@ struct Host {
     boots: Boots,
     /// Actors that it had no room for, and until when that counts.
     refusals: BTreeMap<ActorId, u64>,
+    returns: Returns,
+    /// Its site, and when it was heard last.
+    site: Option<String>,
+    heard_ms: u64,
 }
 
 /// Everything heard of, by host.
@@ -149,13 +211,14 @@ pub struct Observed {
     profile: Profile,
     since_ms: u64,
     hosts: BTreeMap<HostId, Host>,
+    sites: Sites,
 }
 
 impl Observed {
     /// An observer that begins now.
     #[must_use]
     pub fn new(profile: Profile, now_ms: u64) -> Self {
-        Self { profile, since_ms: now_ms, hosts: BTreeMap::new() }
+        Self { profile, since_ms: now_ms, hosts: BTreeMap::new(), sites: Sites::default() }
     }
 
     /// The profile in force.
@@ -166,18 +229,35 @@ impl Observed {
 
     /// Takes a heartbeat that has arrived now.
     pub fn apply(&mut self, heartbeat: Heartbeat, now_ms: u64) -> Applied {
-        let lost_after_ms = self.profile.lost_after_ms;
+        let site = heartbeat.labels.get(SITE_LABEL).cloned();
         let Some(host) = self.hosts.get_mut(&heartbeat.host) else {
             let id = heartbeat.host.clone();
-            let mut host = Host { boots: Boots::new(heartbeat, now_ms), refusals: BTreeMap::new() };
+            self.sites.hear(&id, None, site.as_deref(), now_ms);
+            let mut host = Host {
+                boots: Boots::new(heartbeat, now_ms),
+                refusals: BTreeMap::new(),
+                returns: Returns::default(),
+                site,
+                heard_ms: now_ms,
+            };
             host.note_refusals(now_ms);
             self.hosts.insert(id, host);
             return Applied::Joined;
         };
-        let applied = host.boots.apply(heartbeat, now_ms, lost_after_ms);
-        if applied != Applied::Stale {
-            host.note_refusals(now_ms);
+        let id = heartbeat.host.clone();
+        // One that said that it would leave has kept its word: it did not flap.
+        let went = host.boots.newest().leaving;
+        let applied = host.boots.apply(heartbeat, now_ms, self.profile.lost_after_ms);
+        if applied == Applied::Stale {
+            return applied;
         }
+        host.note_refusals(now_ms);
+        if matches!(applied, Applied::Rejoined | Applied::Rebooted) && !went {
+            host.returns.note(&self.profile, now_ms);
+        }
+        let before = host.site.as_deref().map(|site| (site, host.heard_ms));
+        self.sites.hear(&id, before, site.as_deref(), now_ms);
+        (host.site, host.heard_ms) = (site, now_ms);
         applied
     }
 
@@ -191,10 +271,25 @@ impl Observed {
     #[must_use]
     pub fn judge(&self, host: &HostId, now_ms: u64) -> Verdict {
         match self.hosts.get(host) {
-            Some(host) => host.boots.judge(&self.profile, now_ms),
+            Some(host) => self.verdict(host, now_ms),
             None if now_ms.saturating_sub(self.since_ms) > self.profile.lost_after_ms => Verdict::Lost,
             None => Verdict::Suspect,
         }
+    }
+
+    fn verdict(&self, host: &Host, now_ms: u64) -> Verdict {
+        match host.boots.judge(&self.profile, now_ms) {
+            Verdict::Lost if self.cut_off_until(host, now_ms).is_some_and(|until| now_ms <= until) => {
+                Verdict::CutOff
+            }
+            Verdict::Alive if host.returns.is_held(now_ms) => Verdict::Rejoined,
+            verdict => verdict,
+        }
+    }
+
+    fn cut_off_until(&self, host: &Host, now_ms: u64) -> Option<u64> {
+        let site = host.site.as_deref().filter(|_| !host.boots.newest().leaving)?;
+        self.sites.cut_off_until(site, host.heard_ms, &self.profile, now_ms)
     }
 
     /// One host as it is seen now; `None` if it was never heard of.
@@ -210,9 +305,11 @@ impl Observed {
     }
 
     fn view_of<'seen>(&self, id: &'seen HostId, host: &'seen Host, now_ms: u64) -> HostView<'seen> {
-        let verdict = host.boots.judge(&self.profile, now_ms);
+        let verdict = self.verdict(host, now_ms);
         let (heartbeat, recent_errors) = host.boots.current(now_ms, self.profile.lost_after_ms);
-        let unfit = if verdict != Verdict::Alive {
+        let unfit = if verdict == Verdict::Rejoined && host.returns.count() > 1 {
+            Some(Unfit::Flapping(host.returns.count()))
+        } else if verdict != Verdict::Alive {
             Some(Unfit::Verdict(verdict))
         } else if host.boots.conflict(now_ms, self.profile.lost_after_ms).is_some() {
             Some(Unfit::Conflict)
@@ -223,7 +320,8 @@ impl Observed {
         };
         let silent_ms = host.boots.silent_ms(now_ms);
         let max_errors = self.profile.max_errors;
-        HostView { id, verdict, heartbeat, silent_ms, unfit, recent_errors, max_errors }
+        let refusals = &host.refusals;
+        HostView { id, verdict, heartbeat, silent_ms, unfit, recent_errors, max_errors, refusals, now_ms }
     }
 
     /// Has this host said, not long ago, that it has no room for this actor?
@@ -245,22 +343,27 @@ impl Observed {
 
     /// Forgets a host that will not come back.
     pub fn forget(&mut self, host: &HostId) {
-        self.hosts.remove(host);
+        if let Some(gone) = self.hosts.remove(host) {
+            let before = gone.site.as_deref().map(|site| (site, gone.heard_ms));
+            self.sites.forget(host, before);
+        }
     }
 
-    /// The earliest time after now at which silence alone changes a verdict.
+    /// The earliest time after now at which time alone changes a verdict.
     #[must_use]
     pub fn next_change_ms(&self, now_ms: u64) -> Option<u64> {
         let Profile { suspect_after_ms, lost_after_ms, .. } = self.profile;
         let unheard = self.since_ms.saturating_add(lost_after_ms);
-        self.hosts
-            .values()
-            .map(|host| now_ms.saturating_sub(host.boots.silent_ms(now_ms)))
-            .flat_map(|heard| [heard.saturating_add(suspect_after_ms), heard.saturating_add(lost_after_ms)])
-            .chain([unheard])
-            .map(|last_quiet| last_quiet.saturating_add(1))
-            .filter(|at| *at > now_ms)
-            .min()
+        let of_host = |host: &Host| {
+            let heard = now_ms.saturating_sub(host.boots.silent_ms(now_ms));
+            // The last milliseconds of what it is.
+            let suspect = heard.saturating_add(suspect_after_ms);
+            let lost = heard.saturating_add(lost_after_ms);
+            let held = host.returns.is_held(now_ms).then(|| host.returns.held_until_ms - 1);
+            [Some(suspect), Some(lost), held, self.cut_off_until(host, now_ms)]
+        };
+        let of_hosts = self.hosts.values().flat_map(of_host).flatten();
+        of_hosts.chain([unheard]).map(|last| last.saturating_add(1)).filter(|at| *at > now_ms).min()
     }
 
     /// The report of a host that fell silent: `heartbeat timeout: 30000ms`.

@@ -33,18 +33,39 @@ pub struct SpecInput<'a> {
 /// The specs that have to be written: those of hosts for which something has changed.
 #[must_use]
 pub fn host_specs(input: &SpecInput<'_>) -> BTreeMap<HostId, HostSpec> {
-    let placed = input.placements.values().flat_map(|(placement, _)| placement.actors.values());
-    let hosts: BTreeSet<&HostId> =
-        placed.flat_map(BTreeMap::keys).chain(input.previous.keys().copied()).collect();
-    hosts.into_iter().filter_map(|host| Some((host.clone(), next_spec(input, host)?))).collect()
+    let mut hosts: BTreeMap<&HostId, Vec<Placed<'_>>> =
+        input.previous.keys().map(|host| (*host, Vec::new())).collect();
+    for (app, (placement, revision)) in &input.placements {
+        let Some(desired) = input.desired.get(app).filter(|desired| desired.deployed) else { continue };
+        for (id, places) in &placement.actors {
+            let manifest = desired.application.actor(&id.name);
+            let (Some(manifest), Some(artifact)) = (manifest, desired.artifacts.get(id)) else { continue };
+            for (host, replicas) in places.iter().filter(|(_, replicas)| **replicas > 0) {
+                let placed = Placed { id, manifest, artifact, replicas: *replicas, revision: *revision };
+                hosts.entry(host).or_default().push(placed);
+            }
+        }
+    }
+    let specs =
+        hosts.iter().filter_map(|(host, placed)| Some(((*host).clone(), next_spec(input, host, placed)?)));
+    specs.collect()
 }
 
-fn next_spec(input: &SpecInput<'_>, host: &HostId) -> Option<HostSpec> {
+/// What one decision says of one actor on one host.
+struct Placed<'a> {
+    id: &'a ActorId,
+    manifest: &'a ActorManifest,
+    artifact: &'a Artifact,
+    replicas: u32,
+    revision: u64,
+}
+
+fn next_spec(input: &SpecInput<'_>, host: &HostId, placed: &[Placed<'_>]) -> Option<HostSpec> {
     let previous = input.previous.get(host).copied();
     if previous.is_some_and(|previous| is_behind(input, previous)) {
         return None;
     }
-    let mut spec = content(input, host);
+    let mut spec = content(input, host, placed);
     let Some(previous) = previous else {
         spec.generation = Generation { incarnation: input.incarnation, n: 1 };
         return Some(spec);
@@ -71,19 +92,12 @@ fn is_behind(input: &SpecInput<'_>, previous: &HostSpec) -> bool {
             && previous.apps.iter().any(|(app, revision)| newer(app, *revision)))
 }
 
-fn content(input: &SpecInput<'_>, host: &HostId) -> HostSpec {
+fn content(input: &SpecInput<'_>, host: &HostId, placed: &[Placed<'_>]) -> HostSpec {
     let mut spec = HostSpec::empty(input.lattice.clone(), host.clone());
-    for (app, (placement, revision)) in &input.placements {
-        let Some(desired) = input.desired.get(app).filter(|desired| desired.deployed) else { continue };
-        for (id, hosts) in &placement.actors {
-            let replicas = hosts.get(host).copied().unwrap_or(0);
-            let manifest = desired.application.actor(&id.name);
-            if let (Some(manifest), Some(artifact), 1..) = (manifest, desired.artifacts.get(id), replicas) {
-                spec.apps.insert((*app).clone(), *revision);
-                spec.actors.push(actor_spec(id, manifest, artifact, replicas));
-                spec.links.extend(manifest.links.iter().cloned());
-            }
-        }
+    for part in placed {
+        spec.apps.insert(part.id.app.clone(), part.revision);
+        spec.actors.push(actor_spec(part.id, part.manifest, part.artifact, part.replicas));
+        spec.links.extend(part.manifest.links.iter().cloned());
     }
     spec.actors.sort_by(|left, right| left.id.cmp(&right.id));
     spec.links.sort_by_cached_key(LinkDefinition::key);

@@ -88,6 +88,10 @@ pub enum Verdict {
     Lost,
     /// Said that it is leaving.
     Leaving,
+    /// Silent together with its whole site: its uplink is down rather than itself.
+    CutOff,
+    /// Heard again after it was lost or had started anew, and held for a while.
+    Rejoined,
 }
 
 impl Verdict {
@@ -96,8 +100,8 @@ impl Verdict {
     pub fn health(self, errors: u64) -> &'static str {
         match self {
             Self::Alive if errors == 0 => "HEALTHY",
-            Self::Alive | Self::Suspect | Self::Leaving => "DEGRADED",
-            Self::Lost => "UNHEALTHY",
+            Self::Alive | Self::Suspect | Self::Leaving | Self::Rejoined => "DEGRADED",
+            Self::Lost | Self::CutOff => "UNHEALTHY",
         }
     }
 }

@@ -45,6 +45,12 @@ pub struct ActorStatus {
     /// CPU time so far, milliseconds.
     #[serde(default)]
     pub cpu_ms: u64,
+    /// CPU that all its replicas here use now, thousandths of a core; 0 when it is not known.
+    #[serde(default)]
+    pub cpu_used_millis: u32,
+    /// Memory that all its replicas here use now, MiB; 0 when it is not known.
+    #[serde(default)]
+    pub memory_used_mib: u32,
 }
 
 /// What people want to see of claims.
@@ -139,9 +145,30 @@ pub struct Heartbeat {
     /// The host says that it is leaving on purpose.
     #[serde(default)]
     pub leaving: bool,
+    /// Kinds of providers that it can run in its process; empty when it does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
+    /// Digests of artifacts that it has besides those of its actors, at most
+    /// [`Heartbeat::MAX_CACHED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cached: Vec<String>,
+    /// Round trip to regions other than its own, milliseconds, where it is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub latency_ms: BTreeMap<String, u32>,
 }
 
 impl Heartbeat {
+    /// Most digests in [`Heartbeat::cached`].
+    pub const MAX_CACHED: usize = 256;
+
+    /// A label; for `arch`, and `hostcore.arch` as wasmCloud calls it, the architecture unless a
+    /// label says otherwise.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let implied = || matches!(key, "arch" | "hostcore.arch").then_some(self.arch.as_str());
+        self.labels.get(key).map(String::as_str).or_else(implied)
+    }
+
     /// Is the load a possible one? Seed 004's scheduler underflows on `used > capacity`; such a
     /// host is marked invalid and gets nothing.
     #[must_use]

@@ -27,6 +27,7 @@
 //!         spread: [{ name: ap, requirements: { region: ap-east-1 }, weight: 100 }]
 //!         strategy: spread             # or pack
 //!         preferredRegion: ap-east-1
+//!         maxLatencyMs: 50             # round trip from preferredRegion
 //!         resources: { cpuMillis: 100, memoryMib: 64 }
 //!         priority: 0                  # 0..255, higher goes first
 //!       links:

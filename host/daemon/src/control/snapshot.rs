@@ -85,6 +85,8 @@ impl Control {
                 calls: 0,
                 errors: 0,
                 cpu_ms: 0,
+                cpu_used_millis: 0,
+                memory_used_mib: 0,
             };
             (status, running.map(|running| Arc::clone(&running.actor)))
         });

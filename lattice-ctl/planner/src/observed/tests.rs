@@ -25,7 +25,11 @@ fn silence_makes_a_host_suspect_and_then_lost_by_the_receivers_clock() {
     let mut beat = heartbeat("A", "b1", 2);
     beat.at_unix_ms = 1;
     assert_eq!(observed.apply(beat, 40_000), Applied::Rejoined);
-    assert_eq!(judged(&observed, &[40_000]), [Verdict::Alive]);
+    assert_eq!(
+        judged(&observed, &[40_000, 44_999, 45_000]),
+        [Verdict::Rejoined, Verdict::Rejoined, Verdict::Alive]
+    );
+    assert_eq!(observed.next_change_ms(40_000), Some(45_000), "held for a heartbeat");
     assert_eq!(
         observed.timeout_report(&a).to_string(),
         "E_HEARTBEAT_TIMEOUT: heartbeat timeout: 30000ms: A; check the host's network and its trellis process"
@@ -114,8 +118,9 @@ fn seed_004s_health_words() {
         beat.errors = errors;
         observed.apply(beat, now_ms);
     };
-    for name in ["edge-ap-east-1", "edge-ap-southeast-1", "edge-us-west-1", "edge-eu-1"] {
-        say(name, 1, 100, 0);
+    say("edge-us-west-1", 1, 100, 0);
+    for name in ["edge-ap-east-1", "edge-ap-southeast-1", "edge-eu-1"] {
+        say(name, 1, 100, 20_000);
     }
     say("edge-ap-east-1", 2, 100, 43_000);
     say("edge-ap-southeast-1", 2, 102, 40_000);
@@ -132,10 +137,83 @@ fn seed_004s_health_words() {
         ]
     );
     assert_eq!(observed.view(&host("edge-eu-1"), 45_000).unwrap().unfit, Some(Unfit::Errors(5)));
-    let mut later = heartbeat("edge-eu-1", "b1", 3);
-    later.errors = 105;
-    observed.apply(later, 100_001);
+    for (seq, at) in [(3, 65_000), (4, 85_000), (5, 100_001)] {
+        let mut later = heartbeat("edge-eu-1", "b1", seq);
+        later.errors = 105;
+        observed.apply(later, at);
+    }
     assert_eq!(observed.view(&host("edge-eu-1"), 100_001).unwrap().health(), "HEALTHY", "long ago");
+}
+
+#[test]
+fn a_host_that_flaps_is_held_longer_each_time() {
+    let (mut observed, a) = seen("A");
+    let mut now = 0;
+    let mut held = Vec::new();
+    for seq in 2..8 {
+        now += 40_000;
+        assert_eq!(observed.apply(heartbeat("A", "b1", seq), now), Applied::Rejoined);
+        held.push(observed.hosts[&a].returns.held_until_ms - now);
+    }
+    assert_eq!(held, [5_000, 20_000, 80_000, 320_000, 600_000, 600_000]);
+    let view = observed.view(&a, now).unwrap();
+    assert_eq!((view.verdict, view.unfit), (Verdict::Rejoined, Some(Unfit::Flapping(6))));
+    assert_eq!(view.health(), "DEGRADED");
+    // Forgotten after ten quiet minutes.
+    now += 600_001;
+    observed.apply(heartbeat("A", "b1", 9), now);
+    assert_eq!(observed.hosts[&a].returns.count(), 1);
+}
+
+#[test]
+fn a_host_that_starts_again_and_again_flaps_and_one_that_said_so_does_not() {
+    let (mut observed, a) = seen("A");
+    observed.apply(heartbeat("A", "b2", 1), 1_000);
+    assert_eq!(observed.judge(&a, 1_000), Verdict::Rejoined);
+    observed.apply(heartbeat("A", "b3", 1), 2_000);
+    assert_eq!(observed.view(&a, 2_000).unwrap().unfit, Some(Unfit::Flapping(2)));
+    let (mut observed, a) = seen("A");
+    let mut goodbye = heartbeat("A", "b1", 2);
+    goodbye.leaving = true;
+    observed.apply(goodbye, 1_000);
+    observed.apply(heartbeat("A", "b2", 1), 2_000);
+    assert_eq!(observed.judge(&a, 2_000), Verdict::Alive, "a planned restart");
+}
+
+/// Hosts of one site, heard last at these times.
+fn site(heard: &[(&str, u64)]) -> Observed {
+    let mut observed = Observed::new(Profile::EDGE, 0);
+    for (name, at) in heard {
+        let mut beat = heartbeat(name, "b1", 1);
+        beat.labels.insert(SITE_LABEL.into(), "pier".into());
+        observed.apply(beat, *at);
+    }
+    observed
+}
+
+#[test]
+fn a_site_that_falls_silent_together_is_cut_off_and_lost_only_later() {
+    let observed = site(&[("A", 100_000), ("B", 104_000), ("old", 50_000)]);
+    let judged = |name: &str, now| observed.judge(&host(name), now);
+    assert_eq!(judged("A", 120_000), Verdict::Suspect);
+    assert_eq!(judged("A", 130_001), Verdict::CutOff, "B is late as well");
+    assert_eq!(judged("B", 130_001), Verdict::Suspect);
+    assert_eq!(judged("B", 134_001), Verdict::CutOff);
+    assert_eq!(judged("old", 134_001), Verdict::Lost, "it fell silent long before");
+    assert_eq!(observed.next_change_ms(134_001), Some(404_001));
+    assert_eq!(judged("B", 404_001), Verdict::Lost, "300 s after the last word of the site");
+    assert_eq!(observed.view(&host("B"), 134_001).unwrap().health(), "UNHEALTHY");
+}
+
+#[test]
+fn one_host_alone_is_no_site() {
+    let observed = site(&[("A", 100_000), ("B", 60_000)]);
+    assert_eq!(observed.judge(&host("A"), 131_000), Verdict::Lost);
+    let observed = site(&[("A", 100_000), ("B", 120_000)]);
+    assert_eq!(observed.judge(&host("A"), 131_000), Verdict::Lost, "B is heard");
+    let mut observed = site(&[("A", 100_000), ("B", 100_000)]);
+    observed.forget(&host("B"));
+    assert_eq!(observed.judge(&host("A"), 131_000), Verdict::Lost);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Why a plan is what it is, change by change. What stays is not mentioned.
 
+use super::choose::Reasons;
 use super::{Input, Task};
 use lattice_protocol::heartbeat::Load;
 use lattice_protocol::{ActorId, HostId};
@@ -18,6 +19,8 @@ pub enum Step {
         replicas: u32,
         /// The host's load before.
         load: Load,
+        /// What spoke for the host.
+        why: Reasons,
     },
     /// Replicas move because their host cannot be relied on.
     Failover {
@@ -27,6 +30,28 @@ pub enum Step {
         to: HostId,
         /// Which actors.
         actors: Vec<ActorId>,
+    },
+    /// Replicas give way to a more important actor.
+    Preempted {
+        /// Who gives way.
+        actor: ActorId,
+        /// Where.
+        host: HostId,
+        /// How many.
+        replicas: u32,
+        /// To whom.
+        by: ActorId,
+    },
+    /// Replicas move to a host that has less.
+    Rebalanced {
+        /// Of which actor.
+        actor: ActorId,
+        /// From where.
+        from: HostId,
+        /// To where.
+        to: HostId,
+        /// How many.
+        replicas: u32,
     },
     /// Replicas go from a host and nowhere else.
     Released {
@@ -50,7 +75,7 @@ impl std::fmt::Display for Step {
     /// Seed 004's lines.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Scheduled { actor, host, load, replicas } => {
+            Self::Scheduled { actor, host, load, replicas, .. } => {
                 write!(
                     formatter,
                     "Scheduled {actor} -> {host} (cpu: {}/{}, mem: {}/{})",
@@ -61,6 +86,12 @@ impl std::fmt::Display for Step {
             Self::Failover { from, to, actors } => {
                 write!(formatter, "Failover: {from} -> {to} ({} actors)", actors.len())
             }
+            Self::Preempted { actor, host, replicas, by } => {
+                write!(formatter, "Preempted {actor} on {host} by {by} ({replicas} replicas)")
+            }
+            Self::Rebalanced { actor, from, to, replicas } => {
+                write!(formatter, "Rebalanced {actor}: {from} -> {to} ({replicas} replicas)")
+            }
             Self::Released { actor, host, replicas } => {
                 write!(formatter, "Released {actor} from {host} ({replicas} replicas)")
             }
@@ -69,14 +100,27 @@ impl std::fmt::Display for Step {
     }
 }
 
-/// New replicas by host, with the host's load before the first of them.
-pub(super) type Added = BTreeMap<HostId, (u32, Load)>;
+impl Step {
+    /// Why, in words, where the step does not say so itself.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Scheduled { why, .. } => Some(why.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// New replicas by host, with the host's load and what spoke for it before the first of them.
+pub(super) type Added = BTreeMap<HostId, (u32, Load, Reasons)>;
 
 /// Collects the steps of one plan.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     steps: Vec<Step>,
     moves: BTreeMap<(HostId, HostId), Vec<ActorId>>,
+    preempted: BTreeMap<(ActorId, HostId, ActorId), u32>,
+    rebalanced: BTreeMap<(ActorId, HostId, HostId), u32>,
 }
 
 impl Notes {
@@ -84,15 +128,15 @@ impl Notes {
     /// those that came elsewhere.
     pub(super) fn placed(&mut self, task: &Task<'_>, added: Added) {
         let sources = task.displaced.iter().flat_map(|(host, count)| repeat(host, *count));
-        let targets = added.iter().flat_map(|(host, (count, _))| repeat(host, *count));
+        let targets = added.iter().flat_map(|(host, (count, ..))| repeat(host, *count));
         for (from, to) in sources.zip(targets) {
             let actors = self.moves.entry((from.clone(), to.clone())).or_default();
             if actors.last() != Some(&task.id) {
                 actors.push(task.id.clone());
             }
         }
-        for (host, (replicas, load)) in added {
-            self.steps.push(Step::Scheduled { actor: task.id.clone(), host, replicas, load });
+        for (host, (replicas, load, why)) in added {
+            self.steps.push(Step::Scheduled { actor: task.id.clone(), host, replicas, load, why });
         }
     }
 
@@ -103,10 +147,25 @@ impl Notes {
         }
     }
 
-    /// Every step: fail-overs, then what was scheduled, then what was released.
+    pub(super) fn preempted(&mut self, actor: &ActorId, host: &HostId, by: &ActorId) {
+        *self.preempted.entry((actor.clone(), host.clone(), by.clone())).or_default() += 1;
+    }
+
+    pub(super) fn rebalanced(&mut self, actor: &ActorId, from: HostId, to: HostId) {
+        *self.rebalanced.entry((actor.clone(), from, to)).or_default() += 1;
+    }
+
+    /// Every step: fail-overs, who gave way, what was scheduled, what moved, what was released.
     pub(super) fn finish(self, tasks: &[Task<'_>], input: &Input<'_>) -> Vec<Step> {
         let moves = self.moves.into_iter().map(|((from, to), actors)| Step::Failover { from, to, actors });
-        moves.chain(self.steps).chain(released(tasks, input)).collect()
+        let preempted = self.preempted.into_iter();
+        let preempted =
+            preempted.map(|((actor, host, by), replicas)| Step::Preempted { actor, host, replicas, by });
+        let rebalanced = self.rebalanced.into_iter();
+        let rebalanced =
+            rebalanced.map(|((actor, from, to), replicas)| Step::Rebalanced { actor, from, to, replicas });
+        let steps = moves.chain(preempted).chain(self.steps).chain(rebalanced);
+        steps.chain(released(tasks, input)).collect()
     }
 }
 
@@ -122,7 +181,8 @@ fn released<'a>(tasks: &'a [Task<'_>], input: &'a Input<'_>) -> impl Iterator<It
         let task = planned.get(actor).copied();
         hosts.iter().filter_map(move |(host, before)| {
             let after = task.and_then(|task| task.placed.get(host)).copied().unwrap_or(0);
-            let moved = task.is_some_and(|task| task.displaced.contains_key(host));
+            let moved =
+                task.is_some_and(|task| task.displaced.contains_key(host) || task.excused.contains(host));
             (after < *before && !moved).then(|| Step::Released {
                 actor: actor.clone(),
                 host: host.clone(),

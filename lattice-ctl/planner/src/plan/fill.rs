@@ -1,23 +1,34 @@
 //! The second and third pass for one actor: place what is missing where it fits best, then hold
-//! what fits nowhere on the hosts that are lost.
+//! what fits nowhere, or may not move yet, on the hosts that are lost.
 
+use super::choose::{Hunt, Reasons, rank, reasons};
 use super::explain::{Added, Notes};
-use super::keep::is_preferred;
-use super::room::HostRoom;
-use super::{Group, Input, Room, Task, words};
+use super::fit::{refusal, tiers};
+use super::preempt::{self, Victims};
+use super::room::Slot;
+use super::{Allowance, Group, Input, Room, Task, words};
 use lattice_protocol::HostId;
 use lattice_protocol::desired::Verdict;
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
+
+/// Hosts looked at together, at least.
+const BATCH: usize = 64;
 
 /// What filling reads and writes besides the actor itself.
 pub(super) struct Filling<'run, 'seen> {
     pub(super) input: &'run Input<'seen>,
     pub(super) room: &'run mut Room<'seen>,
-    pub(super) notes: &'run mut Notes,
+    pub(super) notes: Notes,
+    pub(super) left: Allowance,
+    pub(super) victims: Victims,
 }
 
-pub(super) fn fill(task: &mut Task<'_>, filling: &mut Filling<'_, '_>) {
+/// Fills one actor. `lower` are those that come after it.
+pub(super) fn fill<'seen>(
+    task: &mut Task<'seen>,
+    lower: &mut [&mut Task<'seen>],
+    filling: &mut Filling<'_, 'seen>,
+) {
     if !task.has_artifact {
         let why = words::no_artifact(task);
         filling.notes.unplaced(task, why.clone());
@@ -26,19 +37,17 @@ pub(super) fn fill(task: &mut Task<'_>, filling: &mut Filling<'_, '_>) {
     }
     let mut added = Added::new();
     let mut reasons = Vec::new();
-    for (group, kept) in task.groups.clone().iter().zip(task.kept.clone()) {
-        let missing = match group.count {
-            Some(count) => on_best_hosts(task, group, count.saturating_sub(kept), (filling, &mut added)),
-            None => on_every_host(task, group, (filling, &mut added)),
-        };
-        if missing > 0 {
-            let held = hold(task, group, missing, filling);
-            let reason = words::shortage(task, group, (missing, held), filling);
+    // Taken out and put back: the groups are read while the actor's places change.
+    let groups = std::mem::take(&mut task.groups);
+    for (index, group) in groups.iter().enumerate() {
+        let mut site = Site { group, lower: &mut *lower, added: &mut added };
+        for reason in fill_group(task, index, &mut site, filling) {
             if !reasons.contains(&reason) {
                 reasons.push(reason);
             }
         }
     }
+    task.groups = groups;
     filling.notes.placed(task, added);
     if !reasons.is_empty() {
         let why = reasons.join("; ");
@@ -47,111 +56,158 @@ pub(super) fn fill(task: &mut Task<'_>, filling: &mut Filling<'_, '_>) {
     }
 }
 
-type Place<'p, 'run, 'seen> = (&'p mut Filling<'run, 'seen>, &'p mut Added);
-
-/// May this host get a replica of the actor that it does not have? Room is another question.
-pub(super) fn is_candidate(task: &Task<'_>, group: &Group, host: &HostRoom<'_>, input: &Input<'_>) -> bool {
-    matches(task, group, host)
-        && host.view.unfit.is_none()
-        && !input.observed.has_refused(host.view.id, &task.id, input.now_ms)
+/// The group at hand, who may have to give way, and what has been placed so far.
+pub(super) struct Site<'p, 'q, 'seen> {
+    pub(super) group: &'p Group,
+    pub(super) lower: &'p mut [&'q mut Task<'seen>],
+    added: &'p mut Added,
 }
 
-/// Is this host one that the rule names, whatever its health?
-pub(super) fn matches(task: &Task<'_>, group: &Group, host: &HostRoom<'_>) -> bool {
-    let hosts = &task.manifest.placement.hosts;
-    (hosts.is_empty() || hosts.contains(host.view.id)) && group.admits(&host.view.heartbeat.labels)
+/// Places what one group lacks. Returns why something is still missing.
+fn fill_group<'seen>(
+    task: &mut Task<'seen>,
+    index: usize,
+    site: &mut Site<'_, '_, 'seen>,
+    filling: &mut Filling<'_, 'seen>,
+) -> Vec<String> {
+    let group = site.group;
+    let Some(count) = group.count else {
+        let missing = on_every_host(task, site, filling);
+        return if missing > 0 { vec![words::shortage(task, group, (missing, 0), filling)] } else { vec![] };
+    };
+    let missing = count.saturating_sub(task.kept.get(index).copied().unwrap_or(0));
+    // Of what is missing, this much is fail-over, and of that this much may go now.
+    let failing = missing.min(lost(task, group, filling));
+    let going = failing.min(filling.left.failovers);
+    let waiting = failing - going;
+    let now = missing - waiting;
+    let nowhere = on_best_hosts(task, now, site, filling);
+    filling.left.failovers -= going.min(now - nowhere);
+    let mut reasons = Vec::new();
+    if nowhere > 0 {
+        let held = hold(task, group, nowhere, filling);
+        reasons.push(words::shortage(task, group, (nowhere, held), filling));
+    }
+    if waiting > 0 {
+        hold(task, group, waiting, filling);
+        reasons.push(format!("failover waits its turn: {waiting} replicas"));
+    }
+    reasons
 }
 
 /// Places up to `missing` replicas, each where it fits best by then. Returns how many found none.
-fn on_best_hosts(task: &mut Task<'_>, group: &Group, missing: u32, place: Place<'_, '_, '_>) -> u32 {
-    let (filling, added) = place;
-    let mut order: BTreeSet<(Rank, HostId)> = filling
-        .room
-        .iter()
-        .filter(|host| is_candidate(task, group, host, filling.input))
-        .map(|host| (rank(task, host, filling.input.seed), host.view.id.clone()))
-        .collect();
+fn on_best_hosts<'seen>(
+    task: &mut Task<'seen>,
+    missing: u32,
+    site: &mut Site<'_, '_, 'seen>,
+    filling: &mut Filling<'_, 'seen>,
+) -> u32 {
     let mut missing = missing;
-    while missing > 0 {
-        let Some((_, id)) = order.pop_first() else { break };
-        if add(task, &id, filling.room, added) {
-            missing -= 1;
-            if let Some(host) = filling.room.get(&id) {
-                order.insert((rank(task, host, filling.input.seed), id));
-            }
+    for tier in tiers(&task.manifest.placement) {
+        if missing > 0 {
+            missing = of_tier(task, (tier, missing), site, filling);
         }
+    }
+    while missing > 0
+        && preempt::make_room(task, None, site, filling).is_some_and(|slot| add(task, slot, site, filling))
+    {
+        missing -= 1;
     }
     missing
 }
 
-/// Places one replica on each host of the group that has none. Returns for how many there was no
-/// room.
-fn on_every_host(task: &mut Task<'_>, group: &Group, place: Place<'_, '_, '_>) -> u32 {
-    let (filling, added) = place;
-    let hosts: Vec<HostId> = filling
-        .room
-        .iter()
-        .filter(|host| is_candidate(task, group, host, filling.input))
-        .map(|host| host.view.id.clone())
-        .filter(|id| !task.placed.contains_key(id))
-        .collect();
-    let full = hosts.iter().filter(|id| !add(task, id, filling.room, added)).count();
-    let refused = words::refusing(task, group, filling).len();
-    u32::try_from(full + refused).unwrap_or(u32::MAX)
-}
-
-/// Places one replica if there is room for it.
-fn add(task: &mut Task<'_>, id: &HostId, room: &mut Room<'_>, added: &mut Added) -> bool {
-    let need = &task.manifest.placement.resources;
-    let Some(host) = room.get_mut(id).filter(|host| host.fits(need)) else { return false };
-    let load = host.load();
-    host.add(&task.id, need);
-    let placed = task.placed.entry(id.clone()).or_default();
-    *placed = placed.saturating_add(1);
-    added.entry(id.clone()).or_insert((0, load)).0 += 1;
-    true
-}
-
-/// Lower is better: the preferred region first, then few replicas of this actor (or many, to fill
-/// hosts up), then little load (or much), then a coin that always falls the same way.
-type Rank = (bool, i64, Result<u64, Reverse<u64>>, u64);
-
-fn rank(task: &Task<'_>, host: &HostRoom<'_>, seed: u64) -> Rank {
-    let rule = &task.manifest.placement;
-    let away = !is_preferred(&rule.preferred_region, &host.view.heartbeat.labels);
-    let replicas = task.placed.get(host.view.id).copied().unwrap_or(0);
-    let coin = coin(seed, &task.id.to_string(), host.view.id.as_str());
-    if rule.pack {
-        (away, -i64::from(replicas), Err(Reverse(host.score())), coin)
-    } else {
-        (away, replicas.into(), Ok(host.score()), coin)
+/// The part of it among hosts of one class.
+fn of_tier<'seen>(
+    task: &mut Task<'seen>,
+    (tier, missing): (u8, u32),
+    site: &mut Site<'_, '_, 'seen>,
+    filling: &mut Filling<'_, 'seen>,
+) -> u32 {
+    let mut missing = missing;
+    let mut hunt = Hunt::new(task, site.group, tier, filling.room);
+    let mut order = BTreeSet::new();
+    loop {
+        // Four hosts for each replica: enough for every replica to have one of its own.
+        let want = usize::try_from(missing).unwrap_or(usize::MAX).saturating_mul(4).max(BATCH);
+        let batch = hunt.next((task, site.group), (filling.input, filling.room), want);
+        if batch.is_empty() {
+            return missing;
+        }
+        let ranked = |slot: Slot| Some((rank(task, filling.room.at(slot)?), slot));
+        order.extend(batch.into_iter().filter_map(ranked));
+        while missing > 0 {
+            let Some((_, slot)) = order.pop_first() else { break };
+            if add(task, slot, site, filling) {
+                missing -= 1;
+                order.extend(filling.room.at(slot).map(|host| (rank(task, host), slot)));
+            }
+        }
+        if missing == 0 {
+            return 0;
+        }
     }
 }
 
-/// FNV-1a over the seed and the names, so that different actors break ties differently.
-fn coin(seed: u64, actor: &str, host: &str) -> u64 {
-    let bytes = actor.bytes().chain([0]).chain(host.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325 ^ seed, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+/// Places one replica on each host of the group that has none. Returns for how many there was no
+/// room.
+fn on_every_host<'seen>(
+    task: &mut Task<'seen>,
+    site: &mut Site<'_, '_, 'seen>,
+    filling: &mut Filling<'_, 'seen>,
+) -> u32 {
+    let hosts: Vec<HostId> = filling
+        .room
+        .iter()
+        .filter(|host| !task.placed.contains_key(host.view.id))
+        .filter(|host| refusal(task, site.group, host, filling.input).is_none())
+        .map(|host| host.view.id.clone())
+        .collect();
+    let mut full = 0u32;
+    for slot in hosts.iter().filter_map(|host| filling.room.slot(host)).collect::<Vec<_>>() {
+        let placed = add(task, slot, site, filling)
+            || (preempt::make_room(task, Some(slot), site, filling).is_some()
+                && add(task, slot, site, filling));
+        full = full.saturating_add(u32::from(!placed));
+    }
+    let refused = words::refusing(task, site.group, filling).len();
+    full.saturating_add(u32::try_from(refused).unwrap_or(u32::MAX))
+}
+
+/// Places one replica if there is room for it.
+fn add(task: &mut Task<'_>, slot: Slot, site: &mut Site<'_, '_, '_>, filling: &mut Filling<'_, '_>) -> bool {
+    let need = &task.manifest.placement.resources;
+    let Some(host) = filling.room.at(slot).filter(|host| host.fits(need)) else { return false };
+    let (id, load) = (host.view.id.clone(), host.load());
+    let why: Reasons = reasons(task, host);
+    filling.room.add(&id, &task.id, need);
+    let placed = task.placed.entry(id.clone()).or_default();
+    *placed = placed.saturating_add(1);
+    site.added.entry(id).or_insert((0, load, why)).0 += 1;
+    true
+}
+
+/// Replicas that a group had on hosts that are lost.
+fn lost(task: &Task<'_>, group: &Group, filling: &Filling<'_, '_>) -> u32 {
+    let on_lost = task.displaced.iter().filter(|(id, _)| is_lost(id, group, filling));
+    on_lost.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+}
+
+fn is_lost(id: &HostId, group: &Group, filling: &Filling<'_, '_>) -> bool {
+    filling.input.observed.judge(id, filling.input.now_ms) == Verdict::Lost
+        && filling.room.get(id).is_none_or(|host| group.admits(host.view.heartbeat))
 }
 
 /// Leaves up to `missing` replicas on lost hosts: they may still run there, and nothing is gained
 /// by forbidding it. Returns how many.
 fn hold(task: &mut Task<'_>, group: &Group, missing: u32, filling: &Filling<'_, '_>) -> u32 {
-    let Filling { input, room, .. } = filling;
     let mut left = missing;
     for (id, displaced) in &mut task.displaced {
-        let lost = input.observed.judge(id, input.now_ms) == Verdict::Lost;
-        let in_group = room.get(id).is_none_or(|host| group.admits(&host.view.heartbeat.labels));
-        if lost && in_group {
-            let held = left.min(*displaced);
-            left -= held;
-            *displaced -= held;
-            if held > 0 {
-                let placed = task.placed.entry(id.clone()).or_default();
-                *placed = placed.saturating_add(held);
-            }
+        let held = if is_lost(id, group, filling) { left.min(*displaced) } else { 0 };
+        left -= held;
+        *displaced -= held;
+        if held > 0 {
+            let placed = task.placed.entry(id.clone()).or_default();
+            *placed = placed.saturating_add(held);
         }
     }
     missing - left

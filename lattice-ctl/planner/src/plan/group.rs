@@ -1,5 +1,6 @@
 //! Shares of an actor: how many replicas each labelled group of hosts shall get.
 
+use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::manifest::{ActorManifest, Scale, Spread};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +15,14 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Does a host with these labels belong to it?
-    pub(crate) fn admits(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+    /// Does the host that says this belong to it?
+    pub(crate) fn admits(&self, host: &Heartbeat) -> bool {
+        self.lacking(host).is_none()
+    }
+
+    /// The first label that the host lacks.
+    pub(crate) fn lacking(&self, host: &Heartbeat) -> Option<&(String, String)> {
+        self.labels.iter().find(|(key, value)| host.label(key) != Some(value))
     }
 }
 

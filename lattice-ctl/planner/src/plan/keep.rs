@@ -2,6 +2,7 @@
 //! and still matches; it is displaced when its host cannot be relied on; it is released when the
 //! rule no longer wants it there.
 
+use super::fit::tier;
 use super::{Group, Input, Room, Task};
 use crate::observed::Unfit;
 use lattice_protocol::HostId;
@@ -37,9 +38,7 @@ pub(super) fn keep(task: &mut Task<'_>, input: &Input<'_>, room: &mut Room<'_>) 
     }
     let need = task.manifest.placement.resources;
     for (host, count) in &task.placed {
-        if let Some(host) = room.get_mut(host) {
-            host.keep(&task.id, &need, *count);
-        }
+        room.keep(host, &task.id, &need, *count);
     }
 }
 
@@ -47,7 +46,7 @@ fn standing(task: &Task<'_>, input: &Input<'_>, room: &Room<'_>, host: &HostId) 
     let rule = &task.manifest.placement;
     let allowed = rule.hosts.is_empty() || rule.hosts.contains(host);
     // Of a host that was never heard of the labels are not known: the old decision is believed.
-    let matches = |group: &Group| room.get(host).is_none_or(|host| group.admits(&host.view.heartbeat.labels));
+    let matches = |group: &Group| room.get(host).is_none_or(|host| group.admits(host.view.heartbeat));
     if !allowed || !task.groups.iter().any(matches) {
         return Standing::Unwanted;
     }
@@ -55,7 +54,8 @@ fn standing(task: &Task<'_>, input: &Input<'_>, room: &Room<'_>, host: &HostId) 
         return Standing::Unreliable;
     }
     match (input.observed.judge(host, input.now_ms), is_daemon(task)) {
-        (Verdict::Alive | Verdict::Suspect, _) | (Verdict::Lost, true) => Standing::Stays,
+        (Verdict::Alive | Verdict::Suspect | Verdict::Rejoined | Verdict::CutOff, _)
+        | (Verdict::Lost, true) => Standing::Stays,
         (Verdict::Lost | Verdict::Leaving, _) => Standing::Unreliable,
     }
 }
@@ -67,7 +67,7 @@ fn is_daemon(task: &Task<'_>) -> bool {
 /// Gives a group what it may keep of what stays, the worst placed released first; the rest of
 /// `stays` is left for the next group.
 fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut BTreeMap<HostId, u32>, room: &Room<'_>) {
-    let matches = |host: &HostId| room.get(host).is_none_or(|host| group.admits(&host.view.heartbeat.labels));
+    let matches = |host: &HostId| room.get(host).is_none_or(|host| group.admits(host.view.heartbeat));
     let mut share: BTreeMap<HostId, u32> = stays
         .iter()
         .filter(|(host, count)| **count > 0 && matches(host))
@@ -75,10 +75,9 @@ fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut BTreeMap<HostId, u
         .collect();
     if let Some(wanted) = group.count {
         trim(&mut share, wanted, |host, count| {
-            let preferred = &task.manifest.placement.preferred_region;
             let view = room.get(host).map(|host| &host.view);
             let suspect = view.is_none_or(|view| matches!(view.unfit, Some(Unfit::Verdict(_))));
-            let away = view.is_some_and(|view| !is_preferred(preferred, &view.heartbeat.labels));
+            let away = view.map(|view| tier(&task.manifest.placement, view));
             let count = if task.manifest.placement.pack { -i64::from(count) } else { count.into() };
             (suspect, away, count, room.get(host).map(super::room::HostRoom::score))
         });
@@ -91,11 +90,6 @@ fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut BTreeMap<HostId, u
         let placed = task.placed.entry(host).or_default();
         *placed = placed.saturating_add(count);
     }
-}
-
-/// Is this host in the region that the actor would like, if it would like any?
-pub(super) fn is_preferred(preferred: &Option<String>, labels: &BTreeMap<String, String>) -> bool {
-    preferred.as_ref().is_none_or(|region| region.is_empty() || labels.get("region") == Some(region))
 }
 
 /// Takes replicas away, one at a time from the worst, until at most `wanted` are left.

@@ -15,12 +15,13 @@ struct World {
     desired: BTreeMap<AppName, DesiredApp>,
     placements: BTreeMap<AppName, Placement>,
     now_ms: u64,
+    allowance: Allowance,
 }
 
 impl World {
     fn new(observed: Observed, apps: Vec<DesiredApp>) -> Self {
         let desired = apps.into_iter().map(|app| (app.application.name.clone(), app)).collect();
-        Self { observed, desired, placements: BTreeMap::new(), now_ms: 0 }
+        Self { observed, desired, placements: BTreeMap::new(), now_ms: 0, allowance: Allowance::default() }
     }
 
     fn input(&self) -> Input<'_> {
@@ -30,6 +31,8 @@ impl World {
             observed: &self.observed,
             now_ms: self.now_ms,
             seed: 7,
+            policy: &NoPolicy,
+            allowance: self.allowance,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Why something could not be placed, in the seeds' words. The text depends only on what is known
 //! of the hosts, so that it stays the same while nothing changes.
 
-use super::fill::{Filling, is_candidate, matches};
+use super::fill::Filling;
+use super::fit::{Refusal, matches, refusal};
 use super::room::HostRoom;
 use super::{Group, Task};
 use lattice_protocol::HostId;
@@ -26,18 +27,19 @@ pub(super) fn shortage(
     }
     let matching: Vec<&HostRoom<'_>> =
         filling.room.iter().filter(|host| matches(task, group, host)).collect();
-    let healthy = matching.iter().filter(|host| is_candidate(task, group, host, filling.input)).count();
+    let refusals = matching.iter().map(|host| (host.view.id, refusal(task, group, host, filling.input)));
+    let refusals: Vec<(&HostId, Option<Refusal>)> = refusals.collect();
     let why = if matching.is_empty() {
         format!("0 hosts match {}", wanted(group))
-    } else if healthy == 0 {
-        let states: Vec<String> = matching.iter().map(|host| state(task, host, filling)).collect();
-        format!("0 of {} matching hosts are fit ({})", matching.len(), states.join(", "))
+    } else if refusals.iter().all(|(_, refusal)| refusal.is_some()) {
+        let states = refusals.iter().filter_map(|(id, refusal)| Some(format!("{id}: {}", refusal.as_ref()?)));
+        format!("0 of {} matching hosts are fit ({})", matching.len(), listed(states))
     } else {
         let need = &task.manifest.placement.resources;
         let refusing = refusing(task, group, filling);
         let by_its_own_account = match refusing.as_slice() {
             [] => String::new(),
-            some => format!("; {} said so", some.join(", ")),
+            some => format!("; {} said so", listed(some.iter().cloned())),
         };
         format!(
             "{missing} replicas not placed, no matching host has {} millicores and {} MiB free{by_its_own_account}",
@@ -47,12 +49,24 @@ pub(super) fn shortage(
     format!("insufficient resources: {why}")
 }
 
+/// The first few, and how many more there are.
+fn listed(words: impl Iterator<Item = String>) -> String {
+    const SHOWN: usize = 5;
+    let all: Vec<String> = words.collect();
+    let shown = all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// Hosts that would be fit, and have said that they have no room for this actor.
 pub(super) fn refusing(task: &Task<'_>, group: &Group, filling: &Filling<'_, '_>) -> Vec<String> {
-    let input = filling.input;
-    let refuses = |host: &&HostRoom<'_>| input.observed.has_refused(host.view.id, &task.id, input.now_ms);
-    let fit = filling.room.iter().filter(|host| matches(task, group, host) && host.view.unfit.is_none());
-    fit.filter(refuses).map(|host| host.view.id.to_string()).collect()
+    let fit = filling
+        .room
+        .iter()
+        .filter(|host| matches(task, group, host) && (host.view.unfit.is_none() || host.view.is_held()));
+    fit.filter(|host| host.view.has_refused(&task.id)).map(|host| host.view.id.to_string()).collect()
 }
 
 /// Hosts that the rule names and nobody has heard of, when none of those named can take it.
@@ -68,15 +82,4 @@ fn wanted(group: &Group) -> String {
     }
     let pairs: Vec<String> = group.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     pairs.join(", ")
-}
-
-fn state(task: &Task<'_>, host: &HostRoom<'_>, filling: &Filling<'_, '_>) -> String {
-    let id = host.view.id;
-    match host.view.unfit {
-        Some(unfit) => format!("{id}: {unfit}"),
-        None if filling.input.observed.has_refused(id, &task.id, filling.input.now_ms) => {
-            format!("{id}: no room by its own account")
-        }
-        None => format!("{id}: alive"),
-    }
 }

@@ -94,7 +94,15 @@ impl Scale {
     pub const MAX_REPLICAS: u32 = 100_000;
 }
 
-/// Where an actor may and should run.
+/// Where an actor may and should run. Seed 004's `TaskSpec` in our words:
+///
+/// | there | here |
+/// |---|---|
+/// | `task_id` | the actor's id |
+/// | `cpu_required`, `memory_required_mb` | `resources` |
+/// | `preferred_region` (empty: any) | `preferred_region` |
+/// | `priority` | `priority` |
+/// | `max_latency_ms` | `max_latency_ms` |
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PlacementRule {
@@ -108,10 +116,18 @@ pub struct PlacementRule {
     pub pack: bool,
     /// Region to prefer; others are a fallback, best first.
     pub preferred_region: Option<String>,
+    /// Longest round trip from the preferred region, milliseconds. A host that is known to be
+    /// farther away gets nothing; one whose distance is not known is the last choice.
+    pub max_latency_ms: Option<u32>,
     /// What one replica needs.
     pub resources: Resources,
     /// 0 to 255; higher goes first.
     pub priority: u8,
+}
+
+impl PlacementRule {
+    /// Longest latency bound, milliseconds.
+    pub const MAX_LATENCY_MS: u32 = 600_000;
 }
 
 /// One share of a spread.

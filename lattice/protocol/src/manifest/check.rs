@@ -1,7 +1,7 @@
 //! What must hold between the parts of an application, however it was made: read from a file,
 //! edited by a command, or sent by a program. Nothing here needs the file.
 
-use super::{Application, KNOWN_KINDS, Scale, Spread, config, kind, suggest};
+use super::{Application, KNOWN_KINDS, PlacementRule, Scale, Spread, config, kind, suggest};
 use crate::error::{ErrorCode, Report};
 use crate::link::{LinkDefinition, LinkTarget};
 use crate::name::{ActorId, LinkName};
@@ -60,6 +60,7 @@ pub(super) fn relations(application: &Application, report: Sink<'_>) {
             let Scale::Replicas(count) = actor.scale else { continue };
             report(part, out_of_range("replicas", count, 0, Scale::MAX_REPLICAS));
         }
+        latency(&actor.placement).into_iter().for_each(|found| report(part, found));
         spread(&actor.placement.spread, &mut |found| report(part, found));
         links(application, index, report);
     }
@@ -86,6 +87,19 @@ fn port(kind: &str, config: &BTreeMap<String, String>) -> Option<Report> {
         let got: String = port.chars().take(40).collect();
         let report = Report::new(ErrorCode::Config, "not a port").at(format!("config.{key}"));
         report.got(format!("{got:?}")).limit("1..65535")
+    })
+}
+
+fn latency(rule: &PlacementRule) -> Option<Report> {
+    let field = "placement.maxLatencyMs";
+    let bound = rule.max_latency_ms?;
+    if !(1..=PlacementRule::MAX_LATENCY_MS).contains(&bound) {
+        return Some(out_of_range(field, bound, 1, PlacementRule::MAX_LATENCY_MS));
+    }
+    let nowhere = rule.preferred_region.as_ref().is_none_or(String::is_empty);
+    nowhere.then(|| {
+        let report = Report::new(ErrorCode::Manifest, "a latency from nowhere").at(field);
+        report.hint("it is measured from preferredRegion: name one")
     })
 }
 

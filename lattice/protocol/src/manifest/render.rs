@@ -84,6 +84,9 @@ fn placement(out: &mut Block, rule: &PlacementRule) {
     if let Some(region) = &rule.preferred_region {
         out.text("preferredRegion", region);
     }
+    if let Some(latency) = rule.max_latency_ms {
+        out.field("maxLatencyMs", latency);
+    }
     if rule.resources != Resources::default() {
         out.nested("resources", |out| {
             out.field("cpuMillis", rule.resources.cpu_millis);

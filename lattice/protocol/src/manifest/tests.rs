@@ -31,6 +31,7 @@ spec:
           - { requirements: { region: eu-west-1 } }
         strategy: pack
         preferredRegion: ap-east-1
+        maxLatencyMs: 50
         resources: { cpuMillis: 250, memoryMib: 64 }
         priority: 255
       links:
@@ -67,6 +68,7 @@ fn every_field_arrives() {
     let placement = &actor.placement;
     assert_eq!((placement.hosts.len(), placement.pack, placement.priority), (2, true, 255));
     assert_eq!((placement.spread[0].weight, placement.spread[1].weight), (80, 100));
+    assert_eq!(placement.max_latency_ms, Some(50));
     assert_eq!(placement.resources, Resources { cpu_millis: 250, memory_mib: 64 });
     let link = &actor.links[0];
     assert_eq!(link.target, LinkTarget::Provider("edge/kv".parse().unwrap()));
@@ -106,6 +108,7 @@ fn an_application_from_elsewhere_is_checked_as_well() {
     app.actors[0].scale = Scale::Replicas(100_001);
     app.actors[0].config.insert("db_password".into(), "hunter2".into());
     app.actors[0].links[0].policy.timeout_ms = 0;
+    app.actors[0].placement.preferred_region = None;
     app.actors[1].name = "edge-processor".parse().unwrap();
     app.providers.clear();
     let found: Vec<String> = check(&app).iter().map(ToString::to_string).collect();
@@ -114,6 +117,7 @@ fn an_application_from_elsewhere_is_checked_as_well() {
         "E_PROVIDER_NOT_FOUND: provider not found: kv: spec.actors[0].links[0].to",
         "E_LINK_NOT_FOUND: link definition not found: no actor named pong: spec.actors[0].links[1].to",
         "E_MANIFEST: out of range: spec.actors[0].replicas (got 100001, expected 0..100000)",
+        "E_MANIFEST: a latency from nowhere: spec.actors[0].placement.maxLatencyMs; it is measured from preferredRegion: name one",
         "E_LINK: out of range: spec.actors[0].links[0].timeoutMs (got 0, expected 1..600000)",
     ] {
         assert!(found.iter().any(|line| line == expected), "{expected}\n{found:#?}");

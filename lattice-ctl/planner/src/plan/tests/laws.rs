@@ -147,3 +147,125 @@ proptest! {
         prop_assert!(counts.iter().all(|count| (least..=least + 1).contains(count)), "{:?}", counts);
     }
 }
+
+/// Replicas that steps of one kind say they moved.
+fn moved(plan: &Plan) -> u32 {
+    let count = |step: &Step| match step {
+        Step::Rebalanced { replicas, .. } => *replicas,
+        _ => 0,
+    };
+    plan.explanation.iter().map(count).sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Rebalancing keeps to its allowance, ends, and what it leaves is final.
+    #[test]
+    fn rebalancing_is_bounded_and_ends(
+        hosts in proptest::collection::vec(any_host(), 1..7),
+        actors in proptest::collection::vec(any_actor(), 1..6),
+        newcomers in proptest::collection::vec(any_host(), 1..3),
+    ) {
+        let mut world = World::new(observed(&hosts), vec![desired(&actors)]);
+        world.now_ms = 40_000;
+        world.plan();
+        let more: Vec<AnyHost> = hosts.iter().chain(&newcomers).cloned().collect();
+        world.observed = observed(&more);
+        world.plan();
+        let mut rounds = 0;
+        loop {
+            world.allowance.moves = 2;
+            let input = world.input();
+            let plan = plan(&input);
+            prop_assert_eq!(check(&input, &plan), []);
+            let moves = moved(&plan);
+            prop_assert!(moves <= 2);
+            world.placements.extend(plan.changed);
+            if moves == 0 {
+                break;
+            }
+            rounds += 1;
+            prop_assert!(rounds < 100, "it does not end");
+        }
+        world.allowance.moves = 0;
+        world.plan();
+    }
+
+    /// Only the less important give way, and each makes room for one who is placed there.
+    #[test]
+    fn nobody_gives_way_in_vain_or_to_an_equal(
+        hosts in proptest::collection::vec(any_host(), 1..5),
+        first in proptest::collection::vec(any_actor(), 1..5),
+        then in proptest::collection::vec(any_actor(), 1..3),
+        evictions in 0u32..4,
+    ) {
+        let mut world = World::new(observed(&hosts), vec![desired(&first)]);
+        world.now_ms = 40_000;
+        world.plan();
+        let all: Vec<AnyActor> = first.iter().chain(&then).cloned().collect();
+        world.desired = World::new(observed(&[]), vec![desired(&all)]).desired;
+        world.allowance.evictions = evictions;
+        let input = world.input();
+        let plan = plan(&input);
+        prop_assert_eq!(check(&input, &plan), []);
+        let priority = |id: &ActorId| {
+            let app = &world.desired[&id.app].application;
+            app.actor(&id.name).map(|actor| actor.placement.priority)
+        };
+        let mut evicted = 0;
+        for step in &plan.explanation {
+            let Step::Preempted { actor, host, replicas, by } = step else { continue };
+            evicted += replicas;
+            prop_assert!(priority(actor) < priority(by));
+            let placement = &plan.changed[&by.app];
+            let before = world.placements[&by.app].actors.get(by).and_then(|hosts| hosts.get(host));
+            prop_assert!(placement.actors[by].get(host) > before, "{by} got nothing on {host}");
+        }
+        prop_assert!(evicted <= evictions);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Fail-overs keep to their allowance, what waits stays where it was, and nobody less important
+    /// goes while somebody more important waits.
+    #[test]
+    fn failovers_are_bounded_and_the_important_go_first(
+        hosts in proptest::collection::vec(any_host(), 2..7),
+        actors in proptest::collection::vec(any_actor(), 1..6),
+        lost in proptest::collection::vec(any::<bool>(), 7),
+        allowed in 0u32..6,
+    ) {
+        let well: Vec<AnyHost> =
+            hosts.iter().map(|host| AnyHost { heard_ms: 40_000, leaving: false, ..host.clone() }).collect();
+        let mut world = World::new(observed(&well), vec![desired(&actors)]);
+        world.now_ms = 40_000;
+        world.allowance.evictions = 0;
+        world.plan();
+        let silent = well.iter().zip(&lost).map(|(host, lost)| AnyHost {
+            heard_ms: if *lost { 0 } else { 40_000 },
+            ..host.clone()
+        });
+        world.observed = observed(&silent.collect::<Vec<_>>());
+        world.allowance.failovers = allowed;
+        let input = world.input();
+        let plan = plan(&input);
+        prop_assert_eq!(check(&input, &plan), []);
+        prop_assert!(plan.moved.failovers <= allowed);
+        let Some(placement) = plan.changed.get(&"shop".parse::<AppName>().unwrap()) else { return Ok(()) };
+        let priority = |id: &ActorId| {
+            let app = &world.desired[&id.app].application;
+            app.actor(&id.name).map(|actor| actor.placement.priority)
+        };
+        let waits = |(_, why): &(&ActorId, &String)| why.contains("waits its turn");
+        let waiting = placement.unplaced.iter().filter(waits).filter_map(|(id, _)| priority(id)).max();
+        for step in &plan.explanation {
+            let Step::Failover { actors, .. } = step else { continue };
+            for actor in actors {
+                prop_assert!(priority(actor) >= waiting, "{actor} went before somebody more important");
+            }
+        }
+    }
+}

@@ -15,8 +15,16 @@ pub(in crate::manifest) const LIMITS: &[&str] =
 /// Fields of `instances.warm`.
 pub(in crate::manifest) const WARM: &[&str] = &["maxCalls", "maxConcurrency", "idleMs"];
 /// Fields of `placement`.
-pub(in crate::manifest) const PLACEMENT: &[&str] =
-    &["requirements", "hosts", "spread", "strategy", "preferredRegion", "resources", "priority"];
+pub(in crate::manifest) const PLACEMENT: &[&str] = &[
+    "requirements",
+    "hosts",
+    "spread",
+    "strategy",
+    "preferredRegion",
+    "maxLatencyMs",
+    "resources",
+    "priority",
+];
 /// Fields of `placement.resources`.
 pub(in crate::manifest) const RESOURCES: &[&str] = &["cpuMillis", "memoryMib"];
 /// Fields of one share of `placement.spread`.
@@ -145,6 +153,9 @@ fn placement(reader: &mut Reader, at: &At<'_>) -> PlacementRule {
     }
     if let Some(at) = fields.get("preferredRegion") {
         rule.preferred_region = reader.words(&at);
+    }
+    if let Some(at) = fields.get("maxLatencyMs") {
+        rule.max_latency_ms = reader.number(&at, 1..=PlacementRule::MAX_LATENCY_MS.into());
     }
     if let Some(at) = fields.get("resources")
         && let Some(fields) = reader.fields(&at, RESOURCES)

@@ -1,0 +1,168 @@
+//! Which of the hosts that may is best. Hosts are ranked by class ([`super::fit::tier`]), then by
+//! how many replicas of the actor they have, then by cost: their load, less what it is worth to be
+//! beside a linked actor and to have the artifact already; equals by a coin that always falls the
+//! same way.
+//!
+//! Only as many hosts are looked at as matter: those that a rule names or a label picks out, those
+//! with linked actors, and otherwise the least loaded (to pack: the most loaded) in batches.
+
+use super::fit::{HELD, refusal, tier};
+use super::room::{HostRoom, Room, Slot};
+use super::{Group, Input, Task};
+use std::collections::BTreeSet;
+
+/// Hosts that are all ranked; of more, only a batch in the order of their load.
+const LISTED: usize = 128;
+/// Hosts with replicas of one linked actor that are looked at.
+const HOMES: usize = 16;
+/// Being beside one linked actor is worth this much load, thousandths; of at most this many.
+const BESIDE: i64 = 150;
+const MOST_BESIDE: usize = 3;
+/// Having the artifact is worth this much load, thousandths.
+const CACHED: i64 = 100;
+
+/// Lower is better.
+pub(super) type Rank = (i64, i64, u64);
+
+/// What spoke for a host when it was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reasons {
+    /// Its class: 0 in the preferred region (or there is none), 1 away, 2 nobody knows how far;
+    /// 3 to 5 the same, of a host that is held after its return.
+    pub tier: u8,
+    /// Does the actor prefer a region at all?
+    pub prefers_region: bool,
+    /// Replicas of the actor that it had.
+    pub replicas: u32,
+    /// Linked actors there.
+    pub beside: u32,
+    /// It has the artifact.
+    pub cached: bool,
+    /// Its load, thousandths: CPU % + memory % + actors.
+    pub load: u64,
+}
+
+impl std::fmt::Display for Reasons {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.tier >= HELD {
+            formatter.write_str("nobody else could, though it has just come back, ")?;
+        }
+        match (self.prefers_region, self.tier % HELD) {
+            (false, _) => {}
+            (true, 0) => formatter.write_str("preferred region, ")?,
+            (true, 1) => formatter.write_str("another region, ")?,
+            (true, _) => formatter.write_str("another region at an unknown distance, ")?,
+        }
+        if self.beside > 0 {
+            write!(formatter, "beside {} linked, ", self.beside)?;
+        }
+        if self.cached {
+            formatter.write_str("has the artifact, ")?;
+        }
+        write!(formatter, "load {}.{}", self.load / 10, self.load % 10)?;
+        if self.replicas > 0 { write!(formatter, ", {} there already", self.replicas) } else { Ok(()) }
+    }
+}
+
+pub(super) fn reasons(task: &Task<'_>, host: &HostRoom<'_>) -> Reasons {
+    let rule = &task.manifest.placement;
+    let beside = task.partners.iter().filter(|partner| host.holds(partner)).take(MOST_BESIDE).count();
+    Reasons {
+        tier: tier(rule, &host.view),
+        prefers_region: rule.preferred_region.as_ref().is_some_and(|region| !region.is_empty()),
+        replicas: task.placed.get(host.view.id).copied().unwrap_or(0),
+        beside: u32::try_from(beside).unwrap_or(u32::MAX),
+        cached: task.digest.is_some_and(|digest| host.has_artifact(digest)),
+        load: host.score(),
+    }
+}
+
+pub(super) fn rank(task: &Task<'_>, host: &HostRoom<'_>) -> Rank {
+    let reasons = reasons(task, host);
+    let load = i64::try_from(reasons.load).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
+    let bonus = i64::from(reasons.beside) * BESIDE + if reasons.cached { CACHED } else { 0 };
+    let coin = coin(task.coin, host.view.id.as_str());
+    if task.manifest.placement.pack {
+        (-i64::from(reasons.replicas), -load - bonus, coin)
+    } else {
+        (reasons.replicas.into(), load - bonus, coin)
+    }
+}
+
+/// FNV-1a, so that different actors break ties differently.
+pub(super) fn coin(seed: u64, text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Looks for hosts of one class with room for an actor, a batch at a time.
+pub(super) struct Hunt {
+    tier: u8,
+    /// Hosts to look at first; then, if not all, those in the order of their load.
+    listed: Option<Vec<Slot>>,
+    is_all: bool,
+    cursor: Option<(u64, Slot)>,
+    seen: BTreeSet<Slot>,
+}
+
+impl Hunt {
+    pub(super) fn new(task: &Task<'_>, group: &Group, tier: u8, room: &Room<'_>) -> Self {
+        let rule = &task.manifest.placement;
+        let region = rule.preferred_region.as_deref().filter(|region| tier % HELD == 0 && !region.is_empty());
+        let labelled = room.labelled(group, region.map(|region| ("region", region)));
+        let all = if !rule.hosts.is_empty() {
+            Some(rule.hosts.iter().filter_map(|host| room.slot(host)).collect())
+        } else if room.len() <= LISTED {
+            Some((0..room.len()).collect())
+        } else {
+            labelled.filter(|list| list.len() <= LISTED).map(<[Slot]>::to_vec)
+        };
+        let is_all = all.is_some();
+        let near = || task.partners.iter().flat_map(|partner| room.homes(partner).take(HOMES)).collect();
+        Self { tier, listed: Some(all.unwrap_or_else(near)), is_all, cursor: None, seen: BTreeSet::new() }
+    }
+
+    /// The next hosts with room, at least `want` if there are so many; none when there are no more.
+    pub(super) fn next(
+        &mut self,
+        (task, group): (&Task<'_>, &Group),
+        (input, room): (&Input<'_>, &Room<'_>),
+        want: usize,
+    ) -> Vec<Slot> {
+        let need = &task.manifest.placement.resources;
+        let admits = |slot: Slot| {
+            room.at(slot).is_some_and(|host| {
+                host.fits(need)
+                    && tier(&task.manifest.placement, &host.view) == self.tier
+                    && refusal(task, group, host, input).is_none()
+            })
+        };
+        let mut found: Vec<Slot> = Vec::new();
+        for slot in self.listed.take().into_iter().flatten() {
+            if !self.seen.contains(&slot) && admits(slot) {
+                self.seen.insert(slot);
+                found.push(slot);
+            }
+        }
+        if self.is_all {
+            return found;
+        }
+        let pack = task.manifest.placement.pack;
+        let least = (!pack).then(|| room.least_loaded(self.cursor)).into_iter().flatten();
+        let most = pack.then(|| room.most_loaded(self.cursor)).into_iter().flatten();
+        for place in least.chain(most) {
+            if found.len() >= want {
+                return found;
+            }
+            self.cursor = Some(place);
+            let (_, slot) = place;
+            if !self.seen.contains(&slot) && admits(slot) {
+                self.seen.insert(slot);
+                found.push(slot);
+            }
+        }
+        self.is_all = true;
+        found
+    }
+}

@@ -1,0 +1,138 @@
+//! The last pass, when the allowance says so: a few replicas move to hosts that have less, so that
+//! a host that has just joined gets its part.
+//!
+//! Two kinds of moves. *Evenness*: an actor has two or more replicas more on one host than it
+//! would have on another. *Load*: one host has reserved much more than another, and an actor has
+//! more replicas there. Only actors that spread and have at least two replicas move, so that one
+//! serves while the other is on its way; nobody moves to a worse class of host, or away from an
+//! actor it is linked to.
+//!
+//! It ends: an evenness move lowers the sum of squares of an actor's counts; a load move does not
+//! raise it, and lowers the larger of two hosts' reservations. Reservations move with the decision
+//! and not with the next heartbeat, so there is nothing to chase.
+
+use super::Task;
+use super::fill::Filling;
+use super::fit::{refusal, tier};
+use super::room::{HostRoom, Slot};
+use lattice_protocol::{ActorId, HostId};
+use std::collections::BTreeMap;
+
+/// Hosts that may get something, and hosts that may give something, in one run.
+const MAX_HOSTS: usize = 8;
+/// Difference of two hosts' loads that is worth a move, thousandths.
+const WORTH: u64 = 200;
+
+pub(super) fn rebalance<'seen>(tasks: &mut [&mut Task<'seen>], filling: &mut Filling<'_, 'seen>) {
+    if filling.left.moves == 0 {
+        return;
+    }
+    let room = &*filling.room;
+    let fit = |slot: &Slot| room.at(*slot).is_some_and(|host| host.view.unfit.is_none());
+    let places = |walk: &mut dyn Iterator<Item = (u64, Slot)>| -> Vec<Slot> {
+        walk.map(|(_, slot)| slot).filter(fit).take(MAX_HOSTS).collect()
+    };
+    let targets = places(&mut room.least_loaded(None));
+    let sources = places(&mut room.most_loaded(None));
+    for task in tasks.iter_mut().filter(|task| may_move(task)) {
+        even_out(task, &targets, filling);
+    }
+    let positions: BTreeMap<ActorId, usize> =
+        tasks.iter().enumerate().map(|(position, task)| (task.id.clone(), position)).collect();
+    for target in &targets {
+        for source in sources.iter().filter(|source| *source != target) {
+            relieve(tasks, &positions, (*source, *target), filling);
+        }
+    }
+}
+
+fn may_move(task: &Task<'_>) -> bool {
+    let total: u64 = task.placed.values().map(|count| u64::from(*count)).sum();
+    let is_daemon = task.groups.iter().all(|group| group.count.is_none());
+    total >= 2 && !task.manifest.placement.pack && !is_daemon && task.unplaced.is_none()
+}
+
+fn count(task: &Task<'_>, host: &HostId) -> u32 {
+    task.placed.get(host).copied().unwrap_or(0)
+}
+
+/// Moves replicas of one actor from where it has most to where it has least.
+fn even_out(task: &mut Task<'_>, targets: &[Slot], filling: &mut Filling<'_, '_>) {
+    while filling.left.moves > 0 {
+        let room = &*filling.room;
+        let most = task
+            .placed
+            .iter()
+            .filter_map(|(host, count)| Some((*count, room.slot(host)?)))
+            .filter(|(_, slot)| room.at(*slot).is_some_and(|host| host.view.unfit.is_none()))
+            .max_by_key(|(count, slot)| (*count, std::cmp::Reverse(*slot)));
+        let Some((most, source)) = most else { return };
+        let Some(from) = room.at(source) else { return };
+        let target = targets
+            .iter()
+            .filter_map(|slot| Some((count(task, room.at(*slot)?.view.id), *slot)))
+            .filter(|(least, _)| least.saturating_add(2) <= most)
+            .filter(|(_, slot)| room.at(*slot).is_some_and(|to| admits(task, from, to, filling)))
+            .min();
+        let Some((_, target)) = target else { return };
+        relocate(task, (source, target), filling);
+    }
+}
+
+/// Moves replicas from one host to another while that makes the two more equal.
+fn relieve(
+    tasks: &mut [&mut Task<'_>],
+    positions: &BTreeMap<ActorId, usize>,
+    (source, target): (Slot, Slot),
+    filling: &mut Filling<'_, '_>,
+) {
+    while filling.left.moves > 0 {
+        let (Some(from), Some(to)) = (filling.room.at(source), filling.room.at(target)) else { return };
+        if from.reserved() < to.reserved().saturating_add(WORTH) {
+            return;
+        }
+        let next = from.actors().filter_map(|actor| positions.get(actor)).find(|position| {
+            tasks.get(**position).is_some_and(|task| {
+                let need = &task.manifest.placement.resources;
+                let is_new = !to.holds(&task.id);
+                may_move(task)
+                    && count(task, from.view.id) > count(task, to.view.id)
+                    && to.reserved_with(need, is_new) < from.reserved()
+                    && to.reserved_with(need, is_new) > to.reserved()
+                    && admits(task, from, to, filling)
+            })
+        });
+        let Some(task) = next.and_then(|position| tasks.get_mut(*position)) else { return };
+        relocate(task, (source, target), filling);
+    }
+}
+
+/// May one replica go from one host to the other?
+fn admits(task: &Task<'_>, from: &HostRoom<'_>, to: &HostRoom<'_>, filling: &Filling<'_, '_>) -> bool {
+    let rule = &task.manifest.placement;
+    let beside = |host: &HostRoom<'_>| task.partners.iter().filter(|partner| host.holds(partner)).count();
+    to.fits(&rule.resources)
+        && tier(rule, &to.view) <= tier(rule, &from.view)
+        && beside(to) >= beside(from)
+        && task.groups.iter().any(|group| {
+            group.admits(from.view.heartbeat) && refusal(task, group, to, filling.input).is_none()
+        })
+}
+
+fn relocate(task: &mut Task<'_>, (source, target): (Slot, Slot), filling: &mut Filling<'_, '_>) {
+    let id = |slot| filling.room.at(slot).map(|host| host.view.id.clone());
+    let (Some(from), Some(to)) = (id(source), id(target)) else { return };
+    filling.room.remove(&from, &task.id);
+    filling.room.add(&to, &task.id, &task.manifest.placement.resources);
+    if let Some(count) = task.placed.get_mut(&from) {
+        *count -= 1;
+        if *count == 0 {
+            task.placed.remove(&from);
+        }
+    }
+    let placed = task.placed.entry(to.clone()).or_default();
+    *placed = placed.saturating_add(1);
+    task.excused.insert(from.clone());
+    filling.left.moves -= 1;
+    filling.notes.rebalanced(&task.id, from, to);
+}
