@@ -10,6 +10,7 @@ mod demo;
 mod deny;
 mod finding;
 mod metadata;
+mod sim;
 mod test;
 mod tidy;
 
@@ -38,6 +39,8 @@ enum Command {
     Demo(demo::Options),
     /// Measure: each case beside the bare operation in the same run
     Bench(bench::Options),
+    /// Simulated lattices by their seeds, and what planning costs in a large one
+    Sim(sim::Options),
     /// Build the guests' components and our programs, for tests that are run one by one
     Build,
     /// Check the rules of the code: layers, purity, homes of names, file headers, sizes
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(options),
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Sim(options) => sim::run(&options),
         Command::Build => build::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => deny::run(),

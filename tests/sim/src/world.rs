@@ -1,0 +1,417 @@
+//! One run: events in the order of their time, faults until a while, then peace, in which the
+//! lattice must become what is desired.
+//!
+//! Checked at every step: a host's generation never falls; what a host accepts of an application
+//! at a revision is what the one decision that won this revision gave it; every plan passes the
+//! planner's independent check; no host runs more than it has room for. Checked at the end: what
+//! runs is what is desired, within [`HEALING_MS`].
+
+use crate::controller::{Controller, Write};
+use crate::faults::{self, Fault, Node};
+use crate::host::Host;
+use crate::kv::{Kv, Value};
+use crate::random::Random;
+use crate::trace::Trace;
+use crate::{Failure, Outcome, Sizes, apps};
+use lattice_ctl_planner::observed::Profile;
+use lattice_protocol::heartbeat::Heartbeat;
+use lattice_protocol::{HostId, LatticeName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// When faults end, milliseconds.
+const FAULTS_UNTIL_MS: u64 = 60_000;
+/// Time that the lattice has to become what is desired after the last fault: the longest that a
+/// flapping host is held, and as long as a refusal counts.
+pub const HEALING_MS: u64 = 120_000 + 300_000;
+/// Time between two looks of a controller.
+const TICK_MS: u64 = 250;
+/// Patience of a writer for an answer.
+const WRITE_TIMEOUT_MS: u64 = 2_000;
+const PROFILE: Profile = Profile::FAST;
+
+/// What happens at a time.
+#[derive(Debug)]
+enum Event {
+    Beat(usize),
+    Heard(usize, Box<Heartbeat>),
+    Look(usize),
+    Poll(Node),
+    Apply(usize, u64, Write),
+    Written(usize, u64, Option<u64>),
+    Fault(Fault),
+    Restart(Node),
+    Healed(Node),
+    Calm,
+}
+
+pub(crate) struct World {
+    now_ms: u64,
+    events: BTreeMap<(u64, u64), Event>,
+    numbered: u64,
+    random: Random,
+    lattice: LatticeName,
+    pub(crate) hosts: Vec<Host>,
+    controllers: Vec<Controller>,
+    looked_ms: Vec<u64>,
+    /// Cut off from everything, until when.
+    cut_off: BTreeMap<Node, u64>,
+    /// Of a thousand messages, how many are lost, and as many doubled.
+    lost: u64,
+    delay_ms: u64,
+    pub(crate) kv: Kv,
+    trace: Trace,
+    faults: BTreeMap<&'static str, u64>,
+    editor: apps::Editor,
+}
+
+/// Runs one world.
+///
+/// # Errors
+/// The first law that was broken, with the end of the trace.
+pub fn run(seed: u64, sizes: &Sizes) -> Result<Outcome, Box<Failure>> {
+    let broken = |at_ms, what, trace| Box::new(Failure { seed, at_ms, what, trace });
+    let lattice = "sim".parse::<LatticeName>().map_err(|error| broken(0, format!("{error}"), Vec::new()))?;
+    let mut world = World::new(seed, sizes, lattice);
+    match world.live() {
+        Ok(healed_ms) => Ok(Outcome { trace: world.trace.digest(), healed_ms, faults: world.faults }),
+        Err(what) => Err(broken(world.now_ms, what, world.trace.tail())),
+    }
+}
+
+impl World {
+    fn new(seed: u64, sizes: &Sizes, lattice: LatticeName) -> Self {
+        let mut random = Random::new(seed);
+        let controllers = usize::try_from(random.between(1, 3)).unwrap_or(1);
+        let editor = apps::Editor::new(sizes);
+        let hosts = apps::hosts(sizes);
+        let faults = faults::draw(&mut random, (hosts.len(), controllers), FAULTS_UNTIL_MS);
+        let mut world = Self {
+            now_ms: 0,
+            events: BTreeMap::new(),
+            numbered: 0,
+            random,
+            controllers: (0..controllers).map(|_| Controller::new(lattice.clone(), PROFILE, 0)).collect(),
+            looked_ms: vec![0; controllers],
+            lattice,
+            hosts,
+            cut_off: BTreeMap::new(),
+            lost: 0,
+            delay_ms: 5,
+            kv: Kv::default(),
+            trace: Trace::new(sizes.verbose),
+            faults: BTreeMap::new(),
+            editor,
+        };
+        world.begin(faults);
+        world
+    }
+
+    fn begin(&mut self, faults: Vec<(u64, Fault)>) {
+        self.editor.begin(&mut self.kv);
+        for host in 0..self.hosts.len() {
+            let phase = self.random.below(PROFILE.interval_ms);
+            self.at(phase, Event::Beat(host));
+            self.at(1, Event::Poll(Node::Host(host)));
+        }
+        for controller in 0..self.controllers.len() {
+            let phase = self.random.below(TICK_MS);
+            self.at(phase, Event::Look(controller));
+            self.at(1, Event::Poll(Node::Controller(controller)));
+        }
+        for (at, fault) in faults {
+            self.at(at, Event::Fault(fault));
+        }
+        self.at(FAULTS_UNTIL_MS + 15_000, Event::Calm);
+    }
+
+    /// Until everything is as desired after the last fault: how long that took, milliseconds.
+    fn live(&mut self) -> Result<u64, String> {
+        let calm_ms = FAULTS_UNTIL_MS + 15_000;
+        let mut next_look = calm_ms + 1_000;
+        while let Some(((at, _), event)) = self.events.pop_first() {
+            self.now_ms = at;
+            if at >= next_look {
+                next_look = at + 1_000;
+                match apps::difference(self) {
+                    None => return Ok(at - calm_ms),
+                    Some(difference) if at > calm_ms + HEALING_MS => {
+                        return Err(format!(
+                            "not as desired {HEALING_MS} ms after the last fault: {difference}"
+                        ));
+                    }
+                    Some(_) => {}
+                }
+            }
+            self.happen(event)?;
+        }
+        Err("nothing happens any more".to_owned())
+    }
+
+    fn at(&mut self, in_ms: u64, event: Event) {
+        self.numbered += 1;
+        self.events.insert((self.now_ms + in_ms, self.numbered), event);
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Beat(host) => self.beat(host),
+            Event::Heard(controller, beat) => {
+                if self.reaches(Node::Controller(controller))
+                    && let Some(one) = self.controllers.get_mut(controller)
+                {
+                    one.hear(*beat, self.now_ms);
+                }
+            }
+            Event::Look(controller) => self.look(controller)?,
+            Event::Poll(node) => self.poll(node)?,
+            Event::Apply(controller, number, write) => self.write(controller, number, write),
+            Event::Written(controller, number, revision) => {
+                let one = self.controllers.get_mut(controller).filter(|one| one.up);
+                if let Some(next) = one.and_then(|one| one.written(number, revision)) {
+                    self.send_write(controller, next);
+                }
+            }
+            Event::Fault(fault) => self.fault(fault)?,
+            Event::Restart(node) => self.restart(node),
+            Event::Healed(node) => {
+                if self.cut_off.get(&node).is_some_and(|until| *until <= self.now_ms) {
+                    self.cut_off.remove(&node);
+                }
+            }
+            Event::Calm => (self.lost, self.delay_ms) = (0, 5),
+        }
+        Ok(())
+    }
+
+    /// Is its process there, and is it not cut off?
+    fn reaches(&self, node: Node) -> bool {
+        let up = match node {
+            Node::Host(host) => self.hosts.get(host).is_some_and(|host| host.up),
+            Node::Controller(controller) => self.controllers.get(controller).is_some_and(|one| one.up),
+        };
+        up && !self.cut_off.contains_key(&node)
+    }
+
+    /// How long each copy of a message takes; none when it is lost.
+    fn travel(&mut self) -> Vec<u64> {
+        if self.random.chance(self.lost) {
+            return Vec::new();
+        }
+        let copies = if self.random.chance(self.lost) { 2 } else { 1 };
+        (0..copies).map(|_| self.random.between(1, self.delay_ms)).collect()
+    }
+
+    fn beat(&mut self, host: usize) {
+        let jitter = self.random.below(20);
+        self.at(PROFILE.interval_ms - 10 + jitter, Event::Beat(host));
+        if !self.reaches(Node::Host(host)) {
+            return;
+        }
+        let Some(one) = self.hosts.get_mut(host) else { return };
+        let beat = one.beat(&self.lattice, PROFILE.interval_ms, self.now_ms);
+        for controller in 0..self.controllers.len() {
+            for delay in self.travel() {
+                self.at(delay, Event::Heard(controller, Box::new(beat.clone())));
+            }
+        }
+    }
+
+    fn look(&mut self, controller: usize) -> Result<(), String> {
+        self.at(TICK_MS, Event::Look(controller));
+        let looked = self.looked_ms.get(controller).copied().unwrap_or(0);
+        let now = self.now_ms;
+        let Some(one) = self.controllers.get_mut(controller).filter(|one| one.up) else { return Ok(()) };
+        if !one.has_news(now, looked) && now < looked + 1_000 {
+            return Ok(());
+        }
+        let first = one.step(now)?;
+        if let Some(looked) = self.looked_ms.get_mut(controller) {
+            *looked = now;
+        }
+        if let Some(write) = first {
+            self.send_write(controller, write);
+        }
+        Ok(())
+    }
+
+    /// A write goes out; whatever becomes of it, the writer hears of it or gives up.
+    fn send_write(&mut self, controller: usize, (number, write): (u64, Write)) {
+        self.trace.line(
+            self.now_ms,
+            format_args!("c{controller} writes {:?} from {:?}", write.key, write.expected),
+        );
+        if self.reaches(Node::Controller(controller)) {
+            for delay in self.travel() {
+                self.at(delay, Event::Apply(controller, number, write.clone()));
+            }
+        }
+        self.at(WRITE_TIMEOUT_MS, Event::Written(controller, number, None));
+    }
+
+    fn write(&mut self, controller: usize, number: u64, write: Write) {
+        let revision = self.kv.cas(&write.key, write.expected, write.value);
+        self.trace.line(self.now_ms, format_args!("c{controller} wrote {:?}: {revision:?}", write.key));
+        if revision.is_some() {
+            self.tell_watchers();
+        }
+        if self.reaches(Node::Controller(controller)) {
+            for delay in self.travel() {
+                self.at(delay, Event::Written(controller, number, revision));
+            }
+        }
+    }
+
+    fn tell_watchers(&mut self) {
+        let hosts = (0..self.hosts.len()).map(Node::Host);
+        let nodes: Vec<Node> = hosts.chain((0..self.controllers.len()).map(Node::Controller)).collect();
+        for node in nodes {
+            let delay = self.random.between(1, self.delay_ms);
+            self.at(delay, Event::Poll(node));
+        }
+    }
+
+    /// A watch delivers what it has, or a first part of it.
+    fn poll(&mut self, node: Node) -> Result<(), String> {
+        if !self.reaches(node) {
+            return Ok(());
+        }
+        let (cursor, end) = match node {
+            Node::Host(host) => (self.hosts.get(host).map_or(0, |host| host.cursor), self.kv.revision()),
+            Node::Controller(one) => {
+                (self.controllers.get(one).map_or(0, |one| one.cursor), self.kv.revision())
+            }
+        };
+        let part = if self.random.chance(200) { self.random.between(cursor, end) } else { end };
+        if part < end {
+            self.at(self.delay_ms, Event::Poll(node));
+        }
+        let entries: Vec<_> = self.kv.since(cursor).filter(|entry| entry.revision <= part).cloned().collect();
+        match node {
+            Node::Host(host) => {
+                for entry in entries {
+                    if let (crate::kv::Key::Spec(id), Value::Spec(spec)) = (&entry.key, &entry.value)
+                        && self.hosts.get(host).is_some_and(|host| host.id == *id)
+                    {
+                        self.offer(host, (**spec).clone())?;
+                    }
+                }
+                if let Some(host) = self.hosts.get_mut(host) {
+                    host.cursor = part;
+                }
+            }
+            Node::Controller(one) => {
+                if let Some(one) = self.controllers.get_mut(one) {
+                    entries.iter().for_each(|entry| one.see(entry));
+                    one.cursor = part;
+                    one.is_current |= part == end;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A spec reaches a host: the laws of specs are checked here.
+    fn offer(&mut self, host: usize, spec: lattice_protocol::HostSpec) -> Result<(), String> {
+        let Some(one) = self.hosts.get_mut(host) else { return Ok(()) };
+        let generation = spec.generation;
+        let taken = one.offer(&self.lattice, spec)?;
+        let id = one.id.clone();
+        self.trace.line(self.now_ms, format_args!("{id} offered {generation}: {taken}"));
+        let Some(one) = self.hosts.get(host) else { return Ok(()) };
+        if one.used_mib() > one.memory_mib.into() {
+            return Err(format!("{id} runs {} MiB of {}", one.used_mib(), one.memory_mib));
+        }
+        for (app, revision) in one.spec().iter().flat_map(|spec| &spec.apps) {
+            let decided = self.kv.decision(app, *revision);
+            let decided = decided.ok_or_else(|| format!("{id} has {app} at {revision}, which never won"))?;
+            let of_app =
+                one.spec().into_iter().flat_map(|spec| &spec.actors).filter(|actor| actor.id.app == *app);
+            for actor in of_app {
+                let given = decided.actors.get(&actor.id).and_then(|hosts| hosts.get(&id)).copied();
+                if given != Some(actor.replicas) {
+                    return Err(format!(
+                        "{id} has {} x {} at {revision}, decided was {given:?}",
+                        actor.id, actor.replicas
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, fault: Fault) -> Result<(), String> {
+        self.trace.line(self.now_ms, format_args!("fault {fault:?}"));
+        *self.faults.entry(fault.kind()).or_default() += 1;
+        match fault {
+            Fault::Crash(node, after) => {
+                match node {
+                    Node::Host(host) => self.hosts.iter_mut().skip(host).take(1).for_each(Host::crash),
+                    Node::Controller(one) => {
+                        self.controllers.iter_mut().skip(one).take(1).for_each(|one| one.up = false);
+                    }
+                }
+                self.at(after, Event::Restart(node));
+            }
+            Fault::Partition(node, for_ms) => self.cut(node, for_ms),
+            Fault::Blackout(for_ms) => {
+                (0..self.hosts.len()).for_each(|host| self.cut(Node::Host(host), for_ms));
+                (0..self.controllers.len()).for_each(|one| self.cut(Node::Controller(one), for_ms));
+            }
+            Fault::Weather { lost, for_ms } => {
+                self.lost = lost;
+                self.at(for_ms, Event::Calm);
+            }
+            Fault::Slow { delay_ms, for_ms } => {
+                self.delay_ms = delay_ms;
+                self.at(for_ms, Event::Calm);
+            }
+            Fault::ClockJump(host, by) => {
+                self.hosts.iter_mut().skip(host).take(1).for_each(|host| host.clock_skew_ms += by);
+            }
+            Fault::OldSpec(host) => {
+                let choose = self.random.next();
+                let id: Option<HostId> = self.hosts.get(host).map(|host| host.id.clone());
+                if let Some(old) = id.and_then(|id| self.kv.old_spec(&id, choose))
+                    && self.reaches(Node::Host(host))
+                {
+                    self.offer(host, (*old).clone())?;
+                }
+            }
+            Fault::Edit => {
+                if self.editor.edit(&mut self.kv, &mut self.random) {
+                    self.tell_watchers();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, node: Node, for_ms: u64) {
+        let until = self.now_ms + for_ms;
+        let ends = self.cut_off.entry(node).or_default();
+        *ends = until.max(*ends);
+        self.at(for_ms, Event::Healed(node));
+        // A watch goes on from where it was when the connection is back.
+        self.at(for_ms + 50, Event::Poll(node));
+    }
+
+    fn restart(&mut self, node: Node) {
+        match node {
+            Node::Host(host) => {
+                self.hosts.iter_mut().skip(host).take(1).filter(|host| !host.up).for_each(Host::start)
+            }
+            Node::Controller(one) => {
+                let fresh = Controller::new(self.lattice.clone(), PROFILE, self.now_ms);
+                if let Some(one) = self.controllers.get_mut(one).filter(|one| !one.up) {
+                    *one = fresh;
+                }
+            }
+        }
+        self.at(1, Event::Poll(node));
+    }
+
+    /// Hosts that run, for the comparison at the end.
+    pub(crate) fn alive(&self) -> BTreeSet<&HostId> {
+        self.hosts.iter().filter(|host| host.up).map(|host| &host.id).collect()
+    }
+}
