@@ -65,6 +65,8 @@ pub enum Command {
     /// Deploy applications from manifests, and watch them.
     #[command(subcommand)]
     App(commands::app::AppCommand),
+    /// Show where an actor runs, and what speaks for and against each host.
+    Why(commands::app::WhyArgs),
     /// Show hosts, actors, claims, links, inventory, applications.
     #[command(subcommand)]
     Get(commands::get::GetCommand),

@@ -50,6 +50,7 @@ pub async fn run(args: &Args) -> Outcome {
         Command::Claim(command) => claim::run(args, command),
         Command::Keys(command) => keys::run(args, command),
         Command::App(command) => app::run(args, command).await,
+        Command::Why(command) => app::why(args, command).await,
         Command::Get(command) => get::run(args, command).await,
         Command::Start(command) => start::run(args, command).await,
         Command::Stop(command) => stop::run(args, command).await,

@@ -1,6 +1,7 @@
 //! `trellis app …`: applications as a whole, from their manifests.
 
 mod deploy;
+mod plan;
 mod show;
 
 use crate::args::Args;
@@ -13,6 +14,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 pub use deploy::{DeployArgs, wait_until_running};
+pub use plan::{WhyArgs, why};
 pub use show::{ACTOR_HEADER, ActorView, actor_rows, actors_of, list as run_list, state_word};
 
 /// What can be done.
@@ -27,6 +29,12 @@ pub enum AppCommand {
     Put(DeployArgs),
     /// Store an application (or take a stored one) and run it.
     Deploy(DeployArgs),
+    /// Show what deploying would start, stop and move, and why; change nothing.
+    Plan {
+        /// A manifest, or the name of a stored application.
+        #[arg(value_name = "MANIFEST|APP")]
+        what: String,
+    },
     /// List applications.
     List,
     /// Print an application's manifest as it is stored.
@@ -68,6 +76,7 @@ pub async fn run(args: &Args, command: &AppCommand) -> Outcome {
         }
         AppCommand::Put(put) => deploy::run(args, put, false).await,
         AppCommand::Deploy(put) => deploy::run(args, put, true).await,
+        AppCommand::Plan { what } => plan::dry_run(args, what).await,
         _ => {
             let client = Client::connect(args).await?;
             let result = connected(args, &client, command).await;
@@ -106,9 +115,11 @@ async fn connected(args: &Args, client: &Client, command: &AppCommand) -> Outcom
             Ok(())
         }
         // Handled before there was a connection.
-        AppCommand::Validate { .. } | AppCommand::Put(_) | AppCommand::Deploy(_) | AppCommand::Schema => {
-            Ok(())
-        }
+        AppCommand::Validate { .. }
+        | AppCommand::Put(_)
+        | AppCommand::Deploy(_)
+        | AppCommand::Plan { .. }
+        | AppCommand::Schema => Ok(()),
     }
 }
 

@@ -177,6 +177,15 @@ async fn a_deployed_actor_is_called_scaled_and_stopped() {
     controller.wait_for_line("is up", DEADLINE).await.unwrap();
     lattice.signed("pong");
     person.write("app.yaml", manifest("shop", "pong"));
+    let plan = person.run(&["app", "plan", "app.yaml", "--output", "json"]).ok().json();
+    let step = &plan["steps"][0];
+    assert_eq!((step["action"].as_str(), step["host"].as_str()), (Some("start"), Some("NEDGE01")), "{plan}");
+    assert!(step["text"].as_str().unwrap().starts_with("Scheduled shop/pong -> NEDGE01 (cpu: "), "{plan}");
+    assert_eq!(
+        person.run(&["app", "list", "--output", "json"]).ok().json(),
+        serde_json::json!([]),
+        "a plan stores nothing"
+    );
     let status =
         person.run(&["app", "deploy", "app.yaml", "--wait-for", "60", "--output", "json"]).ok().json();
     assert_eq!(status["state"], "running");
@@ -194,6 +203,12 @@ async fn a_deployed_actor_is_called_scaled_and_stopped() {
     let claims = person.run(&["get", "claims", "--output", "json"]).ok().json();
     let module = claims[0]["claims"]["subject"].as_str().unwrap().to_owned();
     assert_eq!(person.run(&["call", &module, "ping"]).ok().json(), "pong", "by its key");
+    let why = person.run(&["why", "pong", "--output", "json"]).ok().json();
+    let host_of = &why["hosts"][0];
+    assert_eq!((host_of["host"].as_str(), host_of["replicas"].as_u64()), (Some("NEDGE01"), Some(1)), "{why}");
+    person.run(&["why", "pang"]).failed(5, "E_ACTOR_NOT_FOUND");
+    let again = person.run(&["app", "plan", "shop", "--output", "json"]).ok().json();
+    assert_eq!(again["steps"], serde_json::json!([]), "nothing is left to do");
     person.run(&["scale", "actor", "pong", "--max", "3", "--wait", "60"]).ok();
     let actors = person.run(&["get", "actors", "--output", "json"]).ok().json();
     assert_eq!((actors[0]["running"].as_u64(), actors[0]["state"].as_str()), (Some(3), Some("running")));

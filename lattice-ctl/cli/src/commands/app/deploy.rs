@@ -40,8 +40,13 @@ pub struct DeployArgs {
 impl DeployArgs {
     /// The stored application's name, unless this is a file.
     fn stored(&self) -> Option<AppName> {
-        let is_file = Path::new(&self.what).exists() || self.what.contains(['/', '.']);
-        if is_file { None } else { AppName::new(&self.what).ok() }
+        Self::stored_name(&self.what)
+    }
+
+    /// The same of any text.
+    pub(super) fn stored_name(what: &str) -> Option<AppName> {
+        let is_file = Path::new(what).exists() || what.contains(['/', '.']);
+        if is_file { None } else { AppName::new(what).ok() }
     }
 }
 
