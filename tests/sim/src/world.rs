@@ -369,7 +369,7 @@ impl World {
                 self.hosts.iter_mut().skip(host).take(1).for_each(|host| host.clock_skew_ms += by);
             }
             Fault::OldSpec(host) => {
-                let choose = self.random.next();
+                let choose = self.random.number();
                 let id: Option<HostId> = self.hosts.get(host).map(|host| host.id.clone());
                 if let Some(old) = id.and_then(|id| self.kv.old_spec(&id, choose))
                     && self.reaches(Node::Host(host))

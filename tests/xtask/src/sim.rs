@@ -31,8 +31,8 @@ pub struct Options {
 /// # Errors
 /// It does not build, or cannot be started.
 pub fn run(options: &Options) -> Result<bool> {
-    let mut build = Command::new("cargo");
-    build.current_dir(workspace::root()).args(["build", "--release", "-p", "tests-sim"]);
+    let mut build = tests_harness::cargo();
+    build.args(["build", "--release", "-p", "tests-sim"]);
     let status = build.status().context("cargo cannot be started")?;
     ensure!(status.success(), "the release build ended with {status}");
     let mut sim = Command::new(workspace::target_dir().join("release/trellis-sim"));

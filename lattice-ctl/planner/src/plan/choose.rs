@@ -109,7 +109,8 @@ pub(super) struct Hunt {
 impl Hunt {
     pub(super) fn new(task: &Task<'_>, group: &Group, tier: u8, room: &Room<'_>) -> Self {
         let rule = &task.manifest.placement;
-        let region = rule.preferred_region.as_deref().filter(|region| tier % HELD == 0 && !region.is_empty());
+        let region =
+            rule.preferred_region.as_deref().filter(|region| tier.is_multiple_of(HELD) && !region.is_empty());
         let labelled = room.labelled(group, region.map(|region| ("region", region)));
         let all = if !rule.hosts.is_empty() {
             Some(rule.hosts.iter().filter_map(|host| room.slot(host)).collect())
