@@ -12,6 +12,7 @@
 //! | [`kv`] | buckets with revisions, compare-and-swap, and watches that survive reconnections |
 //! | [`blobs`] | content-addressed bytes, verified when read |
 //! | [`stream`] | the little of JetStream that providers need: stored publish, durable pull consumers |
+//! | [`log`] | logs of shards: appended with the expected place, read from the leader |
 //! | [`task`] | the one place that spawns: scopes with kinds, one cancellation tree, ordered drain |
 //! | [`clock`] | monotonic and wall time behind a trait |
 //! | [`nats`], [`memory`] | the two implementations |
@@ -26,6 +27,7 @@ pub mod blobs;
 pub mod bus;
 pub mod clock;
 pub mod kv;
+pub mod log;
 pub mod memory;
 pub mod nats;
 pub mod stream;
@@ -36,6 +38,7 @@ pub use bus::{Bus, BusError, BusMessage, BusStatus, Subscription};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use futures::future::BoxFuture;
 pub use kv::{Kv, KvBuckets, KvEntry, KvError, KvEvent, KvOptions, KvWatch, Replicas, WatchKeys};
+pub use log::{Log, LogError, LogOptions, Logs};
 pub use stream::{Consumer, ConsumerOptions, Delivery, StreamError, StreamOptions, Streams};
 pub use task::{Kind, TaskScope};
 
@@ -52,4 +55,6 @@ pub struct Lattice {
     pub blobs: Arc<dyn BlobStores>,
     /// Streams.
     pub streams: Arc<dyn Streams>,
+    /// Logs of shards.
+    pub logs: Arc<dyn Logs>,
 }

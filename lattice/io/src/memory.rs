@@ -11,6 +11,7 @@
 mod blobs;
 mod bus;
 mod kv;
+mod log;
 mod stream;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +50,7 @@ impl Memory {
             kv: Arc::new(kv::MemoryKv::new(link.clone(), max_payload)),
             blobs: Arc::new(blobs::MemoryBlobs::new(link.clone())),
             streams: Arc::new(stream::MemoryStreams::new(core)),
+            logs: Arc::new(log::MemoryLogs::new(link.clone())),
         };
         Self { link, lattice }
     }

@@ -16,6 +16,7 @@ mod bus;
 mod connect;
 mod core;
 mod kv;
+mod log;
 mod stream;
 mod watch;
 
@@ -57,6 +58,7 @@ impl NatsLattice {
             kv: Arc::new(buckets::NatsKv::new(core.clone())),
             blobs: Arc::new(blobs::NatsBlobs::new(core.clone())),
             streams: Arc::new(stream::NatsStreams::new(core.clone())),
+            logs: Arc::new(log::NatsLogs::new(core.clone())),
         };
         Self { core, lattice }
     }

@@ -43,16 +43,17 @@ struct Last {
     value: Option<Bytes>,
 }
 
+/// A message as the leader of a stream gives it.
 #[derive(Deserialize)]
-struct StoredAnswer {
-    message: StoredMessage,
+pub(super) struct StoredAnswer {
+    pub(super) message: StoredMessage,
 }
 
 #[derive(Deserialize)]
-struct StoredMessage {
+pub(super) struct StoredMessage {
     seq: u64,
     #[serde(default)]
-    data: String,
+    pub(super) data: String,
     #[serde(default)]
     hdrs: String,
 }

@@ -136,13 +136,13 @@ fn consumer_config(stream: &str, options: &ConsumerOptions) -> Value {
 }
 
 /// Names of streams and consumers become subject tokens.
-fn check_name(name: &str) -> Result<(), StreamError> {
+pub(super) fn check_name(name: &str) -> Result<(), StreamError> {
     let fine = (1..=crate::kv::MAX_BUCKET_BYTES).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'=' | b'-'));
     if fine { Ok(()) } else { Err(crate::bus::invalid("stream or consumer name", name).into()) }
 }
 
-fn stream_error(what: &str, error: ApiError) -> StreamError {
+pub(super) fn stream_error(what: &str, error: ApiError) -> StreamError {
     match error {
         ApiError::Bus(error) => error.into(),
         ApiError::Refused { code: code::STREAM_NOT_FOUND, .. } => {
