@@ -4,6 +4,7 @@
 mod calls;
 mod hosts;
 mod http;
+mod journal;
 mod remote;
 
 use crate::report::Row;
@@ -45,6 +46,14 @@ pub enum Case {
     HostStart,
     /// Resident memory of an idle host with ten actors
     HostIdleMemory,
+    /// The local journal, records of one 200-byte event
+    #[value(name = "journal-append-1")]
+    JournalAppend1,
+    /// The local journal, records of 32 200-byte events
+    #[value(name = "journal-append-32")]
+    JournalAppend32,
+    /// Bytes written to the disk for each byte of an event, records of 32
+    JournalBytes,
 }
 
 impl Case {
@@ -69,6 +78,9 @@ impl Case {
             Self::SignedStart => calls::signed_start(plan).await,
             Self::HostStart => hosts::start(plan).await,
             Self::HostIdleMemory => hosts::idle_memory(plan).await,
+            Self::JournalAppend1 => journal::append(plan, "journal-append-1", 1),
+            Self::JournalAppend32 => journal::append(plan, "journal-append-32", 32),
+            Self::JournalBytes => journal::bytes_written(plan),
         }
     }
 }
