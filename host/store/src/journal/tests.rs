@@ -123,14 +123,17 @@ fn what_only_the_page_cache_had_is_written_again_before_it_is_relied_on() {
     append(&journal, 1, 2);
     // The sync fails, and its pages count as clean from now on: the kernel does this.
     files.fail_next(Fault::Sync);
-    journal.append_wait(entry(3)).unwrap_err();
+    // Of several sectors, so that the next frame does not carry it to the disk by chance.
+    let long = Bytes::from(vec![9; 2_000]);
+    journal.append_wait(long.clone()).unwrap_err();
     drop(journal);
     let (journal, recovered, _) = open_ok(&files);
     assert_eq!(recovered.last, 3, "the page cache shows it");
     append(&journal, 4, 4);
     drop(journal);
     let (_, _, seen) = open_ok(&files.after_power_cut(2));
-    assert_eq!(seen, expected(1, 4), "and now the disk has it");
+    let all = [expected(1, 2), vec![(3, long)], expected(4, 4)].concat();
+    assert_eq!(seen, all, "and now the disk has it");
 }
 
 #[test]
