@@ -81,6 +81,15 @@ impl Kv {
         newer.filter(move |entry| self.latest(&entry.key).is_some_and(|last| last.revision == entry.revision))
     }
 
+    /// The spec under a key, if it is one.
+    #[must_use]
+    pub fn spec(&self, key: &Key) -> Option<Rc<HostSpec>> {
+        match &self.latest(key)?.value {
+            Value::Spec(spec) => Some(Rc::clone(spec)),
+            _ => None,
+        }
+    }
+
     /// Some earlier spec of a host, for deliveries that repeat or overtake.
     pub fn old_spec(&self, host: &HostId, choose: u64) -> Option<Rc<HostSpec>> {
         let mine = Key::Spec(host.clone());

@@ -1,7 +1,8 @@
 //! One run: events in the order of their time, faults until a while, then peace, in which the
 //! lattice must become what is desired.
 //!
-//! Checked at every step: a host's generation never falls; what a host accepts of an application
+//! Checked at every step: each spec that is written has a newer generation than the one before and
+//! comes from decisions that are no older; a host's generation never falls; what a host accepts of an application
 //! at a revision is what the one decision that won this revision gave it; every plan passes the
 //! planner's independent check; no host runs more than it has room for. Checked at the end: what
 //! runs is what is desired, within [`HEALING_MS`].
@@ -15,7 +16,7 @@ use crate::trace::Trace;
 use crate::{Failure, Outcome, Sizes, apps};
 use lattice_ctl_planner::observed::Profile;
 use lattice_protocol::heartbeat::Heartbeat;
-use lattice_protocol::{HostId, LatticeName};
+use lattice_protocol::{HostId, HostSpec, LatticeName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// When faults end, milliseconds.
@@ -164,7 +165,7 @@ impl World {
             }
             Event::Look(controller) => self.look(controller)?,
             Event::Poll(node) => self.poll(node)?,
-            Event::Apply(controller, number, write) => self.write(controller, number, write),
+            Event::Apply(controller, number, write) => self.write(controller, number, write)?,
             Event::Written(controller, number, revision) => {
                 let one = self.controllers.get_mut(controller).filter(|one| one.up);
                 if let Some(next) = one.and_then(|one| one.written(number, revision)) {
@@ -248,8 +249,12 @@ impl World {
         self.at(WRITE_TIMEOUT_MS, Event::Written(controller, number, None));
     }
 
-    fn write(&mut self, controller: usize, number: u64, write: Write) {
+    fn write(&mut self, controller: usize, number: u64, write: Write) -> Result<(), String> {
+        let before = self.kv.spec(&write.key);
         let revision = self.kv.cas(&write.key, write.expected, write.value);
+        if let (Some(before), Some(after), Some(_)) = (before, self.kv.spec(&write.key), revision) {
+            next_of(&before, &after)?;
+        }
         self.trace.line(self.now_ms, format_args!("c{controller} wrote {:?}: {revision:?}", write.key));
         if revision.is_some() {
             self.tell_watchers();
@@ -259,6 +264,7 @@ impl World {
                 self.at(delay, Event::Written(controller, number, revision));
             }
         }
+        Ok(())
     }
 
     fn tell_watchers(&mut self) {
@@ -311,7 +317,7 @@ impl World {
     }
 
     /// A spec reaches a host: the laws of specs are checked here.
-    fn offer(&mut self, host: usize, spec: lattice_protocol::HostSpec) -> Result<(), String> {
+    fn offer(&mut self, host: usize, spec: HostSpec) -> Result<(), String> {
         let Some(one) = self.hosts.get_mut(host) else { return Ok(()) };
         let generation = spec.generation;
         let taken = one.offer(&self.lattice, spec)?;
@@ -413,5 +419,21 @@ impl World {
     /// Hosts that run, for the comparison at the end.
     pub(crate) fn alive(&self) -> BTreeSet<&HostId> {
         self.hosts.iter().filter(|host| host.up).map(|host| &host.id).collect()
+    }
+}
+
+/// What must hold between two specs of one host in the store.
+fn next_of(before: &HostSpec, after: &HostSpec) -> Result<(), String> {
+    let host = &before.host;
+    if after.generation <= before.generation {
+        return Err(format!("{host} was told {} after {}", after.generation, before.generation));
+    }
+    let older = before
+        .apps
+        .iter()
+        .find(|(app, revision)| after.apps.get(*app).is_some_and(|after| after < *revision));
+    match older {
+        Some((app, revision)) => Err(format!("{host} was told of {app} before {revision}, which it had")),
+        None => Ok(()),
     }
 }
