@@ -16,6 +16,7 @@ mod http;
 pub mod nats;
 pub mod process;
 pub mod proxy;
+pub mod raw_http2;
 pub mod redis;
 pub mod sizes;
 pub mod tools;
