@@ -144,25 +144,9 @@ fn route_request(link: &LinkDefinition, body_bytes: u64) -> RouteRequest {
 
 /// What a messaging link subscribes to; none when it names no subject (it only publishes).
 fn subscribe_request(link: &LinkDefinition) -> Result<Option<SubscribeRequest>, Report> {
-    let subjects = values(link, &["subscriptions", "subscription"]);
+    let subjects = link.subscriptions().map_err(|report| report.at(link))?;
     if subjects.is_empty() {
         return Ok(None);
-    }
-    let granted = &link.grants.subscribe;
-    for subject in &subjects {
-        lattice_protocol::subject::check_subject(subject, true).map_err(|report| report.at(link))?;
-        if !granted.is_empty()
-            && !granted
-                .iter()
-                .any(|pattern| pattern == subject || lattice_protocol::subject::matches(pattern, subject))
-        {
-            return Err(Report::new(
-                ErrorCode::CapabilityDenied,
-                format!("capability denied: subscribe {subject}"),
-            )
-            .at(link)
-            .limit(granted.join(", ")));
-        }
     }
     let number = |key: &str, default: u64| -> Result<u64, Report> {
         match link.config.get(key) {

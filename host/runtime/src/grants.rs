@@ -92,43 +92,6 @@ pub(crate) fn reply(link: &LinkDefinition, subject: &str) -> Result<(), Report> 
     }
 }
 
-/// The subjects that a link subscribes its actor to (`subscriptions`, or `subscription`; separated
-/// by commas), each checked against the reserved ones and the link's grants.
-///
-/// # Errors
-/// `E_NAME` or `E_CAPABILITY_DENIED`.
-pub fn subscriptions(link: &LinkDefinition) -> Result<Vec<String>, Report> {
-    let text = ["subscriptions", "subscription"].iter().find_map(|key| link.config.get(*key));
-    let mut subjects = Vec::new();
-    for subject in text.map(String::as_str).unwrap_or_default().split(',').map(str::trim) {
-        if subject.is_empty() {
-            continue;
-        }
-        check_subject(subject, true).map_err(|report| report.at(link))?;
-        let granted = &link.grants.subscribe;
-        if !granted.is_empty() && !granted.iter().any(|pattern| covers(pattern, subject)) {
-            return Err(denied(link, &format!("subscribe {subject}")));
-        }
-        subjects.push(subject.to_owned());
-    }
-    Ok(subjects)
-}
-
-/// Is every subject of the pattern `inner` also one of `outer`?
-fn covers(outer: &str, inner: &str) -> bool {
-    let mut outer = outer.split('.');
-    let mut inner = inner.split('.');
-    loop {
-        match (outer.next(), inner.next()) {
-            (Some(">"), Some(_)) => return true,
-            (Some("*"), Some(token)) if token != ">" => {}
-            (Some(want), Some(have)) if want == have && want != "*" => {}
-            (None, None) => return true,
-            _ => return false,
-        }
-    }
-}
-
 /// May a request go to this authority with this method?
 pub(crate) fn request(link: &LinkDefinition, method: &str, uri: &http::Uri) -> Result<(), Report> {
     let methods = &link.grants.methods;

@@ -5,6 +5,8 @@
 //! that covers the interface is `capability denied: <interface>`; links that cover it, but none of
 //! the name asked for, is `link definition not found`.
 
+mod subscriptions;
+
 use crate::error::{ErrorCode, Report};
 use crate::interface::{Interface, Selector, contract_of};
 use crate::name::{ActorId, LinkName, ProviderId};

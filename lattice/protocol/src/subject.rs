@@ -181,13 +181,13 @@ pub fn check_subject(subject: &str, wildcards: bool) -> Result<(), Report> {
     }
     let first = subject.split('.').next().unwrap_or_default();
     if first.starts_with('$')
-        || first == "_INBOX"
+        || first.starts_with("_INBOX")
         || first == "trellis"
         || (wildcards && matches!(first, "*" | ">"))
     {
         return Err(Report::new(
             ErrorCode::CapabilityDenied,
-            format!("capability denied: subject {subject}"),
+            format!("capability denied: {} {subject}", if wildcards { "subscribe" } else { "publish" }),
         )
         .hint("name your own subjects; those of the server and of the lattice are reserved"));
     }
@@ -229,6 +229,7 @@ mod tests {
             "$SYS.a",
             "$JS.API.x",
             "_INBOX.x",
+            "_INBOX_admin.x",
             "trellis.a.rpc",
         ] {
             assert!(check_subject(bad, false).is_err(), "{bad:?}");

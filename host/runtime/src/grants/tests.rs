@@ -86,27 +86,6 @@ fn an_inbox_may_be_answered_and_no_other_reserved_subject() {
 }
 
 #[test]
-fn subscriptions_are_checked_one_by_one() {
-    let config = [("subscription", "edge.sensor.*, cloud.cmd.n1")];
-    assert_eq!(subscriptions(&link(&config, Grants::default())).unwrap(), ["edge.sensor.*", "cloud.cmd.n1"]);
-    let narrow = |subject| {
-        link(
-            &[("subscriptions", subject)],
-            Grants { subscribe: list(&["edge.>", "a.*"]), ..Grants::default() },
-        )
-    };
-    for good in ["edge.sensor.*", "edge.>", "a.b", "a.*"] {
-        assert!(subscriptions(&narrow(good)).is_ok(), "{good}");
-    }
-    for bad in [">", "*", "*.a", "other", "a.>", "a.b.c", "$SYS.x", "trellis.l.evt.x"] {
-        assert!(subscriptions(&narrow(bad)).is_err(), "{bad}");
-    }
-    for bad in [">", "*.x", "$SYS.>"] {
-        assert!(subscriptions(&link(&[("subscription", bad)], Grants::default())).is_err(), "{bad}");
-    }
-}
-
-#[test]
 fn hosts_must_be_named_and_methods_may_be() {
     let may = |hosts: &[&str], methods: &[&str], method: &str, uri: &str| {
         let grants = Grants { hosts: list(hosts), methods: list(methods), ..Grants::default() };

@@ -128,6 +128,11 @@ fn links(application: &Application, actor: usize, report: Sink<'_>) {
     for (index, link) in links.iter().enumerate() {
         let part = Part::Link(actor, index);
         link.policy.problems().into_iter().for_each(|found| report(part, found));
+        if link.interface.package() == "wasmcloud:messaging"
+            && let Err(found) = link.subscriptions()
+        {
+            report(part, found.at("config.subscription"));
+        }
         let identity = (&link.name, link.interface.package(), link.interface.interface());
         match seen.get(&identity) {
             Some((first, other)) if *other != link => report(part, conflict(link, *first)),
