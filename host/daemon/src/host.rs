@@ -1,7 +1,8 @@
 //! Putting a host together, and taking it apart in reverse.
 //!
-//! Tasks: *control* (essential, owns what runs), *specs* (watches this host's key), *heartbeat*,
-//! *requests* (two subscriptions), *events*. All hang in one scope; the host is leaving when
+//! Tasks: *control* (essential, owns what runs), *specs* (watches this host's key), *identity*
+//! (asks whether the host's id is free, then begins *heartbeat* and *requests*, two subscriptions),
+//! *events*. All hang in one scope; the host is leaving when
 //! [`HostHandle::leaving`] is done, and gone when [`HostHandle::shutdown`] returns.
 
 use crate::artifacts::Artifacts;
@@ -11,7 +12,7 @@ use crate::directory::Directory;
 use crate::events;
 use crate::files::Files;
 use crate::heartbeat::Pulse;
-use crate::requests::Requests;
+use crate::identity::Identity;
 use host_runtime::{Runtime, RuntimeConfig};
 use lattice_io::task::CancellationToken;
 use lattice_io::{BusMessage, Clock, KvEvent, Lattice, TaskScope, WatchKeys};
@@ -20,7 +21,7 @@ use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, Report};
 use providers_sdk::Factory;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -47,6 +48,7 @@ pub struct HostHandle {
     lattice: Lattice,
     subjects: Subjects,
     config: Arc<HostConfig>,
+    refused: Arc<OnceLock<Report>>,
     // Held for the lock on the data directory.
     _files: Arc<Files>,
 }
@@ -108,11 +110,11 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         lattice: lattice.clone(),
         subjects: subjects.clone(),
         config: Arc::clone(&config),
+        refused: Arc::default(),
         _files: store,
     };
     scope.spawn_until_cancelled("events", publisher.run(Arc::clone(&lattice.bus), deps.clock));
     scope.spawn_essential("control", move |_| control.run());
-    listen(&handle, &scope).await?;
     let specs = lattice.kv.assume(&subjects.spec_bucket()).map_err(Report::from)?;
     let key = config.host.to_string();
     scope.spawn_until_cancelled("specs", async move {
@@ -126,22 +128,17 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
             }
         }
     });
-    let bus = Arc::clone(&lattice.bus);
-    scope.spawn_until_cancelled("heartbeat", pulse.run(bus, subjects));
-    Ok(handle)
-}
-
-async fn listen(handle: &HostHandle, scope: &TaskScope) -> Result<(), Report> {
-    let requests = Arc::new(Requests {
-        pulse: Arc::clone(&handle.pulse),
-        bus: Arc::clone(&handle.lattice.bus),
+    let identity = Identity {
+        pulse,
+        bus: Arc::clone(&lattice.bus),
+        subjects,
+        host: config.host.clone(),
         leave: handle.leave.clone(),
-    });
-    for subject in [handle.subjects.hosts_ping(), handle.subjects.host_all(&handle.config.host)] {
-        let questions = handle.lattice.bus.subscribe(&subject, None).await.map_err(Report::from)?;
-        scope.spawn_until_cancelled("requests", Arc::clone(&requests).run(questions));
-    }
-    Ok(())
+        refused: Arc::clone(&handle.refused),
+        scope: scope.clone(),
+    };
+    scope.spawn_until_cancelled("identity", identity.announce());
+    Ok(handle)
 }
 
 impl HostHandle {
@@ -174,11 +171,15 @@ impl HostHandle {
     /// Says goodbye, drains every actor, and ends.
     ///
     /// # Errors
-    /// `E_TIMEOUT` when something did not end in time and was cut off.
+    /// `E_HOST_ID_IN_USE` when it had to end because another machine has its id; `E_TIMEOUT` when
+    /// something did not end in time and was cut off.
     pub async fn shutdown(self) -> Result<(), Report> {
-        let goodbye = BusMessage::new(self.subjects.heartbeat(&self.config.host), self.pulse.bytes(true));
-        if let Err(error) = self.lattice.bus.publish(goodbye).await {
-            tracing::debug!(%error, "goodbye not sent");
+        let refused = self.refused.get().cloned();
+        if refused.is_none() {
+            let goodbye = BusMessage::new(self.subjects.heartbeat(&self.config.host), self.pulse.bytes(true));
+            if let Err(error) = self.lattice.bus.publish(goodbye).await {
+                tracing::debug!(%error, "goodbye not sent");
+            }
         }
         let (done, drained) = oneshot::channel();
         let patience = self.config.drain + Duration::from_secs(2);
@@ -187,6 +188,9 @@ impl HostHandle {
             let _ = tokio::time::timeout(patience, drained).await;
         }
         let report = self.scope.shutdown(Duration::from_secs(5)).await;
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
         if report.aborted.is_empty() {
             return Ok(());
         }

@@ -14,7 +14,7 @@
 //! | [`control`] | the one owner of what runs |
 //! | [`wires`], [`ingress`], [`egress`], [`serve`] | links: bound, inbound, outbound, from other hosts |
 //! | [`artifacts`], [`files`] | fetched, verified, kept; everything durable |
-//! | [`heartbeat`], [`load`], [`requests`], [`events`] | what it says |
+//! | [`heartbeat`], [`load`], [`requests`], [`events`] | what it says, once it knows that its id is free |
 //! | [`directory`] | who runs here, readable without a lock |
 //!
 //! It does not know controllers (I3): a spec is trusted for its signature, not for its sender.
@@ -28,6 +28,7 @@ pub mod events;
 pub mod files;
 pub mod heartbeat;
 pub mod host;
+mod identity;
 pub mod ingress;
 pub mod load;
 pub mod requests;

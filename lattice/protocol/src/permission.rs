@@ -38,6 +38,8 @@ impl Subjects {
         let inbox_prefix = format!("_INBOX_{host}");
         let mut publish = vec![
             self.heartbeat(host),
+            // Asked before its first heartbeat: does another have this id?
+            self.host(host, "probe"),
             self.calls(),
             self.events(),
             "$JS.API.>".to_owned(),
@@ -101,7 +103,8 @@ mod tests {
         }
         for no in [
             "trellis.prod.hb.NEDGE02",
-            "trellis.prod.host.NEDGE02.stop",
+            "trellis.prod.host.NEDGE02.probe",
+            "trellis.prod.host.NEDGE01.stop",
             "trellis.other.rpc.actor.a.b",
             "cloud.cmd.a",
             "$KV.TRELLIS_prod_hostspec.NEDGE01",
