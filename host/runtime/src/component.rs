@@ -5,8 +5,10 @@
 
 pub(crate) mod check;
 mod imports;
+mod nesting;
 
 pub use imports::{Import, ImportClass};
+pub use nesting::check_nesting;
 
 use crate::engine::{Profile, ProfileEngine};
 use crate::state::InstanceState;

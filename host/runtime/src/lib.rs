@@ -48,8 +48,7 @@ mod worker;
 
 pub use actor::{Actor, ActorOptions, ActorStats};
 pub use call::CallInfo;
-pub use component::Component;
+pub use component::{Component, check_nesting};
 pub use config::RuntimeConfig;
-pub use grants::subscriptions;
 pub use runtime::Runtime;
 pub use wiring::Wiring;

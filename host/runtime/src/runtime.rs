@@ -71,6 +71,7 @@ impl Runtime {
             let error = keys::ClaimsError::DigestMismatch { signed: claims.digest, file: digest };
             return Err(claims_report(&error));
         }
+        crate::component::check_nesting(&body)?;
         let profile = check::profile(&body)?;
         let engine = self.engines.get(profile, &self.config)?;
         let cached =

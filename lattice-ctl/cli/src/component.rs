@@ -63,6 +63,8 @@ impl Shape {
     /// `E_MALFORMED` and the like: what is not a valid component.
     pub fn read(file: &[u8]) -> Result<Self, Report> {
         keys::split(file, keys::section::MAX_COMPONENT_BYTES).map_err(|error| claims_report(&error))?;
+        // Whatever reads the rest recurses.
+        host_runtime::check_nesting(file)?;
         let types = Validator::new_with_features(WasmFeatures::all())
             .validate_all(file)
             .map_err(|error| malformed(&error))?;

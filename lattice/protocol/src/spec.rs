@@ -138,6 +138,9 @@ impl Default for Limits {
     }
 }
 
+/// Components and modules within each other, at most.
+pub const MAX_COMPONENT_NESTING: u32 = 64;
+
 /// Where the bytes of a component come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -18,8 +18,6 @@ use wasmparser::{
     Operator, Parser, Payload, TableType, TypeRef,
 };
 
-/// Components and modules within each other.
-const MAX_NESTING: u32 = 64;
 /// Blocks within each other in one function: one `switch` of an interpreter has hundreds.
 const MAX_BLOCKS: u32 = 10_000;
 /// Functions of the whole file.
@@ -43,7 +41,8 @@ fn malformed(error: &BinaryReaderError) -> Report {
     Report::new(ErrorCode::Malformed, error.message().to_owned()).at(format!("{:#x}", error.offset()))
 }
 
-/// Which engine a component needs: the concurrent one if anything in it is async.
+/// Which engine a component needs: the concurrent one if anything in it is async. Its nesting was
+/// checked: reading types recurses.
 pub(crate) fn profile(file: &[u8]) -> Result<Profile, Report> {
     for payload in Parser::new(0).parse_all(file) {
         let found = match payload.map_err(|error| malformed(&error))? {
@@ -111,9 +110,9 @@ fn is_async_function(function: CanonicalFunction) -> bool {
     }
 }
 
-/// Checks nesting, counts, memories, tables and features.
+/// Checks counts, memories, tables and features, and the nesting of blocks.
 pub(crate) fn check(file: &[u8], bounds: Bounds) -> Result<(), Report> {
-    let mut counts = Counts { bounds, depth: 1, functions: 0, types: 0 };
+    let mut counts = Counts { bounds, functions: 0, types: 0 };
     for payload in Parser::new(0).parse_all(file) {
         counts.see(payload.map_err(|error| malformed(&error))?)?;
     }
@@ -122,7 +121,6 @@ pub(crate) fn check(file: &[u8], bounds: Bounds) -> Result<(), Report> {
 
 struct Counts {
     bounds: Bounds,
-    depth: u32,
     functions: u64,
     types: u64,
 }
@@ -130,14 +128,6 @@ struct Counts {
 impl Counts {
     fn see(&mut self, payload: Payload<'_>) -> Result<(), Report> {
         match payload {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
-                self.depth += 1;
-                limit(self.depth.into(), MAX_NESTING.into(), ErrorCode::Nesting, "nested components")
-            }
-            Payload::End(_) => {
-                self.depth = self.depth.saturating_sub(1);
-                Ok(())
-            }
             Payload::FunctionSection(section) => {
                 self.functions += u64::from(section.count());
                 limit(self.functions, MAX_FUNCTIONS, ErrorCode::Limit, "functions")

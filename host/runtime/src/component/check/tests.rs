@@ -41,14 +41,6 @@ fn a_component_truncated_anywhere_is_malformed() {
 
 #[test]
 fn limits_of_nesting_counts_memories_and_tables_are_named() {
-    let nested = |depth: usize| {
-        let mut text = "(component ".repeat(depth);
-        text += &")".repeat(depth);
-        wat::parse_str(text).unwrap()
-    };
-    check(&nested(60), BOUNDS).unwrap();
-    assert_eq!(code_of(&nested(66)), ErrorCode::Nesting);
-
     let blocks = |depth: usize| {
         let text = format!("(func {} {})", "(block ".repeat(depth), ")".repeat(depth));
         probe(&text, &[])
