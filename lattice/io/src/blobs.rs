@@ -67,6 +67,12 @@ pub enum BlobError {
         /// Why.
         reason: String,
     },
+    /// This user may not use the store: the server drops what it sends.
+    #[error("NATS: permission denied: artifact store {store}")]
+    Denied {
+        /// Store.
+        store: String,
+    },
     /// The store refused or failed.
     #[error("artifact store failed: {store}: {reason}")]
     Failed {
@@ -86,6 +92,7 @@ impl BlobError {
             Self::Damaged { .. } | Self::WrongDigest { .. } => ErrorCode::Damaged,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::Unreachable { .. } => ErrorCode::Connection,
+            Self::Denied { .. } => ErrorCode::Denied,
             Self::Failed { .. } => ErrorCode::Io,
         }
     }
@@ -100,6 +107,7 @@ impl From<BlobError> for Report {
             BlobError::Unreachable { .. } => {
                 report.hint("check that nats-server runs with JetStream, and that CLUSTER_URI names it")
             }
+            BlobError::Denied { .. } => report.hint("check the permissions of this NATS user"),
             _ => report,
         }
     }

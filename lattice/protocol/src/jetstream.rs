@@ -13,6 +13,12 @@ pub fn api(domain: Option<&str>) -> String {
     }
 }
 
+/// What the subjects of an object store's chunks and records begin with.
+#[must_use]
+pub fn object_prefix(store: &str) -> String {
+    format!("$O.{store}.")
+}
+
 /// The stream behind a key-value bucket.
 #[must_use]
 pub fn kv_stream(bucket: &str) -> String {

@@ -1,6 +1,6 @@
 //! Blobs in NATS object stores: an object per digest, in chunks.
 
-use super::core::Core;
+use super::core::{Core, denied};
 use crate::blobs::{BlobError, BlobInfo, BlobStores, Blobs, MAX_BLOB_BYTES, check_get, check_put};
 use crate::bus::BusError;
 use crate::kv::Replicas;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use keys::Digest;
+use lattice_protocol::jetstream::object_prefix;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -84,13 +85,22 @@ struct NatsStore {
 }
 
 impl NatsStore {
-    /// Runs an operation while connected, for a bounded time.
+    /// Runs an operation while connected, for a bounded time, and no longer than until the server
+    /// says that it is not allowed.
     async fn bounded<T>(&self, work: impl Future<Output = Result<T, BlobError>>) -> Result<T, BlobError> {
         self.core.check().map_err(|error| unreachable(&self.name, &error))?;
-        tokio::time::timeout(TRANSFER, work).await.unwrap_or_else(|_| {
-            let reason = format!("the transfer took over {} s", TRANSFER.as_secs());
-            Err(BlobError::Failed { store: self.name.clone(), reason })
-        })
+        let mut denials = self.core.events.denials.subscribe();
+        let prefix = object_prefix(&self.name);
+        tokio::select! {
+            biased;
+            done = tokio::time::timeout(TRANSFER, work) => done.unwrap_or_else(|_| {
+                let reason = format!("the transfer took over {} s", TRANSFER.as_secs());
+                Err(BlobError::Failed { store: self.name.clone(), reason })
+            }),
+            () = denied(&mut denials, |subject| subject.starts_with(&prefix)) => {
+                Err(BlobError::Denied { store: self.name.clone() })
+            }
+        }
     }
 
     async fn info(&self, digest: Digest) -> Result<Option<u64>, BlobError> {

@@ -100,7 +100,7 @@ impl Core {
             answer = self.client.send_request(subject.to_owned(), request) => {
                 answer.map_err(|error| self.request_error(subject, timeout, &error))
             }
-            () = denied(&mut denials, subject) => Err(BusError::Denied { subject: subject.to_owned() }),
+            () = denied(&mut denials, |denied| denied == subject) => Err(BusError::Denied { subject: subject.to_owned() }),
             () = lost(&mut status) => Err(BusError::Io {
                 subject: subject.to_owned(),
                 reason: "connection lost while waiting for the answer".to_owned(),
@@ -227,11 +227,11 @@ fn decode<T: DeserializeOwned>(subject: &str, payload: &[u8]) -> Result<T, ApiEr
     Ok(serde_json::from_slice(payload).map_err(unreadable)?)
 }
 
-/// Returns when the server denied this subject.
-pub(super) async fn denied(denials: &mut broadcast::Receiver<Arc<str>>, subject: &str) {
+/// Returns when the server denied one of our subjects.
+pub(super) async fn denied(denials: &mut broadcast::Receiver<Arc<str>>, is_ours: impl Fn(&str) -> bool) {
     loop {
         match denials.recv().await {
-            Ok(denied) if &*denied == subject => return,
+            Ok(denied) if is_ours(&denied) => return,
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
@@ -297,6 +297,6 @@ mod tests {
         let mut denials = events.denials.subscribe();
         events.server_error(r#"Permissions Violation for Publish to "other""#);
         events.server_error(r#"Permissions Violation for Subscription to "a.b" using queue "q""#);
-        denied(&mut denials, "a.b").await;
+        denied(&mut denials, |subject| subject == "a.b").await;
     }
 }
