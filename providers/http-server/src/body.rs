@@ -26,6 +26,8 @@ pub(crate) struct Verdict(Arc<AtomicU8>);
 const TOO_LARGE: u8 = 1;
 const TOO_SLOW: u8 = 2;
 const BROKEN: u8 = 3;
+/// No verdict: the peer has not sent what was asked for, so far.
+const WAITING: u8 = 4;
 
 impl Verdict {
     fn give(&self, verdict: u8) -> ProviderError {
@@ -38,6 +40,11 @@ impl Verdict {
         let text = self.refusal().map_or("", |refusal| refusal.text);
         let message = text.split_once(": ").map_or(text, |(_, message)| message);
         ProviderError::new(kind, message.trim_end())
+    }
+
+    /// Is it the peer that keeps us waiting? Then a timeout is the peer's.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == WAITING
     }
 
     /// The answer to give instead of the actor's.
@@ -118,8 +125,12 @@ impl http_body::Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, ProviderError>>> {
         let upload = self.get_mut();
         let frame = match Pin::new(&mut upload.body).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
+            Poll::Ready(frame) => {
+                upload.verdict.0.store(0, Ordering::Relaxed);
+                frame
+            }
             Poll::Pending => {
+                upload.verdict.0.store(WAITING, Ordering::Relaxed);
                 ready!(upload.pace.wait(cx));
                 return Poll::Ready(Some(Err(upload.verdict.give(TOO_SLOW))));
             }

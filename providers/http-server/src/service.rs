@@ -10,7 +10,7 @@ use crate::routes::Entered;
 use crate::shared::Shared;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderName, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Request, Response, Version, request};
+use http::{HeaderMap, Request, Response, StatusCode, Version, request};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -73,8 +73,14 @@ impl Link {
             (Body::new(upload), Some(verdict))
         };
         let response = held.entered.handler.handle(Request::from_parts(parts, body)).await;
-        if let Some(refusal) = verdict.and_then(|verdict| verdict.refusal()) {
+        if let Some(refusal) = verdict.as_ref().and_then(Verdict::refusal) {
             return self.refuse(refusal, may_close, Some(held));
+        }
+        // The actor's time was over before the peer's, and it was the peer that it waited for.
+        if response.status() == StatusCode::GATEWAY_TIMEOUT
+            && verdict.is_some_and(|verdict| verdict.is_waiting())
+        {
+            return self.refuse(Refusal::BODY_TOO_SLOW, may_close, Some(held));
         }
         if response.status().is_informational() {
             return self.refuse(Refusal::STATUS, may_close, Some(held));
