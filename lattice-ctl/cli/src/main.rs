@@ -31,7 +31,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
     output::init_logs(&args);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -41,6 +44,21 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => fail(&args, &report),
     }
+}
+
+/// What clap says: help and version as they are, a mistake as one report like all others.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        output::raw(&error.render().to_string());
+        return ExitCode::SUCCESS;
+    }
+    let report = output::usage_report(error);
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        output::raw_error(&error.render().to_string());
+    } else {
+        output::raw_error(&report.to_string());
+    }
+    ExitCode::from(report.code.class().exit_status())
 }
 
 fn fail(args: &args::Args, report: &Report) -> ExitCode {

@@ -11,6 +11,8 @@ use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 use serde_json::json;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 const WASM_LAYER: &str = "application/wasm";
 const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
@@ -72,29 +74,58 @@ pub async fn push(reference: &str, file: Bytes) -> Result<(), Report> {
     Ok(())
 }
 
-/// Pulls one component.
+/// Pulls one component: one layer, never more of it than its manifest says.
 pub async fn pull(reference: &str) -> Result<Bytes, Report> {
     let (client, image, auth) = open(reference)?;
     let (manifest, _) = client
         .pull_image_manifest(&image, &auth)
         .await
         .map_err(|error| failed("image pull", reference, &error))?;
-    let size: i64 = manifest.layers.iter().map(|layer| layer.size.max(0)).fold(0, i64::saturating_add);
-    let limit = i64::try_from(keys::section::MAX_COMPONENT_BYTES).unwrap_or(i64::MAX);
-    if size > limit {
-        return Err(Report::new(ErrorCode::TooLarge, "artifact over the limit")
-            .at(reference)
-            .got(size)
-            .limit(limit));
+    let refused = |code, what: &str| Report::new(code, what).at(format!("oci://{reference}"));
+    let [layer] = manifest.layers.as_slice() else {
+        return Err(refused(ErrorCode::Usage, "not one component")
+            .got(format!("{} layers", manifest.layers.len()))
+            .limit("1 layer"));
+    };
+    if !ACCEPTED.contains(&layer.media_type.as_str()) {
+        let got: String = layer.media_type.chars().take(80).collect();
+        return Err(refused(ErrorCode::Usage, "not a component").got(got).limit(WASM_LAYER));
     }
-    let data = client
-        .pull(&image, &auth, ACCEPTED.to_vec())
+    let limit = keys::section::MAX_COMPONENT_BYTES;
+    let size = usize::try_from(layer.size).unwrap_or(usize::MAX);
+    if size > limit {
+        return Err(refused(ErrorCode::TooLarge, "artifact over the limit").got(layer.size).limit(limit));
+    }
+    let mut data = Bounded { bytes: Vec::new(), limit: size };
+    client
+        .pull_blob(&image, layer, &mut data)
         .await
         .map_err(|error| failed("image pull", reference, &error))?;
-    match <[ImageLayer; 1]>::try_from(data.layers) {
-        Ok([layer]) => Ok(layer.data),
-        Err(layers) => Err(Report::new(ErrorCode::Usage, "not one component")
-            .at(reference)
-            .got(format!("{} layers", layers.len()))),
+    Ok(data.bytes.into())
+}
+
+/// Takes so many bytes, and refuses the next: a registry that sends on and on ends the pull.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl tokio::io::AsyncWrite for Bounded {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, more: &[u8]) -> Poll<std::io::Result<usize>> {
+        let this = self.get_mut();
+        if this.bytes.len().saturating_add(more.len()) > this.limit {
+            let words = format!("the layer is longer than its manifest says ({} bytes)", this.limit);
+            return Poll::Ready(Err(std::io::Error::other(words)));
+        }
+        this.bytes.extend_from_slice(more);
+        Poll::Ready(Ok(more.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

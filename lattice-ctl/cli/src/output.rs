@@ -91,6 +91,27 @@ pub fn json<T: Serialize>(value: &T) {
     line(&mut std::io::stdout().lock(), &text);
 }
 
+/// A command line that is none: what clap found, and what it would have taken, on one line.
+pub fn usage_report(error: &clap::Error) -> Report {
+    use clap::error::{ContextKind, ContextValue};
+    let text = error.render().to_string();
+    let mut parts = text.split("\n\n").map(str::trim).filter(|part| !part.is_empty());
+    let what = parts.next().unwrap_or_default();
+    let what: Vec<&str> = what.trim_start_matches("error: ").lines().map(str::trim).collect();
+    let tips: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("tip: ")).collect();
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string().replace("Usage: ", ""),
+        _ => "trellis --help".to_owned(),
+    };
+    let tips = if tips.is_empty() { String::new() } else { format!("{}; ", tips.join("; ")) };
+    Report::new(ErrorCode::Usage, what.join(" ")).hint(format!("{tips}usage: {}", usage.trim()))
+}
+
+/// Words on standard error, without arguments at hand that would say how to print them.
+pub fn raw_error(text: &str) {
+    line(&mut std::io::stderr().lock(), text.trim_end_matches('\n'));
+}
+
 /// The error, on one line; as JSON when asked for.
 pub fn error(args: &Args, report: &Report) {
     let text = match args.output {

@@ -133,7 +133,11 @@ impl Control {
             bound: BTreeMap::new(),
             refused: None,
         };
-        self.inventory.actors.insert(spec.id.clone(), now);
+        let before = self.inventory.actors.insert(spec.id.clone(), now);
+        if before.is_none_or(|before| before.spec != spec) {
+            // What was wrong was wrong with another.
+            self.actor_failures.remove(&spec.id);
+        }
         self.prepare(spec);
     }
 
@@ -273,6 +277,7 @@ impl Control {
         }
         if changes.artifact {
             if self.preparing.get(&id) != Some(&spec) {
+                self.actor_failures.remove(&id);
                 self.prepare(spec);
             }
             return;

@@ -46,6 +46,15 @@ impl Snapshot {
             && self.providers.iter().all(|status| status.state == RunState::Running)
     }
 
+    /// Why actors and providers do not run, or not as they should.
+    pub fn reasons(&self) -> impl Iterator<Item = Report> + '_ {
+        let actors = self.actors.iter().map(|(status, _)| (&status.state, status.reason.as_deref()));
+        let providers = self.providers.iter().map(|status| (&status.state, status.reason.as_deref()));
+        // What is being tried again has not failed yet.
+        let known = actors.chain(providers).filter(|(state, _)| **state != RunState::Starting);
+        known.filter_map(|(_, reason)| Report::from_line(reason?))
+    }
+
     /// The state of one actor.
     #[must_use]
     pub fn actor(&self, id: &ActorId) -> Option<&ActorStatus> {

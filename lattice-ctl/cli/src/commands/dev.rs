@@ -98,8 +98,8 @@ async fn serve(args: &Args, dev: &DevArgs, process: &OneProcess, signer: &KeyPai
     let built = build(args, &project_dir(&dev.manifest)).await?;
     let started = Instant::now();
     let app = app_files::prepare(&dev.manifest, Unsigned::Sign(signer))?;
-    process.deploy(&app).await?;
-    process.ready(&app, READY).await?;
+    let since = process.deploy(&app).await?;
+    process.ready(&app, since, READY).await?;
     output::say(
         args,
         format!(

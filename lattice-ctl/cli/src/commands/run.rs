@@ -7,16 +7,18 @@ use crate::args::Args;
 use crate::commands::Outcome;
 use crate::commands::host::label;
 use crate::{compose, keyfile, output};
+use host_daemon::control::Snapshot;
 use host_daemon::{HostConfig, HostHandle};
 use keys::{Digest, KeyKind, PublicKey, TrustAnchors};
 use lattice_ctl_planner::observed::Profile;
 use lattice_io::memory::Memory;
 use lattice_io::{Clock, KvOptions, Lattice, Replicas, SystemClock, TaskScope};
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
+use lattice_protocol::{ErrorCode, Generation, HostId, LatticeName, Report};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Its arguments.
@@ -99,8 +101,10 @@ impl OneProcess {
         Ok(Self { host, scope, lattice, name, _scratch: scratch })
     }
 
-    /// Puts an application, as `app deploy` does on a lattice.
-    pub async fn deploy(&self, app: &PreparedApp) -> Result<(), Report> {
+    /// Puts an application, as `app deploy` does on a lattice. Gives the generation after which
+    /// the host knows of it: what it says until then is about another.
+    pub async fn deploy(&self, app: &PreparedApp) -> Result<Generation, Report> {
+        let before = self.host.snapshot().borrow().generation;
         let subjects = Subjects::new(self.name.clone());
         let store = self.lattice.blobs.open(&subjects.artifact_store(), Replicas::One).await?;
         for file in app.files.values() {
@@ -114,32 +118,35 @@ impl OneProcess {
         let value = serde_json::to_vec(&record)
             .map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
         bucket.put(key, value.into()).await?;
-        Ok(())
+        Ok(before)
     }
 
-    /// Waits until every actor and provider of the application runs.
-    pub async fn ready(&self, app: &PreparedApp, within: Duration) -> Result<(), Report> {
-        let wanted = app.files.keys().cloned().collect::<BTreeSet<_>>();
+    /// Waits until every actor and provider of the application runs, or until one of them never
+    /// will as it is.
+    ///
+    /// # Errors
+    /// The first reason that an actor or a provider gives; `E_TIMEOUT` when none gives one.
+    pub async fn ready(&self, app: &PreparedApp, since: Generation, within: Duration) -> Result<(), Report> {
+        let is_ready =
+            |now: &Snapshot| now.is_settled() && app.files.keys().all(|id| now.actor(id).is_some());
         let mut snapshots = self.host.snapshot();
-        let settled =
-            snapshots.wait_for(|now| now.is_settled() && wanted.iter().all(|id| now.actor(id).is_some()));
-        if let Ok(Ok(_)) = tokio::time::timeout(within, settled).await {
-            return Ok(());
+        let over = snapshots.wait_for(|now| {
+            now.generation > since && (is_ready(now) || now.reasons().any(|reason| reason.code.is_final()))
+        });
+        // Elapsed: what is known now is the answer.
+        let _ = tokio::time::timeout(within, over).await;
+        let now = Arc::clone(&*self.host.snapshot().borrow());
+        let reasons: Vec<Report> = now.reasons().collect();
+        let first = reasons.iter().position(|reason| reason.code.is_final()).unwrap_or(0);
+        match reasons.into_iter().nth(first) {
+            Some(reason) => Err(reason),
+            None if is_ready(&now) => Ok(()),
+            None => Err(Report::new(ErrorCode::Timeout, "application is not running")
+                .at(&app.application.name)
+                .got("no reason so far")
+                .limit(format!("{} s", within.as_secs()))
+                .hint("give it more time with --ready-within, or see its log")),
         }
-        let heartbeat = self.host.heartbeat();
-        let reasons: Vec<String> = heartbeat
-            .actors
-            .iter()
-            .filter_map(|actor| actor.reason.clone())
-            .chain(heartbeat.providers.iter().filter_map(|provider| provider.reason.clone()))
-            .collect();
-        Err(Report::new(ErrorCode::Timeout, "application is not running").at(&app.application.name).got(
-            if reasons.is_empty() {
-                "nothing placed: is it deployed?".to_owned()
-            } else {
-                reasons.join("; ")
-            },
-        ))
     }
 
     /// Ends it in order.
@@ -157,8 +164,8 @@ pub async fn run(args: &Args, run: &RunArgs) -> Outcome {
     let app = prepare(&run.manifest, unsigned)?;
     issuers.extend(development.as_ref().map(keys::KeyPair::public));
     let process = OneProcess::start(run, issuers).await?;
-    process.deploy(&app).await?;
-    process.ready(&app, Duration::from_secs(run.ready_within)).await?;
+    let since = process.deploy(&app).await?;
+    process.ready(&app, since, Duration::from_secs(run.ready_within)).await?;
     for provider in process.host.heartbeat().providers.iter().filter_map(|provider| provider.listen.as_ref())
     {
         output::say(args, format!("listening on http://{provider}"));

@@ -216,11 +216,12 @@ fn why_not(record: &DesiredApp, views: &[show::ActorView], planned: bool, no_hos
         .iter()
         .map(|view| format!("{}: {} of {} run", view.id, view.running, view.wanted))
         .collect::<Vec<_>>();
-    if late.iter().any(|view| view.unplaced) {
-        return Report::new(ErrorCode::InsufficientResources, "actor scale failed: insufficient resources")
-            .at(name)
-            .got(reasons.join("; "))
-            .hint("lower what its actors need, change their placement, or add hosts");
+    if let Some(view) = late.iter().find(|view| view.unplaced) {
+        return unplaced(view.reason.as_deref().unwrap_or_default()).at(name).got(reasons.join("; "));
+    }
+    let first = late.iter().find_map(|view| Report::from_line(view.reason.as_deref()?));
+    if let Some(report) = first {
+        return report;
     }
     let report = Report::new(ErrorCode::Timeout, "application does not run yet").at(name);
     if !reasons.is_empty() {
@@ -233,4 +234,17 @@ fn why_not(record: &DesiredApp, views: &[show::ActorView], planned: bool, no_hos
         (false, false) => report.got("no controller has planned it").hint("start one: trellis controller"),
         (false, true) => report.got(counts.join("; ")).hint(format!("see: trellis app status {name}")),
     }
+}
+
+/// Why the controller has found no host, in the words that the planner says it in.
+fn unplaced(reason: &str) -> Report {
+    if reason.starts_with("host not found") {
+        return Report::new(ErrorCode::HostNotFound, reason).hint("see: trellis get hosts");
+    }
+    if reason.starts_with("failover failed") {
+        return Report::new(ErrorCode::InsufficientResources, reason)
+            .hint("add hosts, or repair those that are lost");
+    }
+    Report::new(ErrorCode::InsufficientResources, "actor scale failed: insufficient resources")
+        .hint("lower what its actors need, change their placement, or add hosts")
 }
