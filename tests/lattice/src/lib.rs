@@ -80,6 +80,18 @@ impl TestLattice {
         Ok(process)
     }
 
+    /// Where its files are: `trellis-lattice/`, logs.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The port that was free on every host's address.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Signs a guest with the lattice's issuer, and deploys it by a manifest in which `PORT` and
     /// `COMPONENT` stand for what they say.
     ///
