@@ -129,15 +129,17 @@ impl OneProcess {
     pub async fn ready(&self, app: &PreparedApp, since: Generation, within: Duration) -> Result<(), Report> {
         let is_ready =
             |now: &Snapshot| now.is_settled() && app.files.keys().all(|id| now.actor(id).is_some());
+        // A provider is tried again as long as its host lives; who waits for it here wants to know.
+        let ends = |reason: &Report| reason.code.is_final() || reason.code == ErrorCode::ProviderStart;
         let mut snapshots = self.host.snapshot();
         let over = snapshots.wait_for(|now| {
-            now.generation > since && (is_ready(now) || now.reasons().any(|reason| reason.code.is_final()))
+            now.generation > since && (is_ready(now) || now.reasons().any(|reason| ends(&reason)))
         });
         // Elapsed: what is known now is the answer.
         let _ = tokio::time::timeout(within, over).await;
         let now = Arc::clone(&*self.host.snapshot().borrow());
         let reasons: Vec<Report> = now.reasons().collect();
-        let first = reasons.iter().position(|reason| reason.code.is_final()).unwrap_or(0);
+        let first = reasons.iter().position(ends).unwrap_or(0);
         match reasons.into_iter().nth(first) {
             Some(reason) => Err(reason),
             None if is_ready(&now) => Ok(()),
