@@ -17,8 +17,8 @@ use tests_harness::eventually;
 /// Time between two heartbeats of a ghost: well under what counts as silence.
 const BEAT: Duration = Duration::from_millis(200);
 
-/// Lives of the ghost so far: each scenario is another boot.
-static BOOTS: AtomicU64 = AtomicU64::new(1);
+/// Ghosts so far: each scenario has one of its own, for a host that comes and goes is not believed.
+static BORN: AtomicU64 = AtomicU64::new(1);
 
 /// A manifest whose one actor must run on the ghost.
 const PINNED: &str = "\
@@ -27,13 +27,13 @@ kind: Application
 metadata: { name: haunted }
 spec:
   actors:
-    - { name: a, artifact: app.wasm, placement: { hosts: [GHOST] } }
+    - { name: a, artifact: app.wasm, placement: { hosts: [ME] } }
 ";
 
 /// A heartbeat of the ghost.
-fn heartbeat(boot: &str, seq: u64, used_mib: u32) -> Value {
+fn heartbeat(me: &str, seq: u64, used_mib: u32) -> Value {
     json!({
-        "lattice": "test", "host": GHOST, "bootId": boot, "seq": seq, "intervalMs": 200, "atUnixMs": 0,
+        "lattice": "test", "host": me, "bootId": "00000000000000b1", "seq": seq, "intervalMs": 200, "atUnixMs": 0,
         "version": "0.1.0", "arch": "x86_64", "labels": {}, "generation": { "incarnation": 0, "n": 0 },
         "apps": {}, "actors": [], "providers": [],
         "load": { "cpuMillis": 2000, "cpuUsedMillis": 0, "memoryMib": 1024, "memoryUsedMib": used_mib },
@@ -56,7 +56,7 @@ fn id(host: &str) -> lattice_protocol::HostId {
 
 /// What the ghost says again and again while something is tried.
 async fn saying<T>(
-    bus: &dyn Bus,
+    (bus, me): (&dyn Bus, &str),
     mut next: impl FnMut(u64) -> Vec<Vec<u8>>,
     meanwhile: impl Future<Output = Result<T>>,
 ) -> Result<T> {
@@ -64,7 +64,7 @@ async fn saying<T>(
         let mut seq = 1;
         loop {
             for payload in next(seq) {
-                bus.publish(BusMessage::new(subject(GHOST), payload)).await?;
+                bus.publish(BusMessage::new(subject(me), payload)).await?;
             }
             seq += 1;
             tokio::time::sleep(BEAT).await;
@@ -80,31 +80,32 @@ async fn saying<T>(
 
 /// `with`: what the ghost does.
 pub async fn ghost(world: &World, case: &Case) -> Played {
-    let client = world.lattice.connect(GHOST).await?;
+    let me = format!("{GHOST}-{}", BORN.fetch_add(1, Ordering::Relaxed));
+    world.lattice.lattice.trellis(&["lattice", "enroll", &me])?;
+    let (me, client) = (me.as_str(), world.lattice.connect(&me).await?);
     let bus = client.lattice().bus;
     let lab = &world.lattice;
-    let boot = format!("{:016x}", BOOTS.fetch_add(1, Ordering::Relaxed));
     let line = |beat: Value| vec![beat.to_string().into_bytes()];
     let outcome = match case.with.as_str() {
         "uses more than it has" => {
-            let beat = |seq| line(heartbeat(&boot, seq, 2_048));
-            saying(&*bus, beat, deploy(lab)).await?
+            let beat = |seq| line(heartbeat(me, seq, 2_048));
+            saying((&*bus, me), beat, deploy(lab, me)).await?
         }
         "repeats an old heartbeat" => {
             // The old one says that there is no room; were it believed, nothing would be placed.
             let beat = |seq| {
-                let (now, old) = (heartbeat(&boot, seq + 1, 0), heartbeat(&boot, 1, 2_048));
+                let (now, old) = (heartbeat(me, seq + 1, 0), heartbeat(me, 1, 2_048));
                 if seq == 1 { line(old) } else { [line(now), line(old)].concat() }
             };
-            saying(&*bus, beat, deploy(lab)).await?
+            saying((&*bus, me), beat, deploy(lab, me)).await?
         }
-        "speaks for another" => speaks_for_another(lab, &*bus, &boot).await?,
-        "falls silent" => falls_silent(lab, &*bus, &boot).await?,
+        "speaks for another" => speaks_for_another(lab, &*bus, me).await?,
+        "falls silent" => falls_silent(lab, &*bus, me).await?,
         text => {
             // Its words, as they are; then good ones, so that the bad ones have been read.
             let before = controller_log(lab)?.len();
-            let beat = |seq| [vec![text.as_bytes().to_vec()], line(heartbeat(&boot, seq, 0))].concat();
-            words(0, saying(&*bus, beat, logged(lab, before, "heartbeat not readable")).await?)
+            let beat = |seq| [vec![text.as_bytes().to_vec()], line(heartbeat(me, seq, 0))].concat();
+            words(0, saying((&*bus, me), beat, logged(lab, before, "heartbeat not readable")).await?)
         }
     };
     client.close().await;
@@ -112,14 +113,13 @@ pub async fn ghost(world: &World, case: &Case) -> Played {
 }
 
 /// Deploys what only the ghost may run, and gives it up again.
-async fn deploy(lab: &Arc<Lab>) -> Result<Outcome> {
-    // Alive, in this boot: the one before was lost.
-    seen(lab, "GHOST  HEALTHY").await?;
-    let lab = Arc::clone(lab);
+async fn deploy(lab: &Arc<Lab>, me: &str) -> Result<Outcome> {
+    seen(lab, me).await?;
+    let (lab, me) = (Arc::clone(lab), me.to_owned());
     let deployed = tokio::task::spawn_blocking(move || {
         let desk = lab.desk()?;
         desk.write("app.wasm", crate::make::good())?;
-        desk.write("app.yaml", PINNED)?;
+        desk.write("app.yaml", PINNED.replace("ME", &me))?;
         let url = lab.lattice.nats.url();
         let env = [("TRELLIS_NATS_URL", url.as_str())];
         let outcome = trellis(desk.path(), "app deploy app.yaml --sign --wait-for 3", &env)?;
@@ -129,12 +129,12 @@ async fn deploy(lab: &Arc<Lab>) -> Result<Outcome> {
     deployed.await?
 }
 
-/// Waits until the list of hosts matches these words.
-async fn seen(lab: &Arc<Lab>, words: &str) -> Result<String> {
+/// Waits until the ghost is in the list of hosts.
+async fn seen(lab: &Arc<Lab>, me: &str) -> Result<()> {
     eventually(SOON, "the host to be listed", || async {
         let hosts = lab.lattice.trellis(&["get", "hosts"])?;
-        ensure!(hosts.contains(words), "{hosts}");
-        Ok(hosts)
+        ensure!(hosts.contains(me), "{hosts}");
+        Ok(())
     })
     .await
 }
@@ -150,9 +150,9 @@ async fn logged(lab: &Arc<Lab>, before: usize, words: &str) -> Result<String> {
 }
 
 /// Heartbeats in the name of `H1`: on its subject, which the server forbids, and within one's own.
-async fn speaks_for_another(lab: &Arc<Lab>, bus: &dyn Bus, boot: &str) -> Result<Outcome> {
+async fn speaks_for_another(lab: &Arc<Lab>, bus: &dyn Bus, me: &str) -> Result<Outcome> {
     let forged = || {
-        let mut beat = heartbeat(boot, 1_000_000, 0);
+        let mut beat = heartbeat(me, 1_000_000, 0);
         beat["host"] = json!("H1");
         beat["labels"] = json!({ "forged": "yes" });
         beat.to_string().into_bytes()
@@ -160,37 +160,37 @@ async fn speaks_for_another(lab: &Arc<Lab>, bus: &dyn Bus, boot: &str) -> Result
     // Whether the client is told or not: the server drops it.
     let _ = bus.publish(BusMessage::new(subject("H1"), forged())).await;
     let before = controller_log(lab)?.len();
-    let beat = |seq| vec![forged(), heartbeat(boot, seq, 0).to_string().into_bytes()];
-    let dropped = saying(bus, beat, logged(lab, before, "heartbeat for another host")).await?;
+    let beat = |seq| vec![forged(), heartbeat(me, seq, 0).to_string().into_bytes()];
+    let dropped = saying((bus, me), beat, logged(lab, before, "heartbeat for another host")).await?;
     let hosts = lab.lattice.trellis(&["get", "hosts"])?;
     ensure!(!hosts.contains("forged"), "believed: {hosts}");
     Ok(Outcome { aside: hosts, ..words(0, dropped) })
 }
 
 /// The ghost is given an actor that only it may run, and says nothing any more.
-async fn falls_silent(lab: &Arc<Lab>, bus: &dyn Bus, boot: &str) -> Result<Outcome> {
+async fn falls_silent(lab: &Arc<Lab>, bus: &dyn Bus, me: &str) -> Result<Outcome> {
     let (desk, url) = (lab.desk()?, lab.lattice.nats.url());
     desk.write("app.wasm", crate::make::good())?;
-    desk.write("app.yaml", PINNED)?;
+    desk.write("app.yaml", PINNED.replace("ME", me))?;
     let given = async {
-        seen(lab, "GHOST  HEALTHY").await?;
+        seen(lab, me).await?;
         let (path, url) = (desk.path().to_owned(), url.clone());
         let run =
             move || trellis(&path, "app deploy app.yaml --sign --no-wait", &[("TRELLIS_NATS_URL", &url)]);
         let outcome = tokio::task::spawn_blocking(run).await??;
         ensure!(outcome.status == Some(0), "{}", outcome.said);
-        placed(lab).await
+        placed(lab, me).await
     };
-    let beat = |seq| vec![heartbeat(boot, seq, 0).to_string().into_bytes()];
-    saying(bus, beat, given).await.context("before it fell silent")?;
+    let beat = |seq| vec![heartbeat(me, seq, 0).to_string().into_bytes()];
+    saying((bus, me), beat, given).await.context("before it fell silent")?;
     let said = status(lab, "failover failed").await;
     lab.lattice.trellis(&["app", "delete", "haunted"])?;
     Ok(Outcome { aside: controller_log(lab)?, ..words(0, said?) })
 }
 
 /// Waits until the controller has decided to put the actor on the ghost.
-async fn placed(lab: &Arc<Lab>) -> Result<()> {
-    logged(lab, 0, "Scheduled haunted/a -> GHOST").await.map(drop)
+async fn placed(lab: &Arc<Lab>, me: &str) -> Result<()> {
+    logged(lab, 0, &format!("Scheduled haunted/a -> {me}")).await.map(drop)
 }
 
 async fn status(lab: &Arc<Lab>, words: &str) -> Result<String> {
