@@ -61,6 +61,8 @@ pub struct AccountSpec {
     pub jetstream: bool,
     /// Keys that may sign users in the account's place, so that its own seed can stay offline.
     pub signing_keys: BTreeSet<PublicKey>,
+    /// Keys that may sign users of one role each.
+    pub roles: Vec<RoleSpec>,
     /// Users whose tokens issued up to that second are refused.
     pub revoked_users: BTreeMap<PublicKey, i64>,
 }
@@ -73,6 +75,7 @@ impl AccountSpec {
             name: name.into(),
             jetstream: true,
             signing_keys: BTreeSet::new(),
+            roles: Vec::new(),
             revoked_users: BTreeMap::new(),
         }
     }
@@ -81,6 +84,23 @@ impl AccountSpec {
     pub fn system(account: PublicKey) -> Self {
         Self { jetstream: false, ..Self::new(account, "SYS") }
     }
+}
+
+/// What users of one signing key may do: a template that the account holds. Whoever has the key
+/// makes users with exactly these rights; NATS puts a user's own name and key in the place of
+/// `{{name()}}` and `{{subject()}}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleSpec {
+    /// The signing key, an account key.
+    pub key: PublicKey,
+    /// For people.
+    pub name: String,
+    /// What its users may publish to.
+    pub publish: Subjects,
+    /// What they may subscribe to.
+    pub subscribe: Subjects,
+    /// May they answer requests outside their publish list?
+    pub responses: Option<Responses>,
 }
 
 /// Subjects a user may publish or subscribe to. Nothing is allowed that is not listed; `deny`
@@ -164,6 +184,10 @@ pub fn account_jwt(operator: &KeyPair, spec: &AccountSpec, issued_at: i64) -> Re
     for key in &spec.signing_keys {
         expect("signing key", *key, KeyKind::Account)?;
     }
+    for role in &spec.roles {
+        expect("signing key", role.key, KeyKind::Account)?;
+        check_subjects(&role.name, &role.publish, &role.subscribe)?;
+    }
     for user in spec.revoked_users.keys() {
         expect("revoked user", *user, KeyKind::User)?;
     }
@@ -178,10 +202,29 @@ pub fn user_jwt(account: &KeyPair, spec: &UserSpec, issued_at: i64) -> Result<St
     if let Some(issuer_account) = spec.issuer_account {
         expect("issuer account", issuer_account, KeyKind::Account)?;
     }
-    check_subjects(spec)?;
+    check_subjects(&spec.name, &spec.publish, &spec.subscribe)?;
     let mut base = wire::Base::new(spec.user, &spec.name, issued_at);
     base.exp = spec.expires;
     encode(account, base, wire::User::new(spec))
+}
+
+/// Makes the token of a user that has the rights of a role ([`RoleSpec`]), signed by the role's key.
+/// `name` and `user` are what the role's template is filled with.
+pub fn role_user_jwt(
+    role: &KeyPair,
+    account: PublicKey,
+    user: PublicKey,
+    name: &str,
+    issued_at: i64,
+) -> Result<String, NatsError> {
+    expect("signing key", role.public(), KeyKind::Account)?;
+    expect("issuer account", account, KeyKind::Account)?;
+    expect("user", user, KeyKind::User)?;
+    if !is_subject(name) || name.contains(['*', '>']) {
+        // It becomes part of subjects.
+        return Err(NatsError::Subject { user: excerpt(name), subject: excerpt(name) });
+    }
+    encode(role, wire::Base::new(user, name, issued_at), wire::RoleUser::new(account))
 }
 
 /// The text of a `.creds` file: a user's token and seed. It is as secret as the seed.
@@ -216,16 +259,16 @@ fn expect(role: &'static str, key: PublicKey, kind: KeyKind) -> Result<(), NatsE
     expected.map(drop).map_err(|source| NatsError::Key { role, source })
 }
 
-fn check_subjects(spec: &UserSpec) -> Result<(), NatsError> {
-    let publish = spec.publish.allow.iter().chain(&spec.publish.deny);
-    let subscribe = spec.subscribe.allow.iter().chain(&spec.subscribe.deny);
-    let bad_publish = publish.clone().find(|subject| !is_subject(subject));
-    let bad_subscribe = subscribe.clone().find(|text| {
+fn check_subjects(name: &str, publish: &Subjects, subscribe: &Subjects) -> Result<(), NatsError> {
+    let mut publish = publish.allow.iter().chain(&publish.deny);
+    let mut subscribe = subscribe.allow.iter().chain(&subscribe.deny);
+    let bad_publish = publish.find(|subject| !is_subject(subject));
+    let bad_subscribe = subscribe.find(|text| {
         let (subject, queue) = text.split_once(' ').unwrap_or((text, "queue"));
         !is_subject(subject) || !is_subject(queue)
     });
     match bad_publish.or(bad_subscribe) {
-        Some(subject) => Err(NatsError::Subject { user: excerpt(&spec.name), subject: excerpt(subject) }),
+        Some(subject) => Err(NatsError::Subject { user: excerpt(name), subject: excerpt(subject) }),
         None => Ok(()),
     }
 }

@@ -103,6 +103,38 @@ fn signing_keys_and_revocations_are_written() {
 }
 
 #[test]
+fn a_role_is_in_the_account_and_its_users_say_only_their_name() {
+    let signer = key(KeyKind::Account, 5);
+    let mut spec = AccountSpec::new(account().public(), "lattice");
+    spec.roles.push(RoleSpec {
+        key: signer.public(),
+        name: "provider-store".to_owned(),
+        publish: Subjects::default(),
+        subscribe: Subjects::allow(["t.prov.{{name()}}"]),
+        responses: Some(Responses { max_messages: 1, ttl_ms: 5_000 }),
+    });
+    let (_, claims) = read(&account_jwt(&operator(), &spec, NOW).unwrap());
+    assert_eq!(
+        claims["nats"]["signing_keys"],
+        json!([{
+            "kind": "user_scope", "key": signer.public(), "role": "provider-store",
+            "template": {
+                "pub": {"deny": [">"]}, "sub": {"allow": ["t.prov.{{name()}}"]},
+                "resp": {"max": 1, "ttl": 5_000_000_000_i64}, "subs": -1, "data": -1, "payload": -1
+            }
+        }])
+    );
+    let make = |name| role_user_jwt(&signer, account().public(), user().public(), name, NOW);
+    let (_, claims) = read(&make("shop.store.H1").unwrap());
+    assert_eq!(claims["name"], "shop.store.H1");
+    let nats = json!({"issuer_account": account().public(), "type": "user", "version": 2});
+    assert_eq!(claims["nats"], nats, "any right of its own would be refused by the server");
+    for wide in ["", ">", "shop.*", "shop.>", "a b", "a..b"] {
+        assert!(make(wide).is_err(), "{wide:?} would widen the role");
+    }
+}
+
+#[test]
 fn the_wrong_kind_of_key_signs_nothing() {
     let spec = AccountSpec::new(account().public(), "a");
     let error = account_jwt(&account(), &spec, NOW).unwrap_err();

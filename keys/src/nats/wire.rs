@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{AccountSpec, Responses, Subjects, UserSpec};
+use super::{AccountSpec, Responses, RoleSpec, Subjects, UserSpec};
 use crate::nkey::PublicKey;
 
 pub(super) const HEADER: &str = r#"{"typ":"JWT","alg":"ed25519-nkey"}"#;
@@ -59,7 +59,7 @@ impl Operator {
 pub(super) struct Account {
     limits: AccountLimits,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    signing_keys: Vec<PublicKey>,
+    signing_keys: Vec<SigningKey>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     revocations: BTreeMap<PublicKey, i64>,
     default_permissions: Permissions,
@@ -72,12 +72,60 @@ impl Account {
     pub(super) fn new(spec: &AccountSpec) -> Self {
         Self {
             limits: AccountLimits::new(spec.jetstream),
-            signing_keys: spec.signing_keys.iter().copied().collect(),
+            signing_keys: spec
+                .signing_keys
+                .iter()
+                .map(|key| SigningKey::Plain(*key))
+                .chain(spec.roles.iter().map(|role| SigningKey::Role(Box::new(Role::new(role)))))
+                .collect(),
             revocations: spec.revoked_users.clone(),
             default_permissions: Permissions::default(),
             claim_type: "account",
             version: VERSION,
         }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum SigningKey {
+    Plain(PublicKey),
+    Role(Box<Role>),
+}
+
+#[derive(Serialize)]
+struct Role {
+    kind: &'static str,
+    key: PublicKey,
+    role: String,
+    template: Template,
+}
+
+#[derive(Serialize)]
+struct Template {
+    #[serde(flatten)]
+    permissions: Permissions,
+    #[serde(flatten)]
+    limits: NatsLimits,
+}
+
+impl Template {
+    fn new(publish: &Subjects, subscribe: &Subjects, responses: Option<Responses>) -> Self {
+        Self {
+            permissions: Permissions {
+                publish: Permission::closed(publish),
+                subscribe: Permission::closed(subscribe),
+                responses: responses.map(Response::new),
+            },
+            limits: NatsLimits::NONE,
+        }
+    }
+}
+
+impl Role {
+    fn new(spec: &RoleSpec) -> Self {
+        let template = Template::new(&spec.publish, &spec.subscribe, spec.responses);
+        Self { kind: "user_scope", key: spec.key, role: spec.name.clone(), template }
     }
 }
 
@@ -135,9 +183,7 @@ struct JetStreamLimits {
 #[derive(Serialize)]
 pub(super) struct User {
     #[serde(flatten)]
-    permissions: Permissions,
-    #[serde(flatten)]
-    limits: NatsLimits,
+    rights: Template,
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer_account: Option<PublicKey>,
     #[serde(rename = "type")]
@@ -148,16 +194,26 @@ pub(super) struct User {
 impl User {
     pub(super) fn new(spec: &UserSpec) -> Self {
         Self {
-            permissions: Permissions {
-                publish: Permission::closed(&spec.publish),
-                subscribe: Permission::closed(&spec.subscribe),
-                responses: spec.responses.map(Response::new),
-            },
-            limits: NatsLimits::NONE,
+            rights: Template::new(&spec.publish, &spec.subscribe, spec.responses),
             issuer_account: spec.issuer_account,
             claim_type: "user",
             version: VERSION,
         }
+    }
+}
+
+/// A user of a role says nothing of rights: what it said would have to be nothing.
+#[derive(Serialize)]
+pub(super) struct RoleUser {
+    issuer_account: PublicKey,
+    #[serde(rename = "type")]
+    claim_type: &'static str,
+    version: u8,
+}
+
+impl RoleUser {
+    pub(super) fn new(account: PublicKey) -> Self {
+        Self { issuer_account: account, claim_type: "user", version: VERSION }
     }
 }
 

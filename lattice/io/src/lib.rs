@@ -9,6 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`bus`] | publish, request, subscribe, and whether the server can be reached |
+//! | [`call`] | answering calls with a bounded number of hands |
 //! | [`kv`] | buckets with revisions, compare-and-swap, and watches that survive reconnections |
 //! | [`blobs`] | content-addressed bytes, verified when read |
 //! | [`stream`] | the little of JetStream that providers need: stored publish, durable pull consumers |
@@ -25,6 +26,7 @@
 
 pub mod blobs;
 pub mod bus;
+pub mod call;
 pub mod clock;
 pub mod kv;
 pub mod log;

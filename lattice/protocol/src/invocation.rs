@@ -9,6 +9,7 @@
 
 use crate::error::{ErrorCode, Report};
 use crate::name::{ActorId, LinkName};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the frame.
@@ -22,7 +23,7 @@ pub const MAX_CALL_DEPTH: u8 = 16;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Invocation {
-    /// Called actor (or, on a provider's subject, the calling one).
+    /// Called actor.
     pub target: ActorId,
     /// `namespace:package/interface@version` of the export.
     pub interface: String,
@@ -46,7 +47,7 @@ pub struct Invocation {
     pub idempotency_key: Option<String>,
 }
 
-fn malformed(what: &str) -> Report {
+pub(crate) fn malformed(what: &str) -> Report {
     Report::new(ErrorCode::Malformed, format!("call frame: {what}"))
 }
 
@@ -56,19 +57,7 @@ impl Invocation {
     /// # Errors
     /// `E_LIMIT` when the head is over [`MAX_HEAD_BYTES`].
     pub fn encode(&self, payload: &[u8]) -> Result<Vec<u8>, Report> {
-        let head = serde_json::to_vec(self).map_err(|error| malformed(&error.to_string()))?;
-        if head.len() > MAX_HEAD_BYTES {
-            return Err(Report::new(ErrorCode::Limit, "call head too large")
-                .got(head.len())
-                .limit(MAX_HEAD_BYTES));
-        }
-        let length = u32::try_from(head.len()).map_err(|_| malformed("head length"))?;
-        let mut frame = Vec::with_capacity(5 + head.len() + payload.len());
-        frame.push(FRAME_VERSION);
-        frame.extend_from_slice(&length.to_be_bytes());
-        frame.extend_from_slice(&head);
-        frame.extend_from_slice(payload);
-        Ok(frame)
+        encode_frame(self, payload)
     }
 
     /// Reads a frame: the head, and where the payload begins.
@@ -76,19 +65,47 @@ impl Invocation {
     /// # Errors
     /// `E_MALFORMED`.
     pub fn decode(frame: &[u8]) -> Result<(Self, usize), Report> {
-        let (version, rest) = frame.split_first().ok_or_else(|| malformed("empty"))?;
-        if *version != FRAME_VERSION {
-            return Err(malformed("unknown version").got(version).limit(FRAME_VERSION));
-        }
-        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(|| malformed("truncated"))?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| malformed("head length"))?;
-        if length > MAX_HEAD_BYTES {
-            return Err(malformed("head too large").got(length).limit(MAX_HEAD_BYTES));
-        }
-        let head = rest.get(..length).ok_or_else(|| malformed("truncated"))?;
-        let head = serde_json::from_slice(head).map_err(|error| malformed(&error.to_string()))?;
-        Ok((head, 5 + length))
+        decode_frame(frame)
     }
+}
+
+/// Joins version, head and payload.
+///
+/// # Errors
+/// `E_LIMIT` when the head is over [`MAX_HEAD_BYTES`].
+pub(crate) fn encode_frame<H: Serialize>(head: &H, payload: &[u8]) -> Result<Vec<u8>, Report> {
+    let head = serde_json::to_vec(head).map_err(|error| malformed(&error.to_string()))?;
+    if head.len() > MAX_HEAD_BYTES {
+        return Err(Report::new(ErrorCode::Limit, "call head too large")
+            .got(head.len())
+            .limit(MAX_HEAD_BYTES));
+    }
+    let length = u32::try_from(head.len()).map_err(|_| malformed("head length"))?;
+    let mut frame = Vec::with_capacity(5 + head.len() + payload.len());
+    frame.push(FRAME_VERSION);
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(&head);
+    frame.extend_from_slice(payload);
+    Ok(frame)
+}
+
+/// Reads version and head, and says where the payload begins.
+///
+/// # Errors
+/// `E_MALFORMED`.
+pub(crate) fn decode_frame<H: DeserializeOwned>(frame: &[u8]) -> Result<(H, usize), Report> {
+    let (version, rest) = frame.split_first().ok_or_else(|| malformed("empty"))?;
+    if *version != FRAME_VERSION {
+        return Err(malformed("unknown version").got(version).limit(FRAME_VERSION));
+    }
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(|| malformed("truncated"))?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| malformed("head length"))?;
+    if length > MAX_HEAD_BYTES {
+        return Err(malformed("head too large").got(length).limit(MAX_HEAD_BYTES));
+    }
+    let head = rest.get(..length).ok_or_else(|| malformed("truncated"))?;
+    let head = serde_json::from_slice(head).map_err(|error| malformed(&error.to_string()))?;
+    Ok((head, 5 + length))
 }
 
 /// Encodes the answer to a call.
@@ -177,7 +194,7 @@ pub fn join<H: Serialize>(head: &H, body: &[u8]) -> Result<Vec<u8>, Report> {
 ///
 /// # Errors
 /// `E_MALFORMED`.
-pub fn split<H: serde::de::DeserializeOwned>(frame: &bytes::Bytes) -> Result<(H, bytes::Bytes), Report> {
+pub fn split<H: DeserializeOwned>(frame: &bytes::Bytes) -> Result<(H, bytes::Bytes), Report> {
     let length = frame.first_chunk::<4>().ok_or_else(|| malformed("truncated"))?;
     let end = usize::try_from(u32::from_be_bytes(*length))
         .ok()

@@ -13,6 +13,7 @@
 //! | [`desired`] | the KV records: desired application, placement |
 //! | [`heartbeat`] | what a host says about itself |
 //! | [`invocation`] | the frame of one call between hosts |
+//! | [`provider`] | the frame of one call to a provider's process |
 //! | [`value`] | component-model values in their binary encoding |
 //! | [`event`] | CloudEvents 1.0 |
 //! | [`permission`] | what each kind of NATS user may do |
@@ -32,6 +33,7 @@ pub mod link;
 pub mod manifest;
 pub mod name;
 pub mod permission;
+pub mod provider;
 pub mod spec;
 pub mod subject;
 pub mod value;

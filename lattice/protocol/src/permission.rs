@@ -4,9 +4,20 @@
 //! A host can say only its own heartbeat, and can write no desired state, decision, spec, verdict
 //! or artifact, nor change or delete a stream. Buckets of guests cannot be told apart by NATS
 //! wildcards (a bucket is one token), so a host may write `$KV` except for the lattice's own.
+//!
+//! A provider's process answers calls on its own two subjects and reaches nothing else; what calls
+//! actors may do that too, and a broker has the applications' subjects. These are *roles*: templates
+//! that the account holds, so that a host can make a user for each process it starts and can give
+//! it no more than its role. See [`ProviderRole`].
 
+use crate::interface::Selector;
+use crate::manifest::kind_serves;
 use crate::name::HostId;
 use crate::subject::Subjects;
+
+/// What NATS puts in place of these in a role: the user's name, the user's key.
+const USER_NAME: &str = "{{name()}}";
+const USER_KEY: &str = "{{subject()}}";
 
 /// Allow and deny lists of one user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +30,58 @@ pub struct Permissions {
     pub subscribe: Vec<String>,
     /// First token of its answer subjects.
     pub inbox_prefix: String,
+}
+
+/// What a provider's process may do, besides answering calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProviderRole {
+    /// Nothing: stores and clients.
+    Store,
+    /// Call actors: servers.
+    Server,
+    /// Call actors, and publish and subscribe for them: brokers.
+    Broker,
+}
+
+impl ProviderRole {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Store, Self::Server, Self::Broker];
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => "provider-store",
+            Self::Server => "provider-server",
+            Self::Broker => "provider-broker",
+        }
+    }
+
+    /// Of one of the built-in kinds.
+    #[must_use]
+    pub fn of_kind(kind: &str) -> Self {
+        Self::needed(|interface| {
+            interface.parse().is_ok_and(|selector: Selector| kind_serves(kind, &selector))
+        })
+    }
+
+    /// The least that suffices to call what it serves: asked for each interface that actors export.
+    #[must_use]
+    pub fn needed(serves: impl Fn(&str) -> bool) -> Self {
+        if serves("wasmcloud:messaging/handler") {
+            Self::Broker
+        } else if serves("wasi:http/incoming-handler") {
+            Self::Server
+        } else {
+            Self::Store
+        }
+    }
+}
+
+/// First token of the answer subjects of a provider's process, by its user key (`U…`).
+#[must_use]
+pub fn provider_inbox(user: &str) -> String {
+    format!("_INBOX_{user}")
 }
 
 /// JetStream requests that change or remove what others rely on.
@@ -56,9 +119,28 @@ impl Subjects {
         }
         publish_deny.push(format!("$O.{}.>", self.artifact_store()));
         let mut subscribe =
-            vec![self.hosts_ping(), self.host_all(host), self.calls(), format!("{inbox_prefix}.>")];
+            vec![self.hosts_ping(), self.host_all(host), self.actor_calls(), format!("{inbox_prefix}.>")];
         subscribe.extend_from_slice(applications);
         Permissions { publish, publish_deny, subscribe, inbox_prefix }
+    }
+
+    /// Of a provider's process, as a role of the account: NATS fills in the user's name, which is
+    /// the process's own ([`crate::provider::process_name`]), and the user's key.
+    #[must_use]
+    pub fn provider_permissions(&self, role: ProviderRole, applications: &[String]) -> Permissions {
+        let inbox_prefix = provider_inbox(USER_KEY);
+        // To itself: that is how a client learns that the server knows its subscriptions.
+        let mut publish = vec![format!("{inbox_prefix}.>")];
+        let mut subscribe =
+            vec![self.provider_call(USER_NAME), self.provider_links(USER_NAME), format!("{inbox_prefix}.>")];
+        if role != ProviderRole::Store {
+            publish.push(self.actor_calls());
+        }
+        if role == ProviderRole::Broker {
+            publish.extend_from_slice(applications);
+            subscribe.extend_from_slice(applications);
+        }
+        Permissions { publish, publish_deny: Vec::new(), subscribe, inbox_prefix }
     }
 
     /// Of controllers and of people who administer: everything but the server's own account.
@@ -114,6 +196,39 @@ mod tests {
             "$SYS.REQ.SERVER.PING",
         ] {
             assert!(!may(no), "{no}");
+        }
+        let hears = |subject: &str| granted.subscribe.iter().any(|pattern| matches(pattern, subject));
+        assert!(hears("trellis.prod.rpc.actor.edge.processor"));
+        assert!(!hears("trellis.prod.rpc.prov.edge.store"), "providers' calls are the providers'");
+    }
+
+    #[test]
+    fn a_providers_process_hears_its_own_calls_and_reaches_what_its_role_needs() {
+        let subjects = Subjects::new("prod".parse().unwrap());
+        let allowed = |role, user: &str| {
+            let granted = subjects.provider_permissions(role, &["edge.>".to_owned()]);
+            let fill = |list: Vec<String>| -> Vec<String> {
+                list.iter().map(|text| text.replace(USER_NAME, user).replace(USER_KEY, "UKEY")).collect()
+            };
+            (fill(granted.publish), fill(granted.subscribe))
+        };
+        let may = |list: &[String], subject: &str| list.iter().any(|pattern| matches(pattern, subject));
+        let (publish, subscribe) = allowed(ProviderRole::Store, "shop.store.H1");
+        assert_eq!(publish, ["_INBOX_UKEY.>"], "a store answers, and speaks to itself");
+        assert!(may(&subscribe, "trellis.prod.rpc.prov.shop.store.H1"));
+        for other in ["shop.other.H1", "shop.store.H2", "shop.store", "bank.store.H1"] {
+            assert!(!may(&subscribe, &subjects.provider_call(other)), "{other}");
+            assert!(!may(&subscribe, &subjects.provider_links(other)), "{other}");
+        }
+        let (publish, subscribe) = allowed(ProviderRole::Server, "shop.http.H1");
+        assert!(may(&publish, "trellis.prod.rpc.actor.shop.cart") && !may(&publish, "edge.a"));
+        assert!(!may(&publish, "trellis.prod.rpc.prov.shop.store.H1") && !may(&subscribe, "edge.a"));
+        let (publish, subscribe) = allowed(ProviderRole::Broker, "shop.nats.H1");
+        assert!(may(&publish, "edge.a") && may(&subscribe, "edge.a") && !may(&publish, "cloud.a"));
+        for kind in crate::manifest::KNOWN_KINDS {
+            let role = ProviderRole::of_kind(kind);
+            assert_eq!(role == ProviderRole::Broker, kind.starts_with("messaging"), "{kind}");
+            assert_eq!(role == ProviderRole::Server, *kind == "http-server", "{kind}");
         }
     }
 }

@@ -173,14 +173,32 @@ pub struct ActorSpec {
 }
 
 /// How a provider runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "run")]
 pub enum ProviderMode {
     /// Built into the host, in its process.
     #[default]
     InProcess,
-    /// Elsewhere: reached over the lattice.
+    /// A process of its own, which the host starts, watches and ends.
+    Process,
+    /// Somewhere in the lattice, run by somebody else: `trellis provider run`.
     Remote,
+}
+
+impl ProviderMode {
+    /// Every mode by the word that manifests have for it.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("in-process", Self::InProcess), ("process", Self::Process), ("remote", Self::Remote)];
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InProcess => "in-process",
+            Self::Process => "process",
+            Self::Remote => "remote",
+        }
+    }
 }
 
 /// One provider on one host.
@@ -191,7 +209,7 @@ pub struct ProviderSpec {
     pub id: ProviderId,
     /// Which implementation: `http-server`, `keyvalue-redis`, …
     pub kind: String,
-    /// In this process or elsewhere.
+    /// In the host's process, in one of its own, or elsewhere.
     #[serde(default)]
     pub mode: ProviderMode,
     /// Its configuration.

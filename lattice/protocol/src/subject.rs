@@ -3,7 +3,7 @@
 //! widened by data; text that comes from guests passes [`check_subject`].
 
 use crate::error::{ErrorCode, Report};
-use crate::name::{ActorId, HostId, LatticeName, ProviderId};
+use crate::name::{ActorId, HostId, LatticeName};
 
 /// Longest subject, bytes: the server's control line also carries reply and sizes.
 pub const MAX_SUBJECT_BYTES: usize = 1_024;
@@ -55,15 +55,21 @@ impl Subjects {
     pub fn actor_call(&self, actor: &ActorId) -> String {
         self.in_lattice(format_args!("rpc.actor.{}.{}", actor.app, actor.name))
     }
-    /// Calls of a provider that runs as its own process (a queue group).
+    /// Calls of any actor.
     #[must_use]
-    pub fn provider_call(&self, provider: &ProviderId) -> String {
-        self.in_lattice(format_args!("rpc.prov.{}.{}", provider.app, provider.name))
+    pub fn actor_calls(&self) -> String {
+        self.in_lattice(format_args!("rpc.actor.>"))
     }
-    /// Link configuration for a provider that runs as its own process.
+    /// Calls of a provider's process, by its [`crate::provider::process_name`] (a queue group).
     #[must_use]
-    pub fn provider_links(&self, provider: &ProviderId) -> String {
-        self.in_lattice(format_args!("rpc.links.{}.{}", provider.app, provider.name))
+    pub fn provider_call(&self, process: &str) -> String {
+        self.in_lattice(format_args!("rpc.prov.{process}"))
+    }
+    /// Which actors a provider's process shall call, and what it is: every process of the name gets
+    /// each of these requests.
+    #[must_use]
+    pub fn provider_links(&self, process: &str) -> String {
+        self.in_lattice(format_args!("rpc.links.{process}"))
     }
     /// One kind of CloudEvent.
     #[must_use]

@@ -21,10 +21,32 @@ async fn build(directory: &Path) -> Result<Arc<dyn BlobStore>> {
     }
 }
 
+/// The store, or the same one in a process of its own.
+async fn store(directory: &Path, far: bool) -> Result<Arc<dyn BlobStore>> {
+    let store = build(directory).await?;
+    if !far {
+        return Ok(store);
+    }
+    let (bus, scope) = (lattice_io::memory::Memory::new().lattice().bus, lattice_io::TaskScope::new("test"));
+    match providers_sdk::testing::far(Provider::BlobStore(store), &bus, &scope).await {
+        Provider::BlobStore(store) => Ok(store),
+        _ => anyhow::bail!("not a blob store"),
+    }
+}
+
 #[tokio::test]
 async fn objects_are_written_read_listed_deleted_and_still_there_after_a_restart() -> Result<()> {
+    kept_over_a_restart(false).await
+}
+
+#[tokio::test]
+async fn the_same_in_a_process_of_its_own() -> Result<()> {
+    kept_over_a_restart(true).await
+}
+
+async fn kept_over_a_restart(far: bool) -> Result<()> {
     let (directory, cx) = (tempfile::tempdir()?, context("shop/cart"));
-    let store = build(directory.path()).await?;
+    let store = store(directory.path(), far).await?;
     assert!(!store.container_exists(&cx, "c").await?);
     store.create_container(&cx, "c").await?;
     store.write(&cx, "c", "a", "0123456789".into()).await?;

@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use providers_http_client::{Config, HttpClientFactory, OutgoingHttp};
 use providers_sdk::http::{Allowed, Body, HttpClient, full};
 use providers_sdk::testing::context;
-use providers_sdk::{CallContext, Factory, ProviderErrorKind};
+use providers_sdk::{CallContext, Factory, Provider, ProviderErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -111,8 +111,22 @@ fn cx() -> CallContext {
 
 #[tokio::test]
 async fn a_request_goes_out_rewritten_and_connections_are_used_again() -> Result<()> {
+    rewritten_and_used_again(Arc::new(client())).await
+}
+
+#[tokio::test]
+async fn a_client_in_a_process_of_its_own_does_the_same() -> Result<()> {
+    let (bus, scope) = (lattice_io::memory::Memory::new().lattice().bus, lattice_io::TaskScope::new("test"));
+    let far = providers_sdk::testing::far(Provider::HttpClient(Arc::new(client())), &bus, &scope).await;
+    let Provider::HttpClient(client) = far else { anyhow::bail!("no client came back") };
+    let denied = client.send(&cx(), &allow(&[]), get("http://127.0.0.1:1/")).await.err().context("denied")?;
+    assert_eq!(denied.kind, ProviderErrorKind::Denied, "the grant goes with the call");
+    rewritten_and_used_again(client).await
+}
+
+async fn rewritten_and_used_again(client: Arc<dyn HttpClient>) -> Result<()> {
     let server = start(&[OK]).await?;
-    let (client, cx) = (client(), cx());
+    let cx = cx();
     let host = server.address.to_string();
     let allowed = allow(&[&host]);
     let request = http::Request::post(format!("http://{host}/a?b=c"))

@@ -196,5 +196,12 @@ async fn it_is_a_key_value_store_on_disk_and_in_memory() -> Result<()> {
     let directory = tempfile::tempdir()?;
     providers_sdk::testing::keyvalue_suite(&*build(directory.path(), &[]).await?).await;
     providers_sdk::testing::keyvalue_suite(&EmbeddedKeyValue::memory(64 << 20)).await;
+    // In a process of its own it is the same store.
+    let (bus, scope) = (lattice_io::memory::Memory::new().lattice().bus, lattice_io::TaskScope::new("test"));
+    let store = Provider::KeyValue(Arc::new(EmbeddedKeyValue::memory(64 << 20)));
+    let Provider::KeyValue(store) = providers_sdk::testing::far(store, &bus, &scope).await else {
+        anyhow::bail!("not a key-value store")
+    };
+    providers_sdk::testing::keyvalue_suite(&*store).await;
     Ok(())
 }

@@ -4,13 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use anyhow::{Context, Result};
+use lattice_io::TaskScope;
+use lattice_io::nats::{NatsLattice, NatsOptions, connect};
 use providers_keyvalue_redis::RedisKeyValueFactory;
 use providers_sdk::keyvalue::KeyValue;
-use providers_sdk::testing::{context, keyvalue_suite};
+use providers_sdk::testing::{context, far_between, keyvalue_suite};
 use providers_sdk::{BuildContext, CallContext, Factory, Provider, ProviderErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tests_harness::{RedisServer, eventually};
+use tests_harness::{NatsServer, RedisServer, eventually};
 
 async fn build(app: &str, config: &[(&str, &str)]) -> Result<Arc<dyn KeyValue>> {
     let config = config.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
@@ -30,6 +32,24 @@ async fn it_is_a_key_value_store() -> Result<()> {
     let server = RedisServer::start().await?;
     keyvalue_suite(&*build("shop", &[("url", &server.url())]).await?).await;
     Ok(())
+}
+
+#[tokio::test]
+async fn it_is_the_same_in_a_process_of_its_own() -> Result<()> {
+    let (redis, nats) = (RedisServer::start().await?, NatsServer::start(Default::default()).await?);
+    let store = Provider::KeyValue(build("shop", &[("url", &redis.url())]).await?);
+    let (there, here) = (client(&nats).await?, client(&nats).await?);
+    let scope = TaskScope::new("test");
+    let (served, bus) = (there.lattice().bus, here.lattice().bus);
+    let Provider::KeyValue(store) = far_between(store, (&served, &bus), &scope).await else {
+        anyhow::bail!("not a key-value store")
+    };
+    keyvalue_suite(&*store).await;
+    Ok(())
+}
+
+async fn client(nats: &NatsServer) -> Result<Arc<NatsLattice>> {
+    Ok(connect(NatsOptions::new(nats.url())).await?)
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 
 use crate::{BoxFuture, CallContext, ProviderError};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// About one object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ObjectInfo {
     /// Name.
     pub name: String,

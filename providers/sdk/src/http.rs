@@ -1,8 +1,10 @@
 //! HTTP in both directions. Bodies are streams of frames (`http_body`), bounded by whoever
 //! enforces the limit on its side.
 
+use crate::inbound::InboundTarget;
 use crate::{BoxFuture, CallContext, ProviderError};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A body of either direction.
@@ -20,10 +22,16 @@ pub trait HttpHandler: Send + Sync {
     /// Answers one request. Failures of the actor become responses (500, 503, 504) here: the
     /// server only ever writes what it is given.
     fn handle(&self, request: http::Request<Body>) -> BoxFuture<'_, http::Response<Body>>;
+    /// Whom it calls, for a server in another process: that calls the actor itself. None where
+    /// only this object knows.
+    fn target(&self) -> Option<InboundTarget> {
+        None
+    }
 }
 
 /// What a link asks of an HTTP server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RouteRequest {
     /// Host names (without port) it answers for; empty means every host.
     pub hosts: Vec<String>,
@@ -52,7 +60,7 @@ pub trait HttpServer: Send + Sync {
 }
 
 /// What outgoing HTTP of one link may do.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allowed {
     /// `host`, `host:port`, `*.domain`; `private` admits private addresses.
     pub hosts: Vec<String>,

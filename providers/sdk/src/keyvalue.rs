@@ -6,9 +6,10 @@
 
 use crate::{BoxFuture, CallContext, ProviderError};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// One page of keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyPage {
     /// Keys, in no promised order.
     pub keys: Vec<String>,

@@ -11,6 +11,10 @@
 //! | [`error`] | the one error a provider gives |
 //! | [`keyvalue`], [`messaging`], [`http`], [`blob`] | the capability traits |
 //! | [`factory`] | building a provider from its configuration |
+//! | [`inbound`] | whom a provider calls, and what becomes of a call that failed |
+//! | [`forward`] | HTTP and messages as bytes, for calls over the lattice |
+//! | [`remote`] | a provider in a process of its own: served, and called as if it were here |
+//! | [`process`] | what such a process is told, and its life |
 //! | [`over_lattice`] | messaging over a lattice's bus and streams, for the providers that are that |
 //! | `testing` | one suite for all key-value providers (feature `testing`) |
 
@@ -18,10 +22,14 @@ pub mod blob;
 pub mod context;
 pub mod error;
 pub mod factory;
+pub mod forward;
 pub mod http;
+pub mod inbound;
 pub mod keyvalue;
 pub mod messaging;
 pub mod over_lattice;
+pub mod process;
+pub mod remote;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -4,8 +4,10 @@
 //! [`Subscription`], which stops delivery. Delivery never runs more handlers at once than
 //! [`SubscribeRequest::max_in_flight`]; what waits stays with the broker, not in the host's memory.
 
+use crate::inbound::InboundTarget;
 use crate::{BoxFuture, CallContext, ProviderError};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +25,8 @@ pub struct Message {
 }
 
 /// What a link wants to be handed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SubscribeRequest {
     /// Subjects, with NATS wildcards.
     pub subjects: Vec<String>,
@@ -37,7 +40,8 @@ pub struct SubscribeRequest {
 }
 
 /// A durable consumer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Durable {
     /// Stream.
     pub stream: String,
@@ -64,6 +68,11 @@ pub enum Handled {
 pub trait MessageHandler: Send + Sync {
     /// Handles one.
     fn handle(&self, message: Message) -> BoxFuture<'_, Handled>;
+    /// Whom it calls, for a broker in another process: that calls the actor itself. None where
+    /// only this object knows.
+    fn target(&self) -> Option<InboundTarget> {
+        None
+    }
 }
 
 /// A running subscription: dropping it ends delivery; messages in hand are finished.

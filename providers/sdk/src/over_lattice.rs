@@ -87,11 +87,12 @@ impl LatticeMessaging {
                 }
             }
         }
-        self.bus.publish(message).await.map_err(bus_failed)
+        self.bus.publish(message).await.map_err(ProviderError::from)
     }
 
     async fn ask(&self, cx: &CallContext, message: Message) -> Result<Message, ProviderError> {
-        let answer = self.bus.request(outgoing(message), cx.remaining()).await.map_err(bus_failed)?;
+        let answer =
+            self.bus.request(outgoing(message), cx.remaining()).await.map_err(ProviderError::from)?;
         Ok(incoming(answer))
     }
 
@@ -159,23 +160,9 @@ fn incoming(message: BusMessage) -> Message {
     }
 }
 
-fn bus_failed(error: BusError) -> ProviderError {
-    let kind = match &error {
-        BusError::NoResponders { .. } | BusError::Disconnected { .. } | BusError::Closed => {
-            ProviderErrorKind::Unreachable
-        }
-        BusError::Timeout { .. } => ProviderErrorKind::Timeout,
-        BusError::TooLarge { .. } => ProviderErrorKind::Limit,
-        BusError::Denied { .. } => ProviderErrorKind::Denied,
-        BusError::Invalid { .. } => ProviderErrorKind::Invalid,
-        BusError::Io { .. } => ProviderErrorKind::Failed,
-    };
-    ProviderError::new(kind, error.to_string())
-}
-
 fn stream_failed(error: StreamError) -> ProviderError {
     match error {
-        StreamError::Bus(error) => bus_failed(error),
+        StreamError::Bus(error) => error.into(),
         StreamError::NotFound { .. } => ProviderError::new(ProviderErrorKind::NotFound, error.to_string()),
         StreamError::Refused { .. } => ProviderError::new(ProviderErrorKind::Failed, error.to_string()),
     }

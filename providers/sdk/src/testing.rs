@@ -1,5 +1,6 @@
-//! One suite for every key-value provider, so that a guest cannot tell them apart (feature
-//! `testing`, for the providers' own tests only).
+//! One suite for every key-value provider, so that a guest cannot tell them apart; and [`far`], by
+//! which a suite is held in a process of its own as well (feature `testing`, for the providers' own
+//! tests only).
 //!
 //! It panics with what was expected. It leaves keys behind: give it a store of its own.
 
@@ -10,6 +11,10 @@
     clippy::indexing_slicing,
     reason = "a test suite: a panic is how it fails"
 )]
+
+mod far;
+
+pub use far::{Linked, far, far_between};
 
 use crate::keyvalue::KeyValue;
 use crate::{CallContext, ProviderErrorKind};

@@ -34,6 +34,7 @@ impl From<ProviderError> for Failure {
             | ProviderErrorKind::Invalid
             | ProviderErrorKind::Conflict
             | ProviderErrorKind::Limit
+            | ProviderErrorKind::TooLarge
             | ProviderErrorKind::Denied => None,
         };
         Self { outcome, report: error.into() }

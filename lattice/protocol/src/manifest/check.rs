@@ -1,7 +1,9 @@
 //! What must hold between the parts of an application, however it was made: read from a file,
 //! edited by a command, or sent by a program. Nothing here needs the file.
 
-use super::{Application, KNOWN_KINDS, PlacementRule, Scale, Spread, config, kind, suggest};
+use super::{
+    Application, KNOWN_KINDS, PlacementRule, ProviderManifest, Scale, Spread, config, kind, suggest,
+};
 use crate::error::{ErrorCode, Report};
 use crate::link::{LinkDefinition, LinkTarget};
 use crate::name::{ActorId, LinkName};
@@ -52,6 +54,7 @@ pub(super) fn relations(application: &Application, report: Sink<'_>) {
         if provider.mode == ProviderMode::InProcess && !KNOWN_KINDS.contains(&provider.kind.as_str()) {
             report(part, unknown_kind(&provider.kind));
         }
+        lattice_of_its_own(provider).into_iter().for_each(|found| report(part, found));
         port(&provider.kind, &provider.config).into_iter().for_each(|found| report(part, found));
     }
     for (index, actor) in application.actors.iter().enumerate() {
@@ -75,8 +78,23 @@ fn unknown_kind(kind: &str) -> Report {
     let report = Report::new(ErrorCode::Manifest, format!("unknown provider kind {kind:?}")).at("kind");
     match suggest::closest(&kind, KNOWN_KINDS.iter().copied()) {
         Some(meant) => report.hint(format!("did you mean {meant:?}?")),
-        None => report.hint(format!("known: {}; one of your own needs run: remote", KNOWN_KINDS.join(", "))),
+        None => report.hint(format!(
+            "known: {}; one of your own needs run: process or run: remote",
+            KNOWN_KINDS.join(", ")
+        )),
     }
+}
+
+/// The NATS user of a provider's process reaches that provider's subjects and no bucket: a store
+/// on NATS needs a user of its own there.
+fn lattice_of_its_own(provider: &ProviderManifest) -> Option<Report> {
+    let named = ["url", "cluster_uri"].iter().any(|key| provider.config.contains_key(*key));
+    let lacks = provider.kind == "keyvalue-nats" && provider.mode == ProviderMode::Process && !named;
+    lacks.then(|| {
+        Report::new(ErrorCode::Config, "a keyvalue-nats process needs a server and a user of its own")
+            .at("config.url")
+            .hint("name url and credentials, or leave out run: process")
+    })
 }
 
 fn port(kind: &str, config: &BTreeMap<String, String>) -> Option<Report> {

@@ -2,7 +2,7 @@
 
 use crate::interface::Selector;
 
-/// Kinds of providers built into a host. Others run as their own process (`run: remote`).
+/// Kinds of providers built into a host. Others are processes (`run: process`, `run: remote`).
 pub const KNOWN_KINDS: &[&str] = &[
     "http-server",
     "http-client",

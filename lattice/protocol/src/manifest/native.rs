@@ -99,8 +99,8 @@ fn provider(reader: &mut Reader, fields: &Fields<'_>) -> Option<ProviderManifest
     let kind = reader.required(fields, "kind").and_then(|at| reader.words(&at));
     let config = fields.get("config").map_or_else(BTreeMap::new, |at| reader.config(&at));
     let mode = match fields.get("run") {
-        Some(at) if reader.one_of(&at, &[("in-process", false), ("remote", true)])? => ProviderMode::Remote,
-        _ => ProviderMode::InProcess,
+        Some(at) => reader.one_of(&at, &ProviderMode::WORDS)?,
+        None => ProviderMode::InProcess,
     };
     Some(ProviderManifest { name: name?, kind: kind?, config, mode })
 }

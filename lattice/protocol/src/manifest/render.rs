@@ -137,8 +137,8 @@ fn provider(out: &mut Block, provider: &ProviderManifest) {
     out.text("name", provider.name.as_str());
     out.text("kind", &provider.kind);
     out.config(&provider.config);
-    if provider.mode == ProviderMode::Remote {
-        out.field("run", "remote");
+    if provider.mode != ProviderMode::default() {
+        out.field("run", provider.mode.word());
     }
 }
 

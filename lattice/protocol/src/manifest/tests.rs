@@ -126,6 +126,42 @@ fn an_application_from_elsewhere_is_checked_as_well() {
     assert!(!found.concat().contains("hunter2"));
 }
 
+#[test]
+fn a_provider_runs_in_the_host_in_a_process_or_elsewhere() {
+    let app = |provider: &str| {
+        format!(
+            "apiVersion: trellis.dev/v1\nkind: Application\nmetadata: {{ name: a }}\nspec:\n  providers:\n    - {provider}\n"
+        )
+    };
+    for (provider, mode) in [
+        ("{ name: kv, kind: keyvalue-redis }", ProviderMode::InProcess),
+        ("{ name: kv, kind: keyvalue-redis, run: in-process }", ProviderMode::InProcess),
+        ("{ name: kv, kind: keyvalue-redis, run: process }", ProviderMode::Process),
+        ("{ name: kv, kind: our-own, run: process }", ProviderMode::Process),
+        (
+            "{ name: kv, kind: keyvalue-nats, run: process, config: { url: \"nats://h\" } }",
+            ProviderMode::Process,
+        ),
+        ("{ name: kv, kind: our-own, run: remote }", ProviderMode::Remote),
+    ] {
+        let read = parse(&app(provider), "a.yaml").unwrap_or_else(|found| panic!("{provider}: {found:?}"));
+        assert_eq!(read.providers[0].mode, mode, "{provider}");
+        assert_eq!(parse(&render(&read), "again.yaml").unwrap(), read);
+    }
+    for (provider, expected) in [
+        (
+            "{ name: kv, kind: keyvalue-redis, run: proces }",
+            "(got \"proces\", expected in-process or process or remote)",
+        ),
+        ("{ name: kv, kind: our-own }", "one of your own needs run: process or run: remote"),
+        ("{ name: kv, kind: keyvalue-nats, run: process }", "needs a server and a user of its own"),
+        ("{ name: kv, kind: keyvalue-redis, rum: process }", "did you mean \"run\""),
+    ] {
+        let found = parse(&app(provider), "a.yaml").unwrap_err();
+        assert!(found.iter().any(|report| report.to_string().contains(expected)), "{provider}: {found:#?}");
+    }
+}
+
 /// Every field of every level is in the schema, and the schema has no other.
 #[test]
 fn the_schema_is_the_reader() {
@@ -155,6 +191,8 @@ fn the_schema_is_the_reader() {
     }
     let kinds = &schema["$defs"]["provider"]["properties"]["kind"]["examples"];
     assert_eq!(*kinds, serde_json::json!(KNOWN_KINDS));
+    let run = &schema["$defs"]["provider"]["properties"]["run"]["enum"];
+    assert_eq!(*run, serde_json::json!(ProviderMode::WORDS.map(|(word, _)| word)));
     let link = &schema["$defs"]["link"]["properties"];
     assert_eq!(link["timeoutMs"]["maximum"], CallPolicy::MAX_TIMEOUT_MS);
     assert_eq!(link["timeoutMs"]["default"], CallPolicy::default().timeout_ms);

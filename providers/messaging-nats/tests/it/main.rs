@@ -8,11 +8,15 @@ use lattice_io::memory::Memory;
 use lattice_io::nats::{NatsLattice, NatsOptions, connect};
 use lattice_io::{BusMessage, Lattice, TaskScope};
 use lattice_protocol::LinkName;
-use providers_sdk::messaging::{Durable, Handled, Message, Messaging, SubscribeRequest, Subscription};
+use providers_sdk::messaging::{
+    Durable, Handled, Message, MessageHandler, Messaging, SubscribeRequest, Subscription,
+};
 use providers_sdk::over_lattice::{LatticeMessaging, StreamSpec};
-use providers_sdk::{CallContext, ProviderErrorKind};
+use providers_sdk::testing::{Linked, far};
+use providers_sdk::{CallContext, Provider, ProviderError, ProviderErrorKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tests_harness::{ChaosProxy, NatsServer};
 
@@ -26,7 +30,12 @@ const BRIEFLY: Duration = Duration::from_millis(100);
 
 struct Fixture {
     lattice: Lattice,
-    messaging: LatticeMessaging,
+    /// The broker itself, in this process.
+    broker: Arc<LatticeMessaging>,
+    /// What is tested: the broker, or the same one called in a process of its own.
+    messaging: Arc<dyn Messaging>,
+    /// Where that is served.
+    far: Option<TaskScope>,
     backend: Backend,
 }
 
@@ -37,8 +46,17 @@ enum Backend {
 
 impl Fixture {
     fn new(lattice: Lattice, backend: Backend) -> Self {
-        let messaging = LatticeMessaging::new(&lattice, TaskScope::new("test"));
-        Self { lattice, messaging, backend }
+        let broker = Arc::new(LatticeMessaging::new(&lattice, TaskScope::new("test")));
+        Self { lattice, messaging: Arc::clone(&broker) as _, broker, far: None, backend }
+    }
+
+    /// The same broker, called over the lattice.
+    async fn far(mut self) -> Result<Self> {
+        let scope = TaskScope::new("far");
+        let far = far(Provider::Messaging(self.messaging), &self.lattice.bus, &scope).await;
+        let Provider::Messaging(messaging) = far else { anyhow::bail!("no broker came back") };
+        (self.messaging, self.far) = (messaging, Some(scope));
+        Ok(self)
     }
 
     fn memory() -> Self {
@@ -72,7 +90,7 @@ impl Fixture {
 
     async fn orders(&self) -> Result<()> {
         let stream = StreamSpec { name: "ORDERS".to_owned(), subjects: vec!["orders.>".to_owned()] };
-        Ok(self.messaging.ensure_streams(&[stream]).await?)
+        Ok(self.broker.ensure_streams(&[stream]).await?)
     }
 
     async fn publish(&self, subject: &str, body: &str) -> Result<()> {
@@ -80,7 +98,13 @@ impl Fixture {
     }
 
     async fn subscribe(&self, request: SubscribeRequest, hand: &Hand) -> Result<Box<dyn Subscription>> {
-        Ok(self.messaging.subscribe(request, Arc::new(hand.clone())).await?)
+        let mut handler: Arc<dyn MessageHandler> = Arc::new(hand.clone());
+        if let Some(scope) = &self.far {
+            static NAMES: AtomicUsize = AtomicUsize::new(0);
+            let name = format!("actor{}", NAMES.fetch_add(1, Ordering::SeqCst));
+            handler = Linked::messages(&name, &self.lattice.bus, scope, handler).await;
+        }
+        Ok(self.messaging.subscribe(request, handler).await?)
     }
 }
 
@@ -129,6 +153,37 @@ macro_rules! conformance {
             })*
         }
     };
+}
+
+/// In a process of its own: what does not hang on the order of messages handled at the same time,
+/// nor on a cut that hits the broker and its caller alike.
+macro_rules! far_conformance {
+    ($($case:ident,)*) => {
+        mod far_in_memory {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(&super::Fixture::memory().far().await.unwrap()).await.unwrap();
+            })*
+        }
+        mod far_on_nats {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(&super::Fixture::nats().await.unwrap().far().await.unwrap()).await.unwrap();
+            })*
+        }
+    };
+}
+
+far_conformance! {
+    a_message_is_handled_once_per_group_without_reserved_headers,
+    a_request_is_answered_through_its_reply_subject,
+    a_request_without_answer_says_whether_it_was_heard,
+    draining_finishes_what_is_in_hand_and_takes_no_more,
+    a_dropped_subscription_finishes_what_is_in_hand,
+    a_stored_message_comes_again_until_it_is_done,
+    a_stored_message_waits_for_a_free_hand_with_the_broker,
+    a_publish_returns_when_the_stream_has_it,
+    a_subscription_that_cannot_be_is_refused,
 }
 
 conformance! {
@@ -344,10 +399,10 @@ async fn a_subscription_that_cannot_be_is_refused(fixture: &Fixture) -> Result<(
     let (hand, _told) = hand();
     let none = SubscribeRequest { subjects: Vec::new(), ..plain("a", 1) };
     for bad in [plain("a", 0), plain("a", 10_001), plain("a b", 1), none] {
-        let refused = fixture.messaging.subscribe(bad, Arc::new(hand.clone())).await;
-        assert_eq!(refused.err().context("refused")?.kind, ProviderErrorKind::Invalid);
+        let refused = fixture.subscribe(bad, &hand).await.err().context("refused")?;
+        assert_eq!(refused.downcast::<ProviderError>()?.kind, ProviderErrorKind::Invalid);
     }
-    let missing = fixture.messaging.subscribe(durable(1), Arc::new(hand)).await;
-    assert_eq!(missing.err().context("no such stream")?.kind, ProviderErrorKind::NotFound);
+    let missing = fixture.subscribe(durable(1), &hand).await.err().context("no such stream")?;
+    assert_eq!(missing.downcast::<ProviderError>()?.kind, ProviderErrorKind::NotFound);
     Ok(())
 }

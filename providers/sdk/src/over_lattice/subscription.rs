@@ -9,7 +9,7 @@
 //! Draining stops the pumps first and then waits for the hands. A plain pump that is stopped still
 //! hands over what the broker had sent it already; a durable one leaves it to be delivered again.
 
-use super::{bus_failed, incoming, stream_failed};
+use super::{incoming, stream_failed};
 use crate::messaging::{Durable, Handled, MessageHandler, SubscribeRequest, Subscription};
 use crate::{BoxFuture, ProviderError, ProviderErrorKind};
 use futures::FutureExt;
@@ -65,7 +65,7 @@ pub(super) async fn subscribe(
         None => {
             for subject in &request.subjects {
                 let subscribed =
-                    bus.subscribe(subject, request.group.as_deref()).await.map_err(bus_failed)?;
+                    bus.subscribe(subject, request.group.as_deref()).await.map_err(ProviderError::from)?;
                 running.start_plain(subject, subscribed, work.clone());
             }
         }
