@@ -12,6 +12,7 @@
 //! ```
 
 mod actions;
+mod providers;
 mod snapshot;
 
 pub use snapshot::Snapshot;
@@ -21,6 +22,7 @@ use crate::config::HostConfig;
 use crate::directory::Directory;
 use crate::events::Events;
 use crate::files::Files;
+use crate::processes::Launcher;
 use crate::wires::Bound;
 use host_core::reconcile::{Inventory, Phase, reconcile};
 use host_core::{RestartPolicy, Supervisor};
@@ -30,7 +32,7 @@ use lattice_io::{Clock, Lattice, TaskScope};
 use lattice_protocol::spec::HOST_SPEC_KIND;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ActorId, ActorSpec, ErrorCode, HostSpec, ProviderId, ProviderSpec, Report};
-use providers_sdk::{Factory, Provider, ProviderError};
+use providers_sdk::{Factory, Provider};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +49,9 @@ pub enum Event {
     /// An actor's component is ready, or is not to be had.
     Prepared(Box<ActorSpec>, Result<Prepared, Report>),
     /// A provider is built, or is not.
-    Built(Box<ProviderSpec>, Result<Provider, ProviderError>),
+    Built(Box<ProviderSpec>, Result<Built, Report>),
+    /// A provider's process, of this start of it, has ended by itself: in these words.
+    ProviderEnded(ProviderId, u64, String),
     /// Stop everything, drained, and end; answered when done.
     Shutdown(oneshot::Sender<()>),
 }
@@ -56,6 +60,12 @@ pub enum Event {
 pub struct Prepared {
     pub(crate) component: Arc<Component>,
     pub(crate) claims: Verified<Claims>,
+}
+
+/// A provider that serves, here or in a process of its own.
+pub struct Built {
+    pub(crate) provider: Provider,
+    pub(crate) process: Option<crate::processes::Running>,
 }
 
 /// One actor that runs.
@@ -77,6 +87,8 @@ pub struct Parts {
     pub runtime: Arc<Runtime>,
     /// Providers that can be built here, by kind.
     pub factories: Arc<BTreeMap<&'static str, Arc<dyn Factory>>>,
+    /// Starts providers in processes of their own.
+    pub(crate) launcher: Arc<Launcher>,
     /// Artifacts.
     pub artifacts: Arc<Artifacts>,
     /// Durable files.
@@ -101,6 +113,9 @@ pub struct Control {
     inventory: Inventory,
     running: BTreeMap<ActorId, RunningActor>,
     providers: BTreeMap<ProviderId, Provider>,
+    processes: BTreeMap<ProviderId, crate::processes::Running>,
+    /// How often the process of each provider has ended: calls in hand then end too.
+    ends: BTreeMap<ProviderId, watch::Sender<u64>>,
     supervisors: BTreeMap<String, Supervisor>,
     /// Updates whose component is being prepared.
     preparing: BTreeMap<ActorId, ActorSpec>,
@@ -130,6 +145,8 @@ impl Control {
             inventory: Inventory::default(),
             running: BTreeMap::new(),
             providers: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            ends: BTreeMap::new(),
             supervisors: BTreeMap::new(),
             preparing: BTreeMap::new(),
             actor_failures: BTreeMap::new(),
@@ -199,6 +216,7 @@ impl Control {
             }
             Event::Prepared(spec, result) => self.prepared(*spec, result).await,
             Event::Built(spec, result) => self.built(*spec, result),
+            Event::ProviderEnded(id, incarnation, how) => self.provider_ended(&id, incarnation, &how),
             Event::Shutdown(_) => {}
         }
     }

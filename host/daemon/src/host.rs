@@ -13,6 +13,7 @@ use crate::events;
 use crate::files::Files;
 use crate::heartbeat::Pulse;
 use crate::identity::Identity;
+use crate::processes::{Launcher, Processes};
 use host_runtime::{Runtime, RuntimeConfig};
 use lattice_io::task::CancellationToken;
 use lattice_io::{BusMessage, Clock, KvEvent, Lattice, TaskScope, WatchKeys};
@@ -31,6 +32,8 @@ pub struct HostDeps {
     pub lattice: Lattice,
     /// Providers that can be built here.
     pub factories: Vec<Arc<dyn Factory>>,
+    /// What it takes to run providers in processes of their own; none where there is one process.
+    pub processes: Option<Processes>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Identifies this start of the process; random.
@@ -85,6 +88,11 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
             deps.factories.into_iter().map(|factory| (factory.kind(), factory)).collect::<BTreeMap<_, _>>(),
         ),
         artifacts: Arc::new(Artifacts::new(Arc::clone(&store), Arc::clone(&lattice.blobs), &config)),
+        launcher: Arc::new(Launcher {
+            processes: deps.processes,
+            config: Arc::clone(&config),
+            store: Arc::clone(&store),
+        }),
         store: Arc::clone(&store),
         clock: Arc::clone(&deps.clock),
         events,

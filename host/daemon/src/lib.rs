@@ -13,6 +13,7 @@
 //! | [`config`], [`host`] | what a host is told; putting it together and taking it apart |
 //! | [`control`] | the one owner of what runs |
 //! | [`wires`], [`ingress`], [`egress`], [`serve`] | links: bound, inbound, outbound, from other hosts |
+//! | [`processes`] | providers in processes of their own |
 //! | [`artifacts`], [`files`] | fetched, verified, kept; everything durable |
 //! | [`heartbeat`], [`load`], [`requests`], [`events`] | what it says, once it knows that its id is free |
 //! | [`directory`] | who runs here, readable without a lock |
@@ -31,9 +32,11 @@ pub mod host;
 mod identity;
 pub mod ingress;
 pub mod load;
+pub mod processes;
 pub mod requests;
 pub mod serve;
 pub mod wires;
 
 pub use config::HostConfig;
 pub use host::{HostDeps, HostHandle, start};
+pub use processes::{Memberships, Processes};

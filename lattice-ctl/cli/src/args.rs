@@ -44,6 +44,9 @@ pub enum Command {
     Lattice(commands::lattice::LatticeCommand),
     /// Run a host in this terminal.
     Host(commands::host::HostArgs),
+    /// Run a provider in a process of its own.
+    #[command(subcommand)]
+    Provider(commands::provider::ProviderCommand),
     /// Run a controller in this terminal.
     Controller(commands::controller::ControllerArgs),
     /// Serve an application in this one process, without NATS.

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod lattice;
 pub mod link;
 pub mod new;
+pub mod provider;
 pub mod publish;
 pub mod push;
 pub mod run;
@@ -33,7 +34,14 @@ pub type Outcome = Result<(), Report>;
 
 /// Does the command stay and serve? Then its log is part of what people watch.
 pub fn serves(command: &Command) -> bool {
-    matches!(command, Command::Host(_) | Command::Controller(_) | Command::Run(_) | Command::Dev(_))
+    matches!(
+        command,
+        Command::Host(_)
+            | Command::Controller(_)
+            | Command::Run(_)
+            | Command::Dev(_)
+            | Command::Provider(provider::ProviderCommand::Run(_) | provider::ProviderCommand::Serve)
+    )
 }
 
 /// Runs the command that was asked for.
@@ -41,6 +49,7 @@ pub async fn run(args: &Args) -> Outcome {
     match &args.command {
         Command::Lattice(command) => lattice::run(args, command),
         Command::Host(command) => host::run(args, command).await,
+        Command::Provider(command) => provider::run(args, command).await,
         Command::Controller(command) => controller::run(args, command).await,
         Command::Run(command) => run::run(args, command).await,
         Command::Dev(command) => dev::run(args, command).await,

@@ -1,16 +1,19 @@
 //! Putting processes together: which providers are built in, and how a host or a controller is
 //! made from what the command line says.
 
-use crate::lattice_dir::TrustFile;
-use host_daemon::{HostConfig, HostDeps, HostHandle};
+use crate::lattice_dir::{LatticeDir, TrustFile};
+use host_daemon::{HostConfig, HostDeps, HostHandle, Memberships, Processes};
 use keys::TrustAnchors;
 use lattice_ctl_controller::{ControllerConfig, ControllerDeps, ControllerHandle};
 use lattice_ctl_planner::Pace;
 use lattice_ctl_planner::observed::Profile;
 use lattice_io::{Clock, Lattice, SystemClock, TaskScope};
+use lattice_protocol::permission::ProviderRole;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, LatticeName, Report};
 use providers_sdk::Factory;
+use providers_sdk::process::Membership;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,11 +51,31 @@ pub fn anchors(trust: &TrustFile) -> Result<TrustAnchors, Report> {
         .map_err(|error| Report::new(ErrorCode::Config, error.to_string()).at("trust.json"))
 }
 
+/// What a host needs to run providers in processes: this program, and the directory or bundle that
+/// makes NATS users for them at `url`.
+pub fn processes(dir: &LatticeDir, url: &str, executables: Option<PathBuf>) -> Result<Processes, Report> {
+    struct Users(LatticeDir, String);
+    impl Memberships for Users {
+        fn membership(&self, role: ProviderRole, name: &str) -> Result<Membership, Report> {
+            self.0.membership(role, name, &self.1)
+        }
+    }
+    let program = std::env::current_exe()
+        .map_err(|error| Report::new(ErrorCode::Io, format!("find this program: {error}")))?;
+    Ok(Processes { program, executables, memberships: Arc::new(Users(dir.clone(), url.to_owned())) })
+}
+
 /// Starts a host in this process.
-pub async fn host(config: HostConfig, lattice: Lattice, scope: &TaskScope) -> Result<HostHandle, Report> {
+pub async fn host(
+    config: HostConfig,
+    lattice: Lattice,
+    processes: Option<Processes>,
+    scope: &TaskScope,
+) -> Result<HostHandle, Report> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let factories = factories(&lattice, &config.lattice, scope);
-    host_daemon::start(config, HostDeps { lattice, factories, clock, boot_id: boot_id()? }, scope).await
+    let deps = HostDeps { lattice, factories, processes, clock, boot_id: boot_id()? };
+    host_daemon::start(config, deps, scope).await
 }
 
 /// Starts a controller in this process.

@@ -6,6 +6,7 @@
 //! keys/operator.nk  account.nk  system.nk     NATS: operator → account of the lattice, system account
 //! keys/issuer.nk          the account whose claims the hosts trust
 //! keys/controller.nk      signs host specs
+//! keys/provider-*.nk      sign users of one role each: providers' processes
 //! trust.json              public keys that hosts trust: issuers, controllers
 //! nats/auth.conf          operator, accounts: what a server must include
 //! users/<name>.creds      one NATS user per host, controller, person
@@ -14,17 +15,18 @@
 
 use crate::keyfile;
 use crate::output::file_report;
-use keys::nats::{AccountSpec, Responses, Subjects as Allowed, UserSpec};
+use keys::nats::{AccountSpec, Responses, RoleSpec, Subjects as Allowed, UserSpec};
 use keys::{KeyKind, KeyPair, PublicKey};
-use lattice_protocol::permission::Permissions;
+use lattice_protocol::permission::{Permissions, ProviderRole, provider_inbox};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
+use providers_sdk::process::Membership;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// How long a host may answer a request.
-const ANSWER_MS: u32 = 600_000;
+/// How often, and how long, a request may be answered.
+const ANSWERS: Responses = Responses { max_messages: 1_000, ttl_ms: 600_000 };
 
 /// `lattice.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +40,9 @@ pub struct LatticeFile {
     pub subjects: Vec<String>,
     /// Enrolled hosts.
     pub hosts: BTreeSet<HostId>,
+    /// The lattice's account in NATS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<PublicKey>,
 }
 
 /// `trust.json`: what a host trusts. Public keys only.
@@ -153,6 +158,7 @@ impl LatticeDir {
         let (issuer, controller) =
             (self.key("issuer", KeyKind::Account)?, self.key("controller", KeyKind::Account)?);
         let now = now_unix();
+        let file = &LatticeFile { account: Some(account.public()), ..file.clone() };
         let config = self.server_config(&operator, &account, &system, file, now)?;
         write_whole(&self.server_auth(), config.as_bytes())?;
         if !self.path.join("trust.json").exists() {
@@ -197,6 +203,10 @@ impl LatticeDir {
             std::fs::read(&creds).map_err(|error| file_report("read the credentials", &creds, &error))?,
         );
         keyfile::write_secret(&to.join("users").join(format!("{host}.creds")), &secret)?;
+        for role in ProviderRole::ALL.iter().filter(|role| self.role_path(**role).exists()) {
+            let key = keyfile::read(&self.role_path(*role), KeyKind::Account)?;
+            keyfile::write_secret(&LatticeDir::at(to).role_path(*role), key.seed().as_bytes())?;
+        }
         write_json(&to.join("trust.json"), &self.trust()?)?;
         write_json(&to.join("lattice.json"), &file)
     }
@@ -212,13 +222,50 @@ impl LatticeDir {
         let operator_jwt = keys::nats::operator_jwt(operator, file.lattice.as_str(), &system.public(), now)
             .map_err(|e| nats_report(&e))?;
         let mut accounts = BTreeMap::new();
-        for spec in
-            [AccountSpec::new(account.public(), file.lattice.as_str()), AccountSpec::system(system.public())]
-        {
+        let mut lattice = AccountSpec::new(account.public(), file.lattice.as_str());
+        for role in ProviderRole::ALL {
+            lattice.roles.push(self.role(role, file)?);
+        }
+        for spec in [lattice, AccountSpec::system(system.public())] {
             let jwt = keys::nats::account_jwt(operator, &spec, now).map_err(|error| nats_report(&error))?;
             accounts.insert(spec.account, jwt);
         }
         Ok(keys::nats::server_config(&operator_jwt, &system.public(), &accounts))
+    }
+
+    /// A role of the account: its key, and what users signed by that may do.
+    fn role(&self, role: ProviderRole, file: &LatticeFile) -> Result<RoleSpec, Report> {
+        let permissions = Subjects::new(file.lattice.clone()).provider_permissions(role, &file.subjects);
+        Ok(RoleSpec {
+            key: self.key(role.as_str(), KeyKind::Account)?.public(),
+            name: role.as_str().to_owned(),
+            publish: Allowed::allow(permissions.publish),
+            subscribe: Allowed::allow(permissions.subscribe),
+            responses: Some(ANSWERS),
+        })
+    }
+
+    /// A new NATS user for a provider's process of this name.
+    pub fn membership(&self, role: ProviderRole, name: &str, url: &str) -> Result<Membership, Report> {
+        let path = self.role_path(role);
+        let account = self.file()?.account.filter(|_| path.exists()).ok_or_else(|| {
+            Report::new(ErrorCode::Denied, "nothing here may make users for providers")
+                .at(path.display())
+                .hint("run lattice init again, restart the NATS server with it, and copy the host's bundle anew")
+        })?;
+        let signer = keyfile::read(&path, KeyKind::Account)?;
+        let user = keyfile::generate(KeyKind::User)?;
+        let jwt = keys::nats::role_user_jwt(&signer, account, user.public(), name, now_unix())
+            .map_err(|error| nats_report(&error))?;
+        Ok(Membership {
+            url: url.to_owned(),
+            credentials: Some(keys::nats::creds_file(&jwt, &user).to_string()),
+            inbox_prefix: Some(provider_inbox(user.public().as_str())),
+        })
+    }
+
+    fn role_path(&self, role: ProviderRole) -> PathBuf {
+        self.path.join("keys").join(format!("{}.nk", role.as_str()))
     }
 
     fn add_user(
@@ -238,7 +285,7 @@ impl LatticeDir {
         let spec = UserSpec {
             publish,
             subscribe: Allowed::allow(permissions.subscribe.iter().cloned()),
-            responses: Some(Responses { max_messages: 1_000, ttl_ms: ANSWER_MS }),
+            responses: Some(ANSWERS),
             ..UserSpec::new(user.public(), name)
         };
         let jwt = keys::nats::user_jwt(account, &spec, now).map_err(|e| nats_report(&e))?;

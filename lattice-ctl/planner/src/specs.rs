@@ -137,7 +137,7 @@ fn provider_spec(id: &ProviderId, manifest: &ProviderManifest) -> ProviderSpec {
     ProviderSpec {
         id: id.clone(),
         kind: manifest.kind.clone(),
-        mode: manifest.mode.clone(),
+        mode: manifest.mode,
         config: manifest.config.clone(),
     }
 }

@@ -38,6 +38,8 @@ pub enum Case {
     KeyvalueGet,
     /// One actor calls another on another host, through a nats-server
     NatsRemoteCall,
+    /// A guest reads a key of a store in a process of its own, through a nats-server
+    KeyvalueGetProcess,
     /// A call that makes its instance: store, instance, call, drop
     InstantiateFresh,
     /// From a signed file, compiled before, to the first answer
@@ -74,6 +76,7 @@ impl Case {
             Self::TypedCallWarm => calls::typed_call(plan).await,
             Self::KeyvalueGet => calls::keyvalue_get(plan).await,
             Self::NatsRemoteCall => remote::run(plan).await,
+            Self::KeyvalueGetProcess => remote::keyvalue_process(plan).await,
             Self::InstantiateFresh => calls::instantiate(plan).await,
             Self::SignedStart => calls::signed_start(plan).await,
             Self::HostStart => hosts::start(plan).await,

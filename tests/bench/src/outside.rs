@@ -126,6 +126,7 @@ impl Outside {
                 Arc::new(providers_http_server::HttpServerFactory),
                 Arc::new(providers_keyvalue_embedded::EmbeddedKeyValueFactory),
             ],
+            processes: None,
             clock: Arc::new(SystemClock::new()),
             boot_id: "0000000000000001".to_owned(),
         };

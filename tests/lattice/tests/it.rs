@@ -3,6 +3,9 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that cannot go on should stop where it is")]
 
+#[path = "it/providers.rs"]
+mod providers;
+
 use anyhow::{Result, ensure};
 use tests_harness::eventually;
 use tests_lattice::{PATIENCE, TestLattice};

@@ -4,13 +4,10 @@ use super::{Control, Event, Prepared, RunningActor};
 use crate::serve;
 use crate::wires::{Binder, Bound, InboundBinding};
 use host_core::admit::{Capacity, admit_links, admit_memory};
-use host_core::reconcile::{Action, ActorNow, Changes, Phase, ProviderNow, links_of};
+use host_core::reconcile::{Action, ActorNow, Changes, Phase, links_of};
 use host_runtime::{Actor, ActorOptions, Component};
 use keys::{Claims, Verified};
-use lattice_protocol::{
-    ActorId, ActorSpec, ErrorCode, LinkDefinition, LinkTarget, ProviderId, ProviderSpec, Report,
-};
-use providers_sdk::{BuildContext, Provider, ProviderError, ProviderErrorKind};
+use lattice_protocol::{ActorId, ActorSpec, ErrorCode, LinkDefinition, LinkTarget, Report};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,8 +15,6 @@ use std::time::Duration;
 
 /// Longest time to fetch and compile one component before the try counts as failed.
 const PREPARE: Duration = Duration::from_secs(180);
-/// Longest time to build one provider.
-const BUILD: Duration = Duration::from_secs(30);
 
 impl Control {
     pub(super) async fn perform(&mut self, action: Action) {
@@ -41,89 +36,6 @@ impl Control {
             subjects: &self.subjects,
         }
     }
-
-    // Providers.
-
-    fn start_provider(&mut self, spec: ProviderSpec) {
-        self.incarnations += 1;
-        let now = ProviderNow { spec: spec.clone(), phase: Phase::Starting, incarnation: self.incarnations };
-        self.inventory.providers.insert(spec.id.clone(), now);
-        let factory = self.parts.factories.get(spec.kind.as_str()).cloned();
-        let mut config = spec.config.clone();
-        if spec.kind == "http-server" {
-            config.entry("address".to_owned()).or_insert_with(|| self.parts.config.listen.to_string());
-        }
-        let data_dir = self.parts.config.data_dir.join("providers");
-        let context = BuildContext {
-            id: spec.id.clone(),
-            data_dir: data_dir.join(spec.id.app.as_str()).join(spec.id.name.as_str()),
-            config,
-        };
-        let sender = self.sender.clone();
-        self.parts.scope.spawn_best_effort("build provider", async move {
-            let built = async {
-                let factory = factory.ok_or_else(|| {
-                    let what = format!("unknown provider kind {:?}", spec.kind);
-                    ProviderError::new(ProviderErrorKind::NotFound, what)
-                })?;
-                if let Some(problem) = factory.check(&context.config).into_iter().next() {
-                    return Err(ProviderError::new(ProviderErrorKind::Invalid, problem.to_string()));
-                }
-                factory.build(context).await
-            };
-            let result = tokio::time::timeout(BUILD, built).await.unwrap_or_else(|_| {
-                let what = format!("not built within {} s", BUILD.as_secs());
-                Err(ProviderError::new(ProviderErrorKind::Timeout, what))
-            });
-            // A closed inbox means that the host is ending.
-            let _ = sender.send(Event::Built(Box::new(spec), result)).await;
-        });
-    }
-
-    pub(super) fn built(&mut self, spec: ProviderSpec, result: Result<Provider, ProviderError>) {
-        let awaited = |now: &&ProviderNow| now.spec == spec && now.phase == Phase::Starting;
-        if self.inventory.providers.get(&spec.id).filter(awaited).is_none() {
-            return; // Stopped or changed meanwhile: what was built is dropped.
-        }
-        let id = spec.id;
-        let phase = match result {
-            Ok(provider) => {
-                self.providers.insert(id.clone(), provider);
-                self.provider_failures.remove(&id);
-                let now = self.now_ms();
-                self.supervisor(format!("provider {id}")).started(now);
-                tracing::info!(provider = %id, kind = spec.kind, "provider runs");
-                self.parts.events.emit(
-                    "provider.started",
-                    Some(id.to_string()),
-                    json!({ "kind": spec.kind }),
-                );
-                Phase::Running
-            }
-            Err(error) => {
-                let report = Report { code: ErrorCode::ProviderStart, ..Report::from(error) };
-                let report = report.during("provider start failed").at(&id);
-                tracing::warn!(error = %report, "provider not started");
-                self.parts.events.emit("provider.failed", Some(id.to_string()), json!({ "error": report }));
-                self.provider_failures.insert(id.clone(), report);
-                Phase::Failed { retry_at_ms: self.failed(format!("provider {id}")) }
-            }
-        };
-        if let Some(now) = self.inventory.providers.get_mut(&id) {
-            now.phase = phase;
-        }
-    }
-
-    fn stop_provider(&mut self, id: &ProviderId) {
-        self.inventory.providers.remove(id);
-        self.provider_failures.remove(id);
-        if self.providers.remove(id).is_some() {
-            tracing::info!(provider = %id, "provider stopped");
-            self.parts.events.emit("provider.stopped", Some(id.to_string()), json!({}));
-        }
-    }
-
-    // Actors.
 
     fn start_actor(&mut self, spec: ActorSpec, links: Vec<LinkDefinition>) {
         let now = ActorNow {
@@ -371,6 +283,7 @@ impl Control {
         self.inventory.actors.clear();
         self.inventory.providers.clear();
         self.providers.clear();
+        self.processes.clear();
     }
 }
 

@@ -32,6 +32,10 @@ pub struct HostArgs {
     /// Address that its HTTP servers listen on when a manifest names none.
     #[arg(long, default_value = "127.0.0.1")]
     pub listen: IpAddr,
+    /// Executables of provider kinds that are not built in (`run: process`): files named as the kind,
+    /// each with its claims beside it (`claim sign --provider`).
+    #[arg(long, value_name = "DIR")]
+    pub provider_dir: Option<PathBuf>,
     /// Milliseconds between heartbeats.
     #[arg(long, default_value_t = 5_000)]
     pub heartbeat_ms: u64,
@@ -79,7 +83,8 @@ pub async fn run(args: &Args, host: &HostArgs) -> Outcome {
     }
     let nats = login.connect(true).await?;
     let scope = TaskScope::new("trellis");
-    let running = compose::host(config, nats.lattice(), &scope).await?;
+    let processes = compose::processes(&dir, &login.url, host.provider_dir.clone())?;
+    let running = compose::host(config, nats.lattice(), Some(processes), &scope).await?;
     output::say(args, format!("host {} is up", host.host_id));
     tokio::select! {
         () = running.leaving() => {}

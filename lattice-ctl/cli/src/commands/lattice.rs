@@ -57,6 +57,7 @@ pub fn run(args: &Args, command: &LatticeCommand) -> Outcome {
                 nats_url: nats.clone(),
                 subjects: subjects.clone(),
                 hosts: hosts.iter().cloned().collect(),
+                account: None,
             };
             directory.init(&file)?;
             let trust = directory.trust()?;

@@ -96,7 +96,7 @@ impl OneProcess {
         config.labels = run.labels.iter().cloned().collect();
         config.memory_bytes = run.memory_mib.saturating_mul(1 << 20);
         config.heartbeat = Duration::from_millis(500);
-        let host = compose::host(config, lattice.clone(), &scope).await?;
+        let host = compose::host(config, lattice.clone(), None, &scope).await?;
         compose::controller(name.clone(), signer, Profile::EDGE, lattice.clone(), &scope).await?;
         Ok(Self { host, scope, lattice, name, _scratch: scratch })
     }

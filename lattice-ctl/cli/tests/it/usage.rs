@@ -10,6 +10,7 @@ fn every_command_has_help_and_every_flag_a_word() {
         "lattice",
         "host",
         "controller",
+        "provider",
         "run",
         "dev",
         "new",
