@@ -32,10 +32,10 @@ type Revised<T> = (Rc<T>, u64);
 pub struct Controller {
     /// Is its process there?
     pub up: bool,
-    /// How far its watch has come; `None` before it has told all there is.
-    pub cursor: u64,
-    /// Has the watch told all there was when it began?
-    pub is_current: bool,
+    /// How far its watch of each bucket has come: one may be ahead of another.
+    pub cursors: [u64; 3],
+    /// Has each watch told all there was when it began?
+    pub current: [bool; 3],
     lattice: LatticeName,
     desired: BTreeMap<AppName, Revised<DesiredApp>>,
     placements: BTreeMap<AppName, Revised<Placement>>,
@@ -58,8 +58,8 @@ impl Controller {
     pub fn new(lattice: LatticeName, profile: Profile, now_ms: u64) -> Self {
         Self {
             up: true,
-            cursor: 0,
-            is_current: false,
+            cursors: [0; 3],
+            current: [false; 3],
             lattice,
             desired: BTreeMap::new(),
             placements: BTreeMap::new(),
@@ -83,7 +83,6 @@ impl Controller {
     /// The watch has told this.
     pub fn see(&mut self, entry: &Entry) {
         self.has_news = true;
-        self.cursor = self.cursor.max(entry.revision);
         match (&entry.key, &entry.value) {
             (Key::Desired(app), Value::Desired(value)) => put(&mut self.desired, app, value, entry.revision),
             (Key::Placement(app), Value::Placement(value)) => {
@@ -102,7 +101,7 @@ impl Controller {
     /// # Errors
     /// A plan that breaks a rule.
     pub fn step(&mut self, now_ms: u64) -> Result<Option<(u64, Write)>, String> {
-        if !self.is_current || self.under_way.is_some() {
+        if self.current.contains(&false) || self.under_way.is_some() {
             return Ok(None);
         }
         self.has_news = false;
@@ -148,11 +147,9 @@ impl Controller {
     pub fn written(&mut self, number: u64, revision: Option<u64>) -> Option<(u64, Write)> {
         let (_, write) = self.under_way.take_if(|(current, _)| *current == number)?;
         if let Some(revision) = revision {
-            // As the real one does: its own write is known at once. The cursor stays behind: what
+            // As the real one does: its own write is known at once. The watch stays behind: what
             // others wrote in between is still to come.
-            let cursor = self.cursor;
             self.see(&Entry { revision, key: write.key, value: write.value });
-            self.cursor = cursor;
         }
         self.next_write()
     }

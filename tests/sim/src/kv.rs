@@ -18,6 +18,18 @@ pub enum Key {
     Spec(HostId),
 }
 
+impl Key {
+    /// Its bucket: 0 desired, 1 placements, 2 specs.
+    #[must_use]
+    pub fn bucket(&self) -> usize {
+        match self {
+            Self::Desired(_) => 0,
+            Self::Placement(_) => 1,
+            Self::Spec(_) => 2,
+        }
+    }
+}
+
 /// A value.
 #[derive(Debug, Clone)]
 pub enum Value {

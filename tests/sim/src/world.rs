@@ -10,7 +10,7 @@
 use crate::controller::{Controller, Write};
 use crate::faults::{self, Fault, Node};
 use crate::host::Host;
-use crate::kv::{Kv, Value};
+use crate::kv::{Entry, Key, Kv, Value};
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::{Failure, Outcome, Sizes, apps};
@@ -276,44 +276,56 @@ impl World {
         }
     }
 
-    /// A watch delivers what it has, or a first part of it.
+    /// Watches deliver what they have, or a first part of it.
     fn poll(&mut self, node: Node) -> Result<(), String> {
         if !self.reaches(node) {
             return Ok(());
         }
-        let (cursor, end) = match node {
-            Node::Host(host) => (self.hosts.get(host).map_or(0, |host| host.cursor), self.kv.revision()),
-            Node::Controller(one) => {
-                (self.controllers.get(one).map_or(0, |one| one.cursor), self.kv.revision())
-            }
-        };
-        let part = if self.random.chance(200) { self.random.between(cursor, end) } else { end };
-        if part < end {
-            self.at(self.delay_ms, Event::Poll(node));
-        }
-        let entries: Vec<_> = self.kv.since(cursor).filter(|entry| entry.revision <= part).cloned().collect();
         match node {
             Node::Host(host) => {
-                for entry in entries {
-                    if let (crate::kv::Key::Spec(id), Value::Spec(spec)) = (&entry.key, &entry.value)
+                let cursor = self.hosts.get(host).map_or(0, |host| host.cursor);
+                let part = self.part(node, cursor);
+                for entry in self.entries(cursor, part) {
+                    if let (Key::Spec(id), Value::Spec(spec)) = (&entry.key, &entry.value)
                         && self.hosts.get(host).is_some_and(|host| host.id == *id)
                     {
                         self.offer(host, (**spec).clone())?;
                     }
                 }
-                if let Some(host) = self.hosts.get_mut(host) {
-                    host.cursor = part;
-                }
+                self.hosts.iter_mut().skip(host).take(1).for_each(|host| host.cursor = part);
             }
-            Node::Controller(one) => {
-                if let Some(one) = self.controllers.get_mut(one) {
-                    entries.iter().for_each(|entry| one.see(entry));
-                    one.cursor = part;
-                    one.is_current |= part == end;
+            Node::Controller(number) => {
+                for bucket in 0..3 {
+                    let cursors = self.controllers.get(number).map(|one| one.cursors).unwrap_or_default();
+                    let cursor = cursors.get(bucket).copied().unwrap_or(0);
+                    let part = self.part(node, cursor);
+                    let entries = self.entries(cursor, part);
+                    let is_all = part == self.kv.revision();
+                    let Some(one) = self.controllers.get_mut(number) else { return Ok(()) };
+                    entries
+                        .iter()
+                        .filter(|entry| entry.key.bucket() == bucket)
+                        .for_each(|entry| one.see(entry));
+                    one.cursors.iter_mut().skip(bucket).take(1).for_each(|cursor| *cursor = part);
+                    one.current.iter_mut().skip(bucket).take(1).for_each(|current| *current |= is_all);
                 }
             }
         }
         Ok(())
+    }
+
+    /// How far a watch comes now; if not to the end, it goes on later.
+    fn part(&mut self, node: Node, cursor: u64) -> u64 {
+        let end = self.kv.revision();
+        let part = if self.random.chance(200) { self.random.between(cursor, end) } else { end };
+        if part < end {
+            self.at(self.delay_ms, Event::Poll(node));
+        }
+        part
+    }
+
+    fn entries(&self, cursor: u64, part: u64) -> Vec<Entry> {
+        self.kv.since(cursor).filter(|entry| entry.revision <= part).cloned().collect()
     }
 
     /// A spec reaches a host: the laws of specs are checked here.
