@@ -12,6 +12,7 @@
 //! - [`token`]: the strict compact JWS that carries claims.
 //! - [`sign`]: makes claims for a file. [`verify`](mod@verify): checks them against a host's trust anchors.
 //! - [`trust`]: anchors, revocations, and the high-water mark against rollback.
+//! - [`seal`]: secrets that only the hosts they are meant for can open.
 //! - [`document`]: signed documents (host specs, policies, placements).
 //! - [`nats`]: NATS' own decentralised JWTs, credentials files and resolver configuration.
 //! - [`error`]: every refusal, with its stable code.
@@ -27,6 +28,7 @@ pub mod error;
 mod json;
 pub mod nats;
 pub mod nkey;
+pub mod seal;
 pub mod section;
 pub mod sign;
 pub mod token;
@@ -40,6 +42,7 @@ pub use digest::Digest;
 pub use document::{Document, DocumentError, Signed, open, sign_document};
 pub use error::{ClaimsError, KeyError};
 pub use nkey::{KeyKind, KeyPair, PublicKey};
+pub use seal::{CurveKey, CurvePublic, SealError, Sealed};
 pub use section::{embed, foreign_claims, split};
 pub use sign::{ClaimRequest, sign_component, sign_detached};
 pub use trust::{HighWater, TrustAnchors};

@@ -20,7 +20,7 @@ use crate::error::KeyError;
 
 const PUBLIC_LENGTH: usize = 56;
 const SEED_LENGTH: usize = 58;
-const SEED_PREFIX: u8 = 18 << 3;
+pub(crate) const SEED_PREFIX: u8 = 18 << 3;
 
 /// What a key identifies. The kind is part of the key's text, so one key has one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,6 +103,14 @@ impl PublicKey {
         let mut text = [0; PUBLIC_LENGTH];
         BASE32_NOPAD.encode_mut(&framed, &mut text);
         Self { text, kind }
+    }
+
+    /// An identifier in a key's form for something that has a name and no key of its own: nobody can
+    /// sign by it. Seed 004 names providers so (`V…`).
+    pub fn of_name(kind: KeyKind, name: &str) -> Self {
+        use sha2::Digest as _;
+        let hash = sha2::Sha256::new_with_prefix(b"trellis name\0").chain_update(name).finalize();
+        Self::from_raw(kind, hash.into())
     }
 
     /// The 56 characters.
@@ -278,7 +286,7 @@ fn read_public(text: &str) -> Result<(KeyKind, [u8; 32]), KeyError> {
 }
 
 /// Decodes base32 into `framed` and checks the CRC in its last two bytes.
-fn decode(text: &str, framed: &mut [u8]) -> Result<(), KeyError> {
+pub(crate) fn decode(text: &str, framed: &mut [u8]) -> Result<(), KeyError> {
     match BASE32_NOPAD.decode_mut(text.as_bytes(), framed) {
         Ok(length) if length == framed.len() => {}
         _ => return Err(KeyError::Checksum),
@@ -290,7 +298,7 @@ fn decode(text: &str, framed: &mut [u8]) -> Result<(), KeyError> {
 }
 
 /// Writes `head ‖ body ‖ CRC` to `framed`, whose length is the sum of theirs.
-fn frame(head: &[u8], body: &[u8], framed: &mut [u8]) {
+pub(crate) fn frame(head: &[u8], body: &[u8], framed: &mut [u8]) {
     let payload = head.iter().chain(body).copied();
     for (target, byte) in framed.iter_mut().zip(payload) {
         *target = byte;

@@ -11,6 +11,7 @@
 //! | [`spec`] | [`SpecStore`]: the last signed host spec, for an offline start |
 //! | [`marks`] | [`HighWaterStore`]: the memory against rollback |
 //! | [`artifact`] | [`ArtifactStore`]: components by digest, verified on read, bounded |
+//! | [`sealed`] | [`SealedStore`]: sealed secrets as fetched last, for an offline start |
 //! | [`local_key`] | [`LocalKey`]: the key that authenticates the compile cache |
 //! | [`journal`] | [`Journal`]: entries that are on disk when they are acknowledged; group commit |
 //! | [`snapshot`] | [`SnapshotStore`]: the last two snapshots of each actor, encrypted if wanted |
@@ -28,6 +29,7 @@ pub mod local_key;
 pub mod lock;
 pub mod marks;
 pub mod record;
+pub mod sealed;
 pub mod snapshot;
 pub mod spec;
 
@@ -38,5 +40,6 @@ pub use local_key::LocalKey;
 pub use lock::DataDir;
 pub use marks::HighWaterStore;
 pub use record::Loaded;
+pub use sealed::SealedStore;
 pub use snapshot::{SnapshotKey, SnapshotStore};
 pub use spec::SpecStore;
