@@ -1,6 +1,7 @@
 //! What a host needs to know before it starts. Checked all at once ([`HostConfig::problems`]);
 //! nothing here touches the disk or the network.
 
+use crate::secrets::SecretsConfig;
 use keys::{PublicKey, TrustAnchors};
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,8 @@ pub struct HostConfig {
     pub drain: Duration,
     /// Largest artifact, bytes.
     pub max_artifact_bytes: u64,
+    /// Where secrets come from.
+    pub secrets: SecretsConfig,
 }
 
 impl HostConfig {
@@ -57,6 +60,7 @@ impl HostConfig {
             cpu_millis: default_cpu_millis(),
             drain: Duration::from_secs(10),
             max_artifact_bytes: 32 << 20,
+            secrets: SecretsConfig::default(),
         }
     }
 

@@ -13,6 +13,7 @@
 
 mod actions;
 mod providers;
+mod secrets;
 mod snapshot;
 
 pub use snapshot::Snapshot;
@@ -20,15 +21,15 @@ pub use snapshot::Snapshot;
 use crate::artifacts::Artifacts;
 use crate::config::HostConfig;
 use crate::directory::Directory;
-use crate::events::Events;
 use crate::files::Files;
 use crate::processes::Launcher;
+use crate::secrets::Secrets;
 use crate::wires::Bound;
 use host_core::reconcile::{Inventory, Phase, reconcile};
 use host_core::{RestartPolicy, Supervisor};
 use host_runtime::{Actor, Component, Runtime};
 use keys::{Claims, Signed, Verified};
-use lattice_io::{Clock, Lattice, TaskScope};
+use lattice_io::{Clock, Events, Lattice, TaskScope};
 use lattice_protocol::spec::HOST_SPEC_KIND;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ActorId, ActorSpec, ErrorCode, HostSpec, ProviderId, ProviderSpec, Report};
@@ -37,6 +38,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use zeroize::Zeroizing;
 
 /// Longest pause between two looks at the whole, even when nothing happens.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -52,6 +54,12 @@ pub enum Event {
     Built(Box<ProviderSpec>, Result<Built, Report>),
     /// A provider's process, of this start of it, has ended by itself: in these words.
     ProviderEnded(ProviderId, u64, String),
+    /// A secret that was asked for is another now.
+    SecretChanged(String),
+    /// A secret that links name, or why it is not to be had.
+    Revealed(String, Result<Zeroizing<String>, Report>),
+    /// A running provider, built anew with a changed secret.
+    Rebuilt(Box<ProviderSpec>, Result<Built, Report>),
     /// Stop everything, drained, and end; answered when done.
     Shutdown(oneshot::Sender<()>),
 }
@@ -97,6 +105,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What happened, for the lattice.
     pub events: Events,
+    /// Values that the spec only names.
+    pub secrets: Arc<Secrets>,
     /// Tasks.
     pub scope: TaskScope,
     /// Who runs here.
@@ -122,6 +132,8 @@ pub struct Control {
     /// Why actors and providers do not run (or run as before).
     actor_failures: BTreeMap<ActorId, Report>,
     provider_failures: BTreeMap<ProviderId, Report>,
+    /// Secrets that links name, as they were fetched last.
+    revealed: BTreeMap<String, Result<Zeroizing<String>, Report>>,
     incarnations: u64,
     errors: u64,
     snapshot: watch::Sender<Arc<Snapshot>>,
@@ -151,6 +163,7 @@ impl Control {
             preparing: BTreeMap::new(),
             actor_failures: BTreeMap::new(),
             provider_failures: BTreeMap::new(),
+            revealed: BTreeMap::new(),
             incarnations: 0,
             errors: 0,
             snapshot,
@@ -217,6 +230,9 @@ impl Control {
             Event::Prepared(spec, result) => self.prepared(*spec, result).await,
             Event::Built(spec, result) => self.built(*spec, result),
             Event::ProviderEnded(id, incarnation, how) => self.provider_ended(&id, incarnation, &how),
+            Event::Rebuilt(spec, result) => self.rebuilt(&spec, result),
+            Event::SecretChanged(name) => self.secret_changed(&name),
+            Event::Revealed(name, result) => self.secret_revealed(name, result),
             Event::Shutdown(_) => {}
         }
     }
@@ -259,6 +275,7 @@ impl Control {
     /// One look at the whole. Returns when the next is due.
     async fn round(&mut self) -> Option<u64> {
         let spec = self.spec.clone()?;
+        self.fetch_link_secrets(&spec);
         let steps = reconcile(&spec, &self.inventory, self.now_ms());
         let acted = !steps.actions.is_empty();
         for action in steps.actions {

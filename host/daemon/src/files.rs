@@ -2,7 +2,7 @@
 //! marks against rollback, the key of the compile cache.
 
 use bytes::Bytes;
-use host_store::{ArtifactStore, DataDir, HighWaterStore, LocalKey, SpecStore, StoreError};
+use host_store::{ArtifactStore, DataDir, HighWaterStore, LocalKey, SealedStore, SpecStore, StoreError};
 use keys::{Claims, Digest, HighWater, Signed, Verified};
 use lattice_protocol::Report;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,14 @@ impl Files {
     #[must_use]
     pub fn key(&self) -> &[u8; 32] {
         self.key.as_bytes()
+    }
+
+    /// Where sealed secrets are kept.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn sealed(&self) -> Result<SealedStore, StoreError> {
+        SealedStore::open(&self.data)
     }
 
     /// The specs of the last run, oldest first: they are offered again in that order.

@@ -2,18 +2,18 @@
 //!
 //! Tasks: *control* (essential, owns what runs), *specs* (watches this host's key), *identity*
 //! (asks whether the host's id is free, then begins *heartbeat* and *requests*, two subscriptions),
-//! *events*. All hang in one scope; the host is leaving when
+//! *events*, *secrets* (two: what has changed). All hang in one scope; the host is leaving when
 //! [`HostHandle::leaving`] is done, and gone when [`HostHandle::shutdown`] returns.
 
 use crate::artifacts::Artifacts;
 use crate::config::HostConfig;
 use crate::control::{Control, Event, Parts, Snapshot};
 use crate::directory::Directory;
-use crate::events;
 use crate::files::Files;
 use crate::heartbeat::Pulse;
 use crate::identity::Identity;
 use crate::processes::{Launcher, Processes};
+use crate::secrets::Secrets;
 use host_runtime::{Runtime, RuntimeConfig};
 use lattice_io::task::CancellationToken;
 use lattice_io::{BusMessage, Clock, KvEvent, Lattice, TaskScope, WatchKeys};
@@ -76,8 +76,18 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
     })?;
     let scope = parent.child("host");
     let lattice = deps.lattice;
-    let (events, publisher) =
-        events::channel(config.lattice.clone(), config.host.to_string(), deps.boot_id.clone());
+    let (events, publisher) = lattice_io::events::channel(
+        config.lattice.clone(),
+        config.host.to_string(),
+        deps.boot_id.clone(),
+        Arc::clone(&deps.clock),
+    );
+    let secrets = Arc::new(Secrets::new(
+        config.host.clone(),
+        config.secrets.clone(),
+        (lattice.clone(), subjects.secrets_bucket()),
+        store.sealed().map_err(Report::from)?,
+    ));
     let directory = Arc::new(Directory::default());
     let kinds = deps.factories.iter().map(|factory| factory.kind().to_owned()).collect();
     let parts = Parts {
@@ -96,6 +106,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         store: Arc::clone(&store),
         clock: Arc::clone(&deps.clock),
         events,
+        secrets: Arc::clone(&secrets),
         scope: scope.child("work"),
         directory: Arc::clone(&directory),
     };
@@ -121,8 +132,9 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         refused: Arc::default(),
         _files: store,
     };
-    scope.spawn_until_cancelled("events", publisher.run(Arc::clone(&lattice.bus), deps.clock));
+    scope.spawn_until_cancelled("events", publisher.run(lattice.clone()));
     scope.spawn_essential("control", move |_| control.run());
+    watch_secrets(secrets, &lattice, &subjects, (&scope, inbox.clone()))?;
     let specs = lattice.kv.assume(&subjects.spec_bucket()).map_err(Report::from)?;
     let key = config.host.to_string();
     scope.spawn_until_cancelled("specs", async move {
@@ -147,6 +159,26 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
     };
     scope.spawn_until_cancelled("identity", identity.announce());
     Ok(handle)
+}
+
+/// Two tasks: one finds what has changed, one tells the control loop.
+fn watch_secrets(
+    secrets: Arc<Secrets>,
+    lattice: &Lattice,
+    subjects: &Subjects,
+    (scope, inbox): (&TaskScope, mpsc::Sender<Event>),
+) -> Result<(), Report> {
+    let bucket = lattice.kv.assume(&subjects.secrets_bucket()).map_err(Report::from)?;
+    let (sender, mut changed) = mpsc::channel(16);
+    scope.spawn_until_cancelled("secrets", secrets.watch(bucket, sender));
+    scope.spawn_until_cancelled("changed secrets", async move {
+        while let Some(name) = changed.recv().await {
+            if inbox.send(Event::SecretChanged(name)).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
 }
 
 impl HostHandle {

@@ -15,7 +15,8 @@
 //! | [`wires`], [`ingress`], [`egress`], [`serve`] | links: bound, inbound, outbound, from other hosts |
 //! | [`processes`] | providers in processes of their own |
 //! | [`artifacts`], [`files`] | fetched, verified, kept; everything durable |
-//! | [`heartbeat`], [`load`], [`requests`], [`events`] | what it says, once it knows that its id is free |
+//! | [`secrets`] | values that the spec only names |
+//! | [`heartbeat`], [`load`], [`requests`] | what it says, once it knows that its id is free (its events go through `lattice_io::events`) |
 //! | [`directory`] | who runs here, readable without a lock |
 //!
 //! It does not know controllers (I3): a spec is trusted for its signature, not for its sender.
@@ -25,7 +26,6 @@ pub mod config;
 pub mod control;
 pub mod directory;
 pub mod egress;
-pub mod events;
 pub mod files;
 pub mod heartbeat;
 pub mod host;
@@ -34,9 +34,11 @@ pub mod ingress;
 pub mod load;
 pub mod processes;
 pub mod requests;
+pub mod secrets;
 pub mod serve;
 pub mod wires;
 
 pub use config::HostConfig;
 pub use host::{HostDeps, HostHandle, start};
 pub use processes::{Memberships, Processes};
+pub use secrets::SecretsConfig;

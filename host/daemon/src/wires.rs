@@ -4,17 +4,21 @@
 use crate::directory::Directory;
 use crate::egress::LinkedActor;
 use crate::ingress::Inbound;
-use host_runtime::wiring::BoundTarget;
+use crate::secrets::Secrets;
+use host_runtime::wiring::{BoundTarget, SecretSource};
 use host_runtime::{Actor, Wiring};
 use lattice_io::Bus;
+use lattice_protocol::manifest::secret_ref;
 use lattice_protocol::subject::{Subjects, encode_token};
 use lattice_protocol::{ActorId, ErrorCode, Interface, LinkDefinition, LinkTarget, ProviderId, Report};
 use providers_sdk::Provider;
 use providers_sdk::http::{Route, RouteRequest};
 use providers_sdk::messaging::{Durable, SubscribeRequest, Subscription};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Messages handled at once by one link when it does not say.
 const MAX_IN_FLIGHT: usize = 64;
@@ -31,6 +35,10 @@ pub struct Binder<'host> {
     pub bus: &'host Arc<dyn Bus>,
     /// Subjects of the lattice.
     pub subjects: &'host Subjects,
+    /// Secrets that actors' configurations name.
+    pub secrets: &'host Arc<Secrets>,
+    /// Secrets that links name.
+    pub revealed: &'host BTreeMap<String, Result<Zeroizing<String>, Report>>,
 }
 
 /// What a provider holds for an actor: dropped, it is taken back.
@@ -65,7 +73,31 @@ impl Binder<'_> {
     /// The wiring of one actor.
     #[must_use]
     pub fn wiring(&self, actor: &ActorId, links: &[LinkDefinition]) -> Wiring {
-        Wiring::new(actor, links.iter().map(|link| (link.clone(), self.target(link))).collect())
+        let bound = links.iter().map(|link| match self.opened(link) {
+            Ok(opened) => (opened.into_owned(), self.target(link)),
+            Err(report) => (link.clone(), BoundTarget::Unavailable(report)),
+        });
+        let source: Arc<dyn SecretSource> = Arc::clone(self.secrets) as Arc<dyn SecretSource>;
+        Wiring::new(actor, bound.collect()).with_secrets(source)
+    }
+
+    /// The link with its secrets in its configuration. It goes to where calls are made, and nowhere
+    /// that it is compared, shown or stored.
+    fn opened<'link>(&self, link: &'link LinkDefinition) -> Result<Cow<'link, LinkDefinition>, Report> {
+        let mut opened = Cow::Borrowed(link);
+        for (key, value) in &link.config {
+            let Some(name) = secret_ref(value) else { continue };
+            let secret = match self.revealed.get(name) {
+                Some(Ok(secret)) => secret.as_str().to_owned(),
+                Some(Err(report)) => return Err(report.clone()),
+                None => {
+                    let what = format!("secret not fetched yet: {name}");
+                    return Err(Report::new(ErrorCode::SecretNotFound, what).at(link));
+                }
+            };
+            opened.to_mut().config.insert(key.clone(), secret);
+        }
+        Ok(opened)
     }
 
     fn target(&self, link: &LinkDefinition) -> BoundTarget {
@@ -100,6 +132,8 @@ impl Binder<'_> {
         body_bytes: u64,
     ) -> Result<Option<InboundBinding>, Report> {
         let LinkTarget::Provider(id) = &link.target else { return Ok(None) };
+        let opened = self.opened(link)?;
+        let link = opened.as_ref();
         let handler = || Arc::new(Inbound::new(Arc::clone(self.directory), link));
         match self.providers.get(id) {
             Some(Provider::HttpServer(server)) => {

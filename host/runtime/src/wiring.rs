@@ -71,6 +71,12 @@ pub trait ActorTarget: Send + Sync {
     ) -> BoxFuture<'a, Result<bytes::Bytes, Report>>;
 }
 
+/// Where the secrets of this host come from.
+pub trait SecretSource: Send + Sync {
+    /// The value of a secret by its name, as it is now. The error never holds any of it.
+    fn reveal<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bytes::Bytes, Report>>;
+}
+
 /// One link of a running actor.
 pub struct BoundLink {
     definition: Arc<LinkDefinition>,
@@ -131,6 +137,7 @@ pub struct Wiring {
     /// Side by side with `links`, in the form [`resolve_among`] reads.
     definitions: Vec<Arc<LinkDefinition>>,
     links: Vec<Arc<BoundLink>>,
+    secrets: Option<Arc<dyn SecretSource>>,
 }
 
 impl Wiring {
@@ -150,6 +157,18 @@ impl Wiring {
             wiring.links.push(Arc::new(BoundLink::new(definition, target)));
         }
         wiring
+    }
+
+    /// With a source for the secrets that the actor's own configuration names.
+    #[must_use]
+    pub fn with_secrets(mut self, source: Arc<dyn SecretSource>) -> Self {
+        self.secrets = Some(source);
+        self
+    }
+
+    /// Where secrets come from, if from anywhere.
+    pub(crate) fn secrets(&self) -> Option<&Arc<dyn SecretSource>> {
+        self.secrets.as_ref()
     }
 
     /// The links, by key.

@@ -16,9 +16,11 @@
 //! | [`config`] | what a controller is told |
 //! | [`world`] | what it has seen: pure bookkeeping of watches and heartbeats |
 //! | [`run`] | the loop: one owner of the world, one planner at a time |
+//! | `events` | what it tells the audit stream |
 //! | [`write`] | placements, specs and verdicts into KV |
 
 pub mod config;
+mod events;
 pub mod run;
 pub mod world;
 pub mod write;

@@ -5,17 +5,17 @@
 //! itself; a subscription does when the bus is closed.
 
 use crate::config::{ControllerConfig, ControllerDeps};
+use crate::events;
 use crate::world::{Source, World};
 use crate::write::{Buckets, Written};
 use lattice_ctl_planner::observed::{Applied, Observed};
 use lattice_ctl_planner::specs::{SpecInput, host_specs};
 use lattice_ctl_planner::{Input as PlanInput, NoPolicy, Pacer, Plan, check, plan};
-use lattice_io::{Bus, BusMessage, Kv, KvEvent, KvOptions, Replicas, TaskScope, WatchKeys};
+use lattice_io::{Bus, Events, Kv, KvEvent, KvOptions, Replicas, TaskScope, WatchKeys};
 use lattice_protocol::desired::{ObservedHost, Verdict};
-use lattice_protocol::event::Happening;
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
+use lattice_protocol::{ErrorCode, HostId, Report};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,13 +77,19 @@ pub async fn start(
         watch(&scope, source, Arc::clone(kv), sender.clone());
     }
     heartbeats(&scope, &*deps.lattice.bus, &subjects, sender).await?;
+    let (events, publisher) = lattice_io::events::channel(
+        config.lattice.clone(),
+        config.name.clone(),
+        deps.boot_id.clone(),
+        Arc::clone(&deps.clock),
+    );
+    scope.spawn_until_cancelled("events", publisher.run(deps.lattice.clone()));
     let now_ms = deps.clock.monotonic_ms();
     let control = Loop {
         world: World::new(Observed::new(config.profile, now_ms)),
         pacer: Pacer::new(config.pace, now_ms),
         verdicts: BTreeMap::new(),
-        events: 0,
-        subjects,
+        events,
         buckets,
         config,
         deps,
@@ -133,7 +139,6 @@ async fn heartbeats(
 struct Loop {
     config: ControllerConfig,
     deps: ControllerDeps,
-    subjects: Subjects,
     buckets: Buckets,
     inbox: mpsc::Receiver<Input>,
     world: World,
@@ -141,7 +146,8 @@ struct Loop {
     pacer: Pacer,
     /// What was last written about each host: verdict, and whether it said it was leaving.
     verdicts: BTreeMap<HostId, (Verdict, String)>,
-    events: u64,
+    /// What happened, for the lattice's audit stream.
+    events: Events,
 }
 
 impl Loop {
@@ -200,8 +206,10 @@ impl Loop {
                 self.verdicts.get(view.id) != Some(&seen)
             })
             .map(|view| {
-                let record =
-                    ObservedHost { verdict: view.verdict, heartbeat: view.heartbeat.clone(), since_unix_ms };
+                let reason = (view.verdict == Verdict::Lost)
+                    .then(|| self.world.observed.timeout_report(view.id).to_string());
+                let heartbeat = view.heartbeat.clone();
+                let record = ObservedHost { verdict: view.verdict, heartbeat, since_unix_ms, reason };
                 (view.id.clone(), record)
             })
             .collect();
@@ -209,7 +217,8 @@ impl Loop {
             if record.verdict == Verdict::Lost {
                 tracing::warn!(%host, error = %self.world.observed.timeout_report(&host), "host lost");
             }
-            self.say("host.verdict", host.to_string(), json!({ "verdict": record.verdict })).await;
+            let before = self.verdicts.get(&host).map(|(verdict, _)| *verdict);
+            events::host(&self.events, &host, before, &record);
             match self.buckets.conclude(&host, &record).await {
                 Ok(()) => {
                     self.verdicts.insert(host, (record.verdict, record.heartbeat.boot_id));
@@ -233,14 +242,18 @@ impl Loop {
             tracing::info!("Total failovers: {}", self.pacer.failovers());
         }
         for placement in plan.changed.into_values() {
-            let app = placement.app.to_string();
-            let data = json!({ "actors": placement.actors, "unplaced": placement.unplaced });
+            let before = self.world.placements.get(&placement.app).map(|have| have.value.clone());
+            let decision = placement.clone();
             if matches!(self.buckets.place(&mut self.world, placement).await?, Written::At(_)) {
-                self.say("app.placed", app, data).await;
+                let (observed, now_ms) = (&self.world.observed, self.deps.clock.monotonic_ms());
+                let is_lost = |host: &HostId| observed.judge(host, now_ms) == Verdict::Lost;
+                events::placed(&self.events, before.as_ref(), &decision, is_lost);
             }
         }
         for app in plan.removed {
-            self.buckets.unplace(&mut self.world, &app).await?;
+            if matches!(self.buckets.unplace(&mut self.world, &app).await?, Written::At(_)) {
+                self.events.emit("app.removed", Some(app.to_string()), json!({}));
+            }
         }
         for spec in self.specs() {
             let (host, generation) = (spec.host.to_string(), spec.generation);
@@ -288,19 +301,5 @@ impl Loop {
         })
         .into_values()
         .collect()
-    }
-
-    async fn say(&mut self, kind: &'static str, subject: String, data: serde_json::Value) {
-        self.events += 1;
-        let id = format!("{}-{}", self.deps.boot_id, self.events);
-        let happening = Happening { kind, subject: Some(subject), data };
-        let lattice: &LatticeName = &self.config.lattice;
-        let event = happening.into_event(lattice, &self.config.name, id, self.deps.clock.unix_ms());
-        let body = serde_json::to_vec(&event).unwrap_or_default();
-        if let Err(error) =
-            self.deps.lattice.bus.publish(BusMessage::new(self.subjects.event(kind), body)).await
-        {
-            tracing::debug!(%error, kind, "event not sent");
-        }
     }
 }

@@ -13,6 +13,7 @@
 //! | [`kv`] | buckets with revisions, compare-and-swap, and watches that survive reconnections |
 //! | [`blobs`] | content-addressed bytes, verified when read |
 //! | [`stream`] | the little of JetStream that providers need: stored publish, durable pull consumers |
+//! | [`events`] | CloudEvents into the audit stream, through a bounded queue |
 //! | [`log`] | logs of shards: appended with the expected place, read from the leader |
 //! | [`task`] | the one place that spawns: scopes with kinds, one cancellation tree, ordered drain |
 //! | [`clock`] | monotonic and wall time behind a trait |
@@ -28,6 +29,7 @@ pub mod blobs;
 pub mod bus;
 pub mod call;
 pub mod clock;
+pub mod events;
 pub mod kv;
 pub mod log;
 pub mod memory;
@@ -38,10 +40,11 @@ pub mod task;
 pub use blobs::{BlobError, BlobInfo, BlobStores, Blobs};
 pub use bus::{Bus, BusError, BusMessage, BusStatus, Subscription};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use events::Events;
 pub use futures::future::BoxFuture;
 pub use kv::{Kv, KvBuckets, KvEntry, KvError, KvEvent, KvOptions, KvWatch, Replicas, WatchKeys};
 pub use log::{Log, LogError, LogOptions, Logs};
-pub use stream::{Consumer, ConsumerOptions, Delivery, StreamError, StreamOptions, Streams};
+pub use stream::{Consumer, ConsumerOptions, Delivery, ReadFrom, StreamError, StreamOptions, Streams};
 pub use task::{Kind, TaskScope};
 
 use std::sync::Arc;

@@ -77,6 +77,17 @@ pub struct ConsumerOptions {
     pub ack_wait: Duration,
 }
 
+/// Where a reader begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// With the oldest message.
+    All,
+    /// With the first message stored at this time or later, Unix milliseconds.
+    Since(u64),
+    /// With what is stored from now on.
+    Now,
+}
+
 /// Where a message was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -154,6 +165,14 @@ pub trait Streams: Send + Sync {
         &'a self,
         stream: &'a str,
         options: ConsumerOptions,
+    ) -> BoxFuture<'a, Result<Arc<dyn Consumer>, StreamError>>;
+
+    /// Reads a stream: a consumer of this caller's own, which takes nothing away and which a server
+    /// forgets half a minute after its last pull.
+    fn read<'a>(
+        &'a self,
+        stream: &'a str,
+        from: ReadFrom,
     ) -> BoxFuture<'a, Result<Arc<dyn Consumer>, StreamError>>;
 
     /// Deletes a stream and all in it; `false` when it was not there.

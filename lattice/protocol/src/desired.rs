@@ -74,6 +74,9 @@ pub struct ObservedHost {
     pub heartbeat: crate::heartbeat::Heartbeat,
     /// Unix milliseconds at the controller when the verdict changed, for people.
     pub since_unix_ms: u64,
+    /// Why it is not alive, in words: `heartbeat timeout: 30000ms …`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Liveness by the controller's own clock.

@@ -2,6 +2,12 @@
 
 use crate::name::LatticeName;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Bytes of events that the audit stream keeps; the oldest go first.
+pub const AUDIT_BYTES: u64 = 64 << 20;
+/// How long the audit stream keeps an event.
+pub const AUDIT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// One CloudEvent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,24 +41,42 @@ pub struct Happening {
     pub subject: Option<String>,
     /// Details.
     pub data: serde_json::Value,
+    /// When it happened, Unix milliseconds; it may be sent much later.
+    pub at_unix_ms: u64,
+}
+
+impl CloudEvent {
+    /// The kind without the namespace: `actor.started`.
+    #[must_use]
+    pub fn short_kind(&self) -> &str {
+        self.kind.strip_prefix(NAMESPACE).unwrap_or(&self.kind)
+    }
+    /// Who said it: the last part of its source.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.source.rsplit('/').next().unwrap_or_default()
+    }
 }
 
 impl Happening {
-    /// The whole event. `unix_ms` and `id` come from the caller: this crate has neither clock nor entropy.
+    /// The whole event. Time and `id` come from the caller: this crate has neither clock nor entropy.
     #[must_use]
-    pub fn into_event(self, lattice: &LatticeName, origin: &str, id: String, unix_ms: u64) -> CloudEvent {
+    pub fn into_event(self, lattice: &LatticeName, origin: &str, id: String) -> CloudEvent {
         CloudEvent {
             specversion: "1.0".to_owned(),
             id,
             source: format!("trellis://{lattice}/{origin}"),
-            kind: format!("dev.trellis.{}", self.kind),
-            time: rfc3339(unix_ms),
+            kind: format!("{NAMESPACE}{}", self.kind),
+            time: rfc3339(self.at_unix_ms),
             datacontenttype: "application/json".to_owned(),
             subject: self.subject,
             data: self.data,
         }
     }
 }
+
+/// What every kind begins with.
+const NAMESPACE: &str = "dev.trellis.";
 
 /// Unix milliseconds as RFC 3339 in UTC (days to civil date after Howard Hinnant's algorithm).
 #[must_use]

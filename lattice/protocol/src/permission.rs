@@ -1,8 +1,8 @@
 //! What each kind of NATS user may publish to and subscribe to: templates over the lattice's own
 //! subjects. `deny` wins over `allow`; what is in neither is denied.
 //!
-//! A host can say only its own heartbeat, and can write no desired state, decision, spec, verdict
-//! or artifact, nor change or delete a stream. Buckets of guests cannot be told apart by NATS
+//! A host can say only its own heartbeat and its own events, and can write no desired state, decision,
+//! spec, verdict, secret or artifact, nor change or delete a stream. Buckets of guests cannot be told apart by NATS
 //! wildcards (a bucket is one token), so a host may write `$KV` except for the lattice's own.
 //!
 //! A provider's process answers calls on its own two subjects and reaches nothing else; what calls
@@ -104,7 +104,7 @@ impl Subjects {
             // Asked before its first heartbeat: does another have this id?
             self.host(host, "probe"),
             self.calls(),
-            self.events(),
+            self.events_of(host),
             "$JS.API.>".to_owned(),
             "$JS.ACK.>".to_owned(),
             "$JS.FC.>".to_owned(),
@@ -155,8 +155,14 @@ impl Subjects {
         }
     }
 
-    fn control_buckets(&self) -> [String; 4] {
-        [self.desired_bucket(), self.placement_bucket(), self.spec_bucket(), self.observed_bucket()]
+    fn control_buckets(&self) -> [String; 5] {
+        [
+            self.desired_bucket(),
+            self.placement_bucket(),
+            self.spec_bucket(),
+            self.observed_bucket(),
+            self.secrets_bucket(),
+        ]
     }
 }
 
@@ -177,6 +183,7 @@ mod tests {
         for yes in [
             "trellis.prod.hb.NEDGE01",
             "trellis.prod.rpc.actor.edge.processor",
+            "trellis.prod.evt.NEDGE01.actor_started",
             "edge.alert.a",
             "$KV.TRELLIS_prod_kv_edge_data.sensor-001",
             "$JS.API.STREAM.INFO.KV_TRELLIS_prod_hostspec",
@@ -187,6 +194,10 @@ mod tests {
             "trellis.prod.hb.NEDGE02",
             "trellis.prod.host.NEDGE02.probe",
             "trellis.prod.host.NEDGE01.stop",
+            "trellis.prod.evt.NEDGE02.actor_started",
+            "trellis.prod.evt.controller.host_lost",
+            "$KV.TRELLIS_prod_secrets.redis",
+            "trellis.prod.host.NEDGE02.stop",
             "trellis.other.rpc.actor.a.b",
             "cloud.cmd.a",
             "$KV.TRELLIS_prod_hostspec.NEDGE01",

@@ -71,12 +71,19 @@ impl Subjects {
     pub fn provider_links(&self, process: &str) -> String {
         self.in_lattice(format_args!("rpc.links.{process}"))
     }
-    /// One kind of CloudEvent.
+    /// One kind of CloudEvent of one origin (a host, a controller, a person's user): the origin is
+    /// a token of its own, so that a user can be held to its own name.
     #[must_use]
-    pub fn event(&self, kind: &str) -> String {
-        let token: String =
-            kind.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-        self.in_lattice(format_args!("evt.{token}"))
+    pub fn event(&self, origin: &str, kind: &str) -> String {
+        let token = |text: &str| -> String {
+            text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+        };
+        self.in_lattice(format_args!("evt.{}.{}", token(origin), token(kind)))
+    }
+    /// Every CloudEvent of one host.
+    #[must_use]
+    pub fn events_of(&self, host: &HostId) -> String {
+        self.in_lattice(format_args!("evt.{host}.*"))
     }
     /// Every CloudEvent.
     #[must_use]
@@ -107,6 +114,12 @@ impl Subjects {
     #[must_use]
     pub fn observed_bucket(&self) -> String {
         format!("TRELLIS_{}_observed", self.lattice)
+    }
+    /// KV bucket: sealed secrets, one key each. Administrators write it; only the hosts that an
+    /// entry is sealed to can open it.
+    #[must_use]
+    pub fn secrets_bucket(&self) -> String {
+        format!("TRELLIS_{}_secrets", self.lattice)
     }
     /// Object store of artifacts, by digest.
     #[must_use]

@@ -1,5 +1,6 @@
 //! How each action is done. A start has two halves: preparing in a task, and going live here.
 
+use super::secrets::Building;
 use super::{Control, Event, Prepared, RunningActor};
 use crate::serve;
 use crate::wires::{Binder, Bound, InboundBinding};
@@ -34,6 +35,8 @@ impl Control {
             directory: &self.parts.directory,
             bus: &self.parts.lattice.bus,
             subjects: &self.subjects,
+            secrets: &self.parts.secrets,
+            revealed: &self.revealed,
         }
     }
 

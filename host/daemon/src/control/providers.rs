@@ -3,6 +3,7 @@
 
 use super::{Built, Control, Event};
 use crate::processes::Launcher;
+use crate::secrets::Secrets;
 use host_core::reconcile::{Phase, ProviderNow};
 use lattice_io::{Bus, TaskScope};
 use lattice_protocol::error::Class;
@@ -27,11 +28,12 @@ const DESCRIBE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN_MS: u64 = 2_000;
 
 /// What it takes to start one provider, apart from the control loop.
-struct Start {
+pub(super) struct Start {
     spec: ProviderSpec,
     data_dir: PathBuf,
     factory: Option<Arc<dyn Factory>>,
     launcher: Arc<Launcher>,
+    secrets: Arc<Secrets>,
     bus: Arc<dyn Bus>,
     subjects: Subjects,
     scope: TaskScope,
@@ -40,18 +42,29 @@ struct Start {
 }
 
 impl Start {
-    async fn run(self) -> Result<Built, Report> {
-        if self.spec.mode != ProviderMode::Remote
-            && let Some(factory) = &self.factory
-            && let Some(problem) = factory.check(&self.spec.config).into_iter().next()
-        {
-            return Err(problem);
+    /// Fetches the secrets, checks the configuration, connects; all within [`BUILD`].
+    pub(super) async fn run(self) -> Result<Built, Report> {
+        tokio::time::timeout(BUILD, self.attempt()).await.unwrap_or_else(|_| {
+            let what = format!("not built within {} s", BUILD.as_secs());
+            Err(Report::new(ErrorCode::Timeout, what))
+        })
+    }
+
+    async fn attempt(mut self) -> Result<Built, Report> {
+        if self.spec.mode == ProviderMode::Remote {
+            return self.elsewhere().await;
         }
-        match self.spec.mode {
-            ProviderMode::InProcess => self.here().await,
-            ProviderMode::Process => self.process().await,
-            ProviderMode::Remote => self.elsewhere().await,
-        }
+        let mut resolved = self.secrets.resolve(&self.spec.config).await?;
+        self.spec.config = std::mem::take(&mut resolved.values);
+        let check = |factory: &Arc<dyn Factory>| factory.check(&self.spec.config).into_iter().next();
+        let problem = self.factory.as_ref().and_then(check);
+        let built = match (problem, self.spec.mode) {
+            (Some(problem), _) => Err(problem),
+            (None, ProviderMode::Process) => self.process().await,
+            (None, _) => self.here().await,
+        };
+        // What a provider says about its configuration may quote it.
+        built.map_err(|report| resolved.redact_report(report))
     }
 
     async fn here(self) -> Result<Built, Report> {
@@ -92,6 +105,15 @@ impl Control {
         self.incarnations += 1;
         let now = ProviderNow { spec: spec.clone(), phase: Phase::Starting, incarnation: self.incarnations };
         self.inventory.providers.insert(spec.id.clone(), now);
+        let (start, sender) = (self.start_of(&spec), self.sender.clone());
+        self.parts.scope.spawn_best_effort("build provider", async move {
+            let result = start.run().await;
+            // A closed inbox means that the host is ending.
+            let _ = sender.send(Event::Built(Box::new(spec), result)).await;
+        });
+    }
+
+    pub(super) fn start_of(&mut self, spec: &ProviderSpec) -> Start {
         let mut configured = spec.clone();
         if spec.kind == "http-server" {
             let listen = || self.parts.config.listen.to_string();
@@ -99,26 +121,18 @@ impl Control {
         }
         let data_dir = self.parts.config.data_dir.join("providers");
         let ends = self.ends.entry(spec.id.clone()).or_insert_with(|| watch::Sender::new(0));
-        let start = Start {
+        Start {
             data_dir: data_dir.join(spec.id.app.as_str()).join(spec.id.name.as_str()),
             factory: self.parts.factories.get(spec.kind.as_str()).cloned(),
             launcher: Arc::clone(&self.parts.launcher),
+            secrets: Arc::clone(&self.parts.secrets),
             bus: Arc::clone(&self.parts.lattice.bus),
             subjects: self.subjects.clone(),
             scope: self.parts.scope.clone(),
             ends: ends.subscribe(),
             now_unix: i64::try_from(self.parts.clock.unix_ms() / 1_000).unwrap_or(i64::MAX),
             spec: configured,
-        };
-        let sender = self.sender.clone();
-        self.parts.scope.spawn_best_effort("build provider", async move {
-            let result = tokio::time::timeout(BUILD, start.run()).await.unwrap_or_else(|_| {
-                let what = format!("not built within {} s", BUILD.as_secs());
-                Err(Report::new(ErrorCode::Timeout, what))
-            });
-            // A closed inbox means that the host is ending.
-            let _ = sender.send(Event::Built(Box::new(spec), result)).await;
-        });
+        }
     }
 
     pub(super) fn built(&mut self, spec: ProviderSpec, result: Result<Built, Report>) {

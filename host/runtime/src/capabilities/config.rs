@@ -1,8 +1,10 @@
 //! `wasi:config`, in its three published forms, over the actor's own configuration. A change of
-//! configuration is seen by the next `get`, also of a running instance.
+//! configuration is seen by the next `get`, also of a running instance. A key that stands for a
+//! secret is not there: secrets are read through `wasmcloud:secrets`.
 
 use super::bindings::{config, config_rc1};
 use crate::state::InstanceState;
+use lattice_protocol::manifest::secret_ref;
 use wasmtime::component::{HasSelf, Linker};
 
 pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
@@ -13,11 +15,12 @@ pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
 
 impl InstanceState {
     fn value(&self, key: &str) -> Option<String> {
-        self.call.actor.config.load().get(key).cloned()
+        self.call.actor.config.load().get(key).filter(|value| secret_ref(value).is_none()).cloned()
     }
     fn values(&self) -> Vec<(String, String)> {
         let config = self.call.actor.config.load();
-        config.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+        let open = config.iter().filter(|(_, value)| secret_ref(value).is_none());
+        open.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 }
 

@@ -381,3 +381,36 @@ async fn a_secret_is_read_at_each_get_and_shown_only_by_reveal() {
         matches!(foreign, Err(store::SecretsError::Upstream(words)) if words.contains("capability denied"))
     );
 }
+
+/// Secrets of the lattice, as a host would open them.
+struct Opened;
+
+impl crate::wiring::SecretSource for Opened {
+    fn reveal<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Bytes, Report>> {
+        std::future::ready(match name {
+            "redis" => Ok(Bytes::from("canary")),
+            _ => Err(Report::new(ErrorCode::SecretNotFound, format!("secret not found: {name}"))),
+        })
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_the_configuration_names_needs_no_link_and_is_no_configuration() {
+    use super::bindings::config::wasi::config::store::Host as _;
+    let mut state = state(Vec::new());
+    let config = [("password", "secret:redis"), ("token", "secret:gone"), ("plain", "x")];
+    let config = config.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    state.call.actor.config.store(Arc::new(config.into()));
+    let wiring = Wiring::new(&actor(), Vec::new()).with_secrets(Arc::new(Opened));
+    state.call.actor.wiring.store(Arc::new(wiring));
+    let secret = store::Host::get(&mut state, "password".into()).await.unwrap().unwrap();
+    let shown = reveal::Host::reveal(&mut state, secret).await.unwrap();
+    assert!(matches!(shown, reveal::SecretValue::String(text) if text == "canary"));
+    let gone = store::Host::get(&mut state, "token".into()).await.unwrap();
+    assert!(matches!(gone, Err(store::SecretsError::NotFound)));
+    // What the configuration does not give as a secret still needs a link.
+    assert!(store::Host::get(&mut state, "plain".into()).await.is_err());
+    assert_eq!(state.get("password".into()).unwrap().unwrap(), None);
+    assert_eq!(state.get_all().unwrap().unwrap(), [("plain".to_owned(), "x".to_owned())]);
+}

@@ -5,8 +5,11 @@ mod consumer;
 use super::bus::Table;
 use super::{Link, lock};
 use crate::bus::{BusError, BusMessage, check_message};
-use crate::stream::{Consumer, ConsumerOptions, Retention, Stored, StreamError, StreamOptions, Streams};
-use consumer::{ConsumerState, MemoryConsumer};
+use crate::clock::{Clock, SystemClock};
+use crate::stream::{
+    Consumer, ConsumerOptions, ReadFrom, Retention, Stored, StreamError, StreamOptions, Streams,
+};
+use consumer::{ConsumerState, MemoryConsumer, MemoryReader};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lattice_protocol::subject::matches;
@@ -154,6 +157,27 @@ impl MemoryStreams {
         state.consumers.entry(durable.clone()).or_insert_with(|| ConsumerState::new(options));
         Ok(Arc::new(MemoryConsumer { core: self.core.clone(), stream: stream.to_owned(), durable }))
     }
+
+    fn open_reader(&self, stream: &str, from: ReadFrom) -> Result<Arc<dyn Consumer>, StreamError> {
+        self.core.link.check()?;
+        let streams = lock(&self.core.streams);
+        let state = streams.get(stream).ok_or_else(|| StreamError::NotFound { what: stream.to_owned() })?;
+        let end = state.sequence + 1;
+        let next = match from {
+            ReadFrom::All => 1,
+            ReadFrom::Now => end,
+            ReadFrom::Since(unix_ms) => {
+                let age = Duration::from_millis(SystemClock::new().unix_ms().saturating_sub(unix_ms));
+                let fresh = |stored: &StoredMessage| stored.at.elapsed() <= age;
+                state.messages.iter().find(|(_, stored)| fresh(stored)).map_or(end, |(&sequence, _)| sequence)
+            }
+        };
+        Ok(Arc::new(MemoryReader {
+            core: self.core.clone(),
+            stream: stream.to_owned(),
+            next: Arc::new(next.into()),
+        }))
+    }
 }
 
 impl Streams for MemoryStreams {
@@ -203,6 +227,14 @@ impl Streams for MemoryStreams {
         options: ConsumerOptions,
     ) -> BoxFuture<'a, Result<Arc<dyn Consumer>, StreamError>> {
         std::future::ready(self.open(stream, options)).boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        stream: &'a str,
+        from: ReadFrom,
+    ) -> BoxFuture<'a, Result<Arc<dyn Consumer>, StreamError>> {
+        std::future::ready(self.open_reader(stream, from)).boxed()
     }
 
     fn delete<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<bool, StreamError>> {

@@ -4,8 +4,8 @@ use super::bus::received;
 use super::core::{ApiError, Core, code, header_map};
 use crate::bus::{BusError, BusMessage, BusStatus, check_message, check_subject};
 use crate::stream::{
-    Answer, Consumer, ConsumerOptions, Delivery, Pull, Retention, Stored, StreamError, StreamOptions,
-    Streams, Verdict,
+    Answer, Consumer, ConsumerOptions, Delivery, Pull, ReadFrom, Retention, Stored, StreamError,
+    StreamOptions, Streams, Verdict,
 };
 use async_nats::{HeaderMap, StatusCode, Subscriber};
 use bytes::Bytes;
@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 /// Time beyond a pull's own for the server's word that it is over.
 const GRACE: Duration = Duration::from_secs(2);
+/// The server forgets a reader this long after its last pull.
+const ABANDONED: Duration = Duration::from_secs(30);
 /// Most messages of one pull.
 const MAX_PULL: usize = 10_000;
 
@@ -85,8 +87,25 @@ impl NatsStreams {
             }
             Err(error) => return Err(stream_error(stream, error)),
         }
-        let next = format!("{}.CONSUMER.MSG.NEXT.{stream}.{}", self.core.api, options.durable);
-        Ok(Arc::new(NatsConsumer { core: self.core.clone(), next }))
+        Ok(self.consumer_of(stream, &options.durable))
+    }
+
+    fn consumer_of(&self, stream: &str, name: &str) -> Arc<dyn Consumer> {
+        let next = format!("{}.CONSUMER.MSG.NEXT.{stream}.{name}", self.core.api);
+        Arc::new(NatsConsumer { core: self.core.clone(), next })
+    }
+
+    async fn open_reader(&self, stream: &str, from: ReadFrom) -> Result<Arc<dyn Consumer>, StreamError> {
+        check_name(stream)?;
+        self.core.check()?;
+        // An inbox ends in a unique token: a good name for the consumer too.
+        let inbox = self.core.client.new_inbox();
+        let name = inbox.rsplit('.').next().unwrap_or("reader");
+        let operation = format!("CONSUMER.CREATE.{stream}.{name}");
+        let body = reader_config(stream, name, from);
+        let created = self.core.api::<Value>(&operation, &body).await;
+        created.map_err(|error| stream_error(stream, error))?;
+        Ok(self.consumer_of(stream, name))
     }
 }
 
@@ -133,6 +152,27 @@ fn consumer_config(stream: &str, options: &ConsumerOptions) -> Value {
             "max_ack_pending": options.max_ack_pending,
         },
     })
+}
+
+fn reader_config(stream: &str, name: &str, from: ReadFrom) -> Value {
+    let (policy, start) = match from {
+        ReadFrom::All => ("all", None),
+        ReadFrom::Since(unix_ms) => ("by_start_time", Some(lattice_protocol::event::rfc3339(unix_ms))),
+        ReadFrom::Now => ("new", None),
+    };
+    let mut config = json!({
+        "name": name,
+        "deliver_policy": policy,
+        "replay_policy": "instant",
+        "ack_policy": "none",
+        "inactive_threshold": nanos(ABANDONED),
+        "mem_storage": true,
+        "num_replicas": 1,
+    });
+    if let (Some(start), Some(fields)) = (start, config.as_object_mut()) {
+        fields.insert("opt_start_time".to_owned(), start.into());
+    }
+    json!({ "stream_name": stream, "action": "create", "config": config })
 }
 
 /// Names of streams and consumers become subject tokens.
@@ -187,6 +227,14 @@ impl Streams for NatsStreams {
         options: ConsumerOptions,
     ) -> BoxFuture<'a, Result<Arc<dyn Consumer>, StreamError>> {
         self.open(stream, options).boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        stream: &'a str,
+        from: ReadFrom,
+    ) -> BoxFuture<'a, Result<Arc<dyn Consumer>, StreamError>> {
+        self.open_reader(stream, from).boxed()
     }
 
     fn delete<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<bool, StreamError>> {

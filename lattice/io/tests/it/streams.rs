@@ -3,7 +3,9 @@
 use crate::{BRIEFLY, Fixture, SOON};
 use anyhow::{Context, Result, ensure};
 use lattice_io::stream::{Pull, Retention};
-use lattice_io::{BusMessage, Consumer, ConsumerOptions, Delivery, StreamError, StreamOptions};
+use lattice_io::{
+    BusMessage, Clock, Consumer, ConsumerOptions, Delivery, ReadFrom, StreamError, StreamOptions,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ crate::conformance! {
     a_work_queue_forgets_what_is_done,
     a_pull_ends_when_its_time_is_over,
     a_pull_ends_with_its_stream,
+    a_reader_takes_nothing_away_and_begins_where_it_is_told,
 }
 
 fn options(durable: &str) -> ConsumerOptions {
@@ -226,5 +229,29 @@ async fn a_pull_ends_with_its_stream(fixture: &Fixture) -> Result<()> {
     ensure!(tokio::time::timeout(BRIEFLY, pull.next()).await.is_err());
     fixture.lattice.streams.delete("ORDERS").await?;
     ensure!(tokio::time::timeout(SOON, pull.next()).await?.is_none());
+    Ok(())
+}
+
+async fn a_reader_takes_nothing_away_and_begins_where_it_is_told(fixture: &Fixture) -> Result<()> {
+    orders(fixture).await?;
+    let streams = &fixture.lattice.streams;
+    publish(fixture, "orders.a", "1").await?;
+    // Times are in milliseconds: let one pass between the two.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let between = lattice_io::SystemClock::new().unix_ms();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let fresh = streams.read("ORDERS", ReadFrom::Now).await?;
+    publish(fixture, "orders.b", "2").await?;
+    for (from, expected) in
+        [(ReadFrom::All, &["1", "2"][..]), (ReadFrom::All, &["1", "2"]), (ReadFrom::Since(between), &["2"])]
+    {
+        let mut pull = streams.read("ORDERS", from).await?.pull(expected.len(), SOON).await?;
+        for body_expected in expected {
+            assert_eq!(body(&one(&mut pull).await?), *body_expected, "{from:?}");
+        }
+    }
+    assert_eq!(body(&one(&mut fresh.pull(1, SOON).await?).await?), "2");
+    let missing = streams.read("NOWHERE", ReadFrom::All).await;
+    ensure!(matches!(missing.err(), Some(StreamError::NotFound { .. })));
     Ok(())
 }

@@ -197,6 +197,12 @@ codes! {
     /// History that a checkpoint has replaced.
     HistoryTrimmed = "E_HISTORY_TRIMMED" => NotFound,
         "Read from the checkpoint on, or from the archive if there is one.";
+    /// No such secret.
+    SecretNotFound = "E_SECRET_NOT_FOUND" => NotFound,
+        "Put it: `trellis secret put <name>`; `trellis secret list` names those there are.";
+    /// A secret that is there and cannot be opened here.
+    SecretSealed = "E_SECRET_SEALED" => Denied,
+        "Seal it to this host as well: `trellis secret share <name>`.";
     /// Nothing else of that name.
     NotFound = "E_NOT_FOUND" => NotFound,
         "Check the name or path.";

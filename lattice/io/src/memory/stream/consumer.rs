@@ -8,6 +8,7 @@ use futures::{FutureExt, StreamExt};
 use lattice_protocol::subject::matches;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -105,6 +106,7 @@ impl StreamState {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct MemoryConsumer {
     pub(super) core: Arc<Core>,
     pub(super) stream: String,
@@ -129,53 +131,116 @@ impl MemoryConsumer {
         };
         Delivery::new(message, sequence, attempt, answer)
     }
+}
 
-    /// The next delivery before `end`.
+impl Next for MemoryConsumer {
+    fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
     async fn next(&self, end: Instant) -> Option<Delivery> {
-        let mut changes = self.core.changes.subscribe();
-        let mut status = self.core.link.status.subscribe();
-        loop {
-            changes.mark_unchanged();
-            let now = *status.borrow_and_update();
-            let due = match now {
-                BusStatus::Closed => return None,
-                BusStatus::Disconnected => None,
-                BusStatus::Connected => match self.take() {
-                    Take::Message { sequence, attempt, message } => {
-                        return Some(self.delivery(message, sequence, attempt));
-                    }
-                    Take::Wait(due) => due,
-                    Take::Gone => return None,
-                },
-            };
-            tokio::select! {
-                // Both senders live in `core`, which we hold.
-                _ = changes.changed() => {}
-                _ = status.changed() => {}
-                () = tokio::time::sleep_until(due.map_or(end, |due| due.min(end))) => {}
-            }
-            if Instant::now() >= end {
-                return None;
-            }
+        let (message, sequence, attempt) = wait(&self.core, end, || self.take()).await?;
+        Some(self.delivery(message, sequence, attempt))
+    }
+}
+
+/// Takes the next message when there is one, before `end`.
+async fn wait(core: &Core, end: Instant, mut take: impl FnMut() -> Take) -> Option<(BusMessage, u64, u32)> {
+    let mut changes = core.changes.subscribe();
+    let mut status = core.link.status.subscribe();
+    loop {
+        changes.mark_unchanged();
+        let now = *status.borrow_and_update();
+        let due = match now {
+            BusStatus::Closed => return None,
+            BusStatus::Disconnected => None,
+            BusStatus::Connected => match take() {
+                Take::Message { sequence, attempt, message } => return Some((message, sequence, attempt)),
+                Take::Wait(due) => due,
+                Take::Gone => return None,
+            },
+        };
+        tokio::select! {
+            // Both senders live in `core`, which the caller holds.
+            _ = changes.changed() => {}
+            _ = status.changed() => {}
+            () = tokio::time::sleep_until(due.map_or(end, |due| due.min(end))) => {}
+        }
+        if Instant::now() >= end {
+            return None;
         }
     }
 }
 
+/// Reads a stream without taking anything away.
+#[derive(Clone)]
+pub(super) struct MemoryReader {
+    pub(super) core: Arc<Core>,
+    pub(super) stream: String,
+    /// The next sequence to read; each is given once.
+    pub(super) next: Arc<AtomicU64>,
+}
+
+impl MemoryReader {
+    fn take(&self) -> Take {
+        let streams = lock(&self.core.streams);
+        let Some(state) = streams.get(&self.stream) else { return Take::Gone };
+        let next = self.next.load(Ordering::Relaxed);
+        match state.messages.range(next..).next() {
+            Some((&sequence, stored)) => {
+                self.next.store(sequence + 1, Ordering::Relaxed);
+                Take::Message { sequence, attempt: 1, message: stored.message.clone() }
+            }
+            None => Take::Wait(None),
+        }
+    }
+}
+
+impl Next for MemoryReader {
+    fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+    async fn next(&self, end: Instant) -> Option<Delivery> {
+        let (message, sequence, attempt) = wait(&self.core, end, || self.take()).await?;
+        Some(Delivery::new(message, sequence, attempt, Nothing))
+    }
+}
+
+/// A reader's deliveries need no answer.
+struct Nothing;
+
+impl Answer for Nothing {
+    fn answer(&self, _: Verdict) -> BoxFuture<'_, Result<(), StreamError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
+/// What hands out deliveries one by one.
+trait Next: Clone + Send + Sync + 'static {
+    fn core(&self) -> &Arc<Core>;
+    /// The next delivery before `end`.
+    fn next(&self, end: Instant) -> impl Future<Output = Option<Delivery>> + Send;
+}
+
+fn pull<N: Next>(from: &N, max: usize, wait: Duration) -> Result<Pull, StreamError> {
+    from.core().link.check()?;
+    let end = Instant::now() + wait;
+    let deliveries = futures::stream::unfold((from.clone(), max), move |(from, left)| async move {
+        let left = left.checked_sub(1)?;
+        let delivery = from.next(end).await?;
+        Some((delivery, (from, left)))
+    });
+    Ok(Pull::new(deliveries.boxed()))
+}
+
 impl Consumer for MemoryConsumer {
     fn pull(&self, max: usize, wait: Duration) -> BoxFuture<'_, Result<Pull, StreamError>> {
-        async move {
-            self.core.link.check()?;
-            let end = Instant::now() + wait;
-            let this =
-                Self { core: self.core.clone(), stream: self.stream.clone(), durable: self.durable.clone() };
-            let deliveries = futures::stream::unfold((this, max), move |(this, left)| async move {
-                let left = left.checked_sub(1)?;
-                let delivery = this.next(end).await?;
-                Some((delivery, (this, left)))
-            });
-            Ok(Pull::new(deliveries.boxed()))
-        }
-        .boxed()
+        std::future::ready(pull(self, max, wait)).boxed()
+    }
+}
+
+impl Consumer for MemoryReader {
+    fn pull(&self, max: usize, wait: Duration) -> BoxFuture<'_, Result<Pull, StreamError>> {
+        std::future::ready(pull(self, max, wait)).boxed()
     }
 }
 
