@@ -42,6 +42,10 @@ pub enum Command {
     /// Make the keys, users and server configuration of a lattice.
     #[command(subcommand)]
     Lattice(commands::lattice::LatticeCommand),
+    /// Start a lattice on this machine (NATS server, controller, host), or join one as a host.
+    Up(Box<commands::up::UpArgs>),
+    /// End what `up` started in this directory.
+    Down(commands::down::DownArgs),
     /// Run a host in this terminal.
     Host(commands::host::HostArgs),
     /// Run a provider in a process of its own.
@@ -70,7 +74,7 @@ pub enum Command {
     App(commands::app::AppCommand),
     /// Show where an actor runs, and what speaks for and against each host.
     Why(commands::app::WhyArgs),
-    /// Show hosts, actors, claims, links, inventory, applications.
+    /// Show hosts, actors, claims, links, inventory, applications, events.
     #[command(subcommand)]
     Get(commands::get::GetCommand),
     /// Start an actor or a provider.
@@ -85,6 +89,9 @@ pub enum Command {
     /// Put, delete and query links.
     #[command(subcommand)]
     Link(commands::link::LinkCommand),
+    /// Store, list, share and delete secrets that manifests refer to.
+    #[command(subcommand)]
+    Secret(commands::secret::SecretCommand),
     /// Call an actor.
     Call(commands::call::CallArgs),
     /// Send one message on the lattice's bus.
@@ -103,6 +110,9 @@ pub enum Command {
     /// Print the version.
     Version,
 }
+
+#[cfg(test)]
+mod page;
 
 #[cfg(test)]
 mod tests {

@@ -2,18 +2,20 @@
 
 use crate::args::Args;
 use crate::context::Context;
-use crate::{app_files, home};
+use crate::{app_files, compose, home, output};
 use bytes::Bytes;
 use keys::Digest;
 use lattice_ctl_planner::edit::Edited;
 use lattice_io::nats::NatsLattice;
-use lattice_io::{Blobs, BusMessage, Kv, KvOptions, Lattice, Replicas};
+use lattice_io::{Blobs, BusMessage, Kv, KvOptions, Lattice, Replicas, events};
 use lattice_protocol::desired::{DesiredApp, ObservedHost, Placement, Verdict};
+use lattice_protocol::event::Happening;
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::invocation::decode_reply;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{AppName, ErrorCode, HostId, LatticeName, Report};
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +52,8 @@ pub struct SeenHost {
     pub answered: bool,
     /// A controller has heard of it, and places actors on it.
     pub observed: bool,
+    /// Why it is not alive, as a controller said: `heartbeat timeout: 30000ms`.
+    pub reason: Option<String>,
 }
 
 impl SeenHost {
@@ -86,6 +90,26 @@ impl Client {
         Ok(Self { lattice: nats.lattice(), nats, subjects: Subjects::new(name.clone()), name, context })
     }
 
+    /// Writes down an administrative act: who (the NATS user, and the person on this machine), what,
+    /// about what. The act is done by then: a failure is said, and undoes nothing.
+    pub async fn audit(&self, kind: &'static str, about: &str, mut data: serde_json::Value) {
+        if let Some(fields) = data.as_object_mut() {
+            fields.insert("by".to_owned(), home::who().into());
+        }
+        let subject = Some(about.to_owned());
+        let happening = Happening { kind, subject, data, at_unix_ms: home::now_unix_ms() };
+        let recorded = match compose::boot_id() {
+            Ok(id) => {
+                let event = happening.into_event(&self.name, &self.context.login.name, id);
+                events::record(&self.lattice, &self.subjects, &event).await
+            }
+            Err(report) => Err(report),
+        };
+        if let Err(report) = recorded {
+            output::warn(format!("not in the audit stream: {report}"));
+        }
+    }
+
     /// Sends what is under way and disconnects.
     pub async fn close(&self) {
         self.nats.close().await;
@@ -104,7 +128,9 @@ impl Client {
     /// Stores a signed file; gives its digest.
     pub async fn push(&self, file: Bytes) -> Result<Digest, Report> {
         let digest = Digest::of(&file);
+        let size = file.len();
         self.artifacts().await?.put(digest, file).await?;
+        self.audit("admin.artifact-push", &digest.to_string(), json!({ "bytes": size })).await;
         Ok(digest)
     }
 
@@ -188,7 +214,12 @@ impl Client {
                 None => kv.create(name.as_str(), value.into()).await,
             };
             match written {
-                Ok(_) => return Ok(next),
+                Ok(_) => {
+                    let change = next.history.first().map(|past| past.change.clone());
+                    let data = json!({ "version": next.version, "change": change });
+                    self.audit("admin.app-change", name.as_str(), data).await;
+                    return Ok(next);
+                }
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -251,7 +282,9 @@ impl Client {
     /// Forgets an application and its history.
     pub async fn delete_app(&self, name: &AppName) -> Result<(), Report> {
         self.app(name).await?;
-        Ok(self.desired().await?.delete(name.as_str(), None).await?)
+        self.desired().await?.delete(name.as_str(), None).await?;
+        self.audit("admin.app-delete", name.as_str(), json!({})).await;
+        Ok(())
     }
 
     /// Every host: those that answer now, and those that a controller remembers.
@@ -263,15 +296,15 @@ impl Client {
         let mut hosts: BTreeMap<HostId, SeenHost> = observed
             .into_iter()
             .map(|(id, host)| {
-                let (heartbeat, verdict) = (host.heartbeat, host.verdict);
-                (id, SeenHost { heartbeat, verdict, answered: false, observed: true })
+                let (heartbeat, verdict, reason) = (host.heartbeat, host.verdict, host.reason);
+                (id, SeenHost { heartbeat, verdict, answered: false, observed: true, reason })
             })
             .collect();
         for heartbeat in answers {
             let verdict = if heartbeat.leaving { Verdict::Leaving } else { Verdict::Alive };
             let observed = hosts.contains_key(&heartbeat.host);
             let host = heartbeat.host.clone();
-            hosts.insert(host, SeenHost { heartbeat, verdict, answered: true, observed });
+            hosts.insert(host, SeenHost { heartbeat, verdict, answered: true, observed, reason: None });
         }
         Ok(hosts)
     }

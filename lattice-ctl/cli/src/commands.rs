@@ -10,6 +10,8 @@ pub mod config;
 pub mod controller;
 pub mod dev;
 pub mod doctor;
+pub mod down;
+pub mod events;
 pub mod get;
 pub mod host;
 pub mod inspect;
@@ -22,8 +24,10 @@ pub mod publish;
 pub mod push;
 pub mod run;
 pub mod scale;
+pub mod secret;
 pub mod start;
 pub mod stop;
+pub mod up;
 pub mod version;
 
 use crate::args::{Args, Command};
@@ -40,6 +44,7 @@ pub fn serves(command: &Command) -> bool {
             | Command::Controller(_)
             | Command::Run(_)
             | Command::Dev(_)
+            | Command::Up(_)
             | Command::Provider(provider::ProviderCommand::Run(_) | provider::ProviderCommand::Serve)
     )
 }
@@ -48,6 +53,8 @@ pub fn serves(command: &Command) -> bool {
 pub async fn run(args: &Args) -> Outcome {
     match &args.command {
         Command::Lattice(command) => lattice::run(args, command),
+        Command::Up(command) => Box::pin(up::run(args, command)).await,
+        Command::Down(command) => down::run(args, command).await,
         Command::Host(command) => host::run(args, command).await,
         Command::Provider(command) => provider::run(args, command).await,
         Command::Controller(command) => controller::run(args, command).await,
@@ -65,6 +72,7 @@ pub async fn run(args: &Args) -> Outcome {
         Command::Stop(command) => stop::run(args, command).await,
         Command::Scale(command) => scale::run(args, command).await,
         Command::Link(command) => link::run(args, command).await,
+        Command::Secret(command) => secret::run(args, command).await,
         Command::Call(command) => call::run(args, command).await,
         Command::Publish(command) => publish::run(args, command).await,
         Command::Push(command) => push::push(args, command).await,

@@ -1,7 +1,7 @@
 //! Seeds in files of mode 0600: read, made, written. A seed never appears in an error or a log.
 
 use crate::output::{file_report, io_report};
-use keys::{KeyKind, KeyPair};
+use keys::{CurveKey, KeyKind, KeyPair};
 use lattice_protocol::{ErrorCode, Report};
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -11,17 +11,53 @@ use zeroize::Zeroizing;
 
 /// A new key of this kind, from the system's entropy.
 pub fn generate(kind: KeyKind) -> Result<KeyPair, Report> {
-    let mut entropy = Zeroizing::new([0u8; 32]);
-    getrandom::fill(&mut *entropy)
-        .map_err(|error| Report::new(ErrorCode::Io, format!("no entropy: {error}")))?;
-    Ok(KeyPair::from_entropy(kind, *entropy))
+    Ok(KeyPair::from_entropy(kind, *entropy()?))
 }
 
 /// Reads a seed, and checks its kind and that only its owner can read the file.
 pub fn read(path: &Path, kind: KeyKind) -> Result<KeyPair, Report> {
-    let mut file = std::fs::File::open(path).map_err(|error| {
-        file_report("read the key", path, &error).hint(format!("make it: trellis keys gen {}", kind.as_str()))
+    let text = read_private(path).map_err(|report| match report.code {
+        ErrorCode::NotFound => report.hint(format!("make it: trellis keys gen {}", kind.as_str())),
+        _ => report,
     })?;
+    let key = KeyPair::from_seed(text.trim())
+        .map_err(|error| Report::new(ErrorCode::Name, error.to_string()).at(path.display()))?;
+    if key.kind() != kind {
+        return Err(Report::new(ErrorCode::Name, "wrong kind of key")
+            .at(path.display())
+            .got(key.kind().as_str())
+            .limit(kind.as_str()));
+    }
+    Ok(key)
+}
+
+/// Reads a curve key's seed.
+pub fn read_curve(path: &Path) -> Result<CurveKey, Report> {
+    CurveKey::from_seed(&read_private(path)?)
+        .map_err(|error| Report::new(ErrorCode::Name, error.to_string()).at(path.display()))
+}
+
+/// Reads a curve key, or makes one if the file is not there.
+pub fn read_or_make_curve(path: &Path) -> Result<CurveKey, Report> {
+    if path.exists() {
+        return read_curve(path);
+    }
+    let key = CurveKey::from_entropy(*entropy()?);
+    write_secret(path, format!("{}\n", *key.seed()).as_bytes())?;
+    Ok(key)
+}
+
+/// 32 bytes from the system.
+pub fn entropy() -> Result<Zeroizing<[u8; 32]>, Report> {
+    let mut entropy = Zeroizing::new([0u8; 32]);
+    getrandom::fill(&mut *entropy)
+        .map_err(|error| Report::new(ErrorCode::Io, format!("no entropy: {error}")))?;
+    Ok(entropy)
+}
+
+/// The text of a file that only its owner can read.
+fn read_private(path: &Path) -> Result<Zeroizing<String>, Report> {
+    let mut file = std::fs::File::open(path).map_err(|error| file_report("read the key", path, &error))?;
     let mode =
         file.metadata().map_err(|error| file_report("read the key", path, &error))?.permissions().mode();
     if mode & 0o077 != 0 {
@@ -33,15 +69,7 @@ pub fn read(path: &Path, kind: KeyKind) -> Result<KeyPair, Report> {
     }
     let mut text = Zeroizing::new(String::new());
     file.read_to_string(&mut text).map_err(|error| file_report("read the key", path, &error))?;
-    let key = KeyPair::from_seed(text.trim())
-        .map_err(|error| Report::new(ErrorCode::Name, error.to_string()).at(path.display()))?;
-    if key.kind() != kind {
-        return Err(Report::new(ErrorCode::Name, "wrong kind of key")
-            .at(path.display())
-            .got(key.kind().as_str())
-            .limit(kind.as_str()));
-    }
-    Ok(key)
+    Ok(text)
 }
 
 /// Writes a seed to a new file of mode 0600; never over an existing one.

@@ -10,13 +10,15 @@
 //! trust.json              public keys that hosts trust: issuers, controllers
 //! nats/auth.conf          operator, accounts: what a server must include
 //! users/<name>.creds      one NATS user per host, controller, person
+//! users/<host>.xk         what the host opens sealed secrets with
+//! keys/secrets.xk         the same for whoever seals secrets to further hosts
 //! ```
 //! Secrets are files of mode 0600, made once and never overwritten.
 
 use crate::keyfile;
 use crate::output::file_report;
 use keys::nats::{AccountSpec, Responses, RoleSpec, Subjects as Allowed, UserSpec};
-use keys::{KeyKind, KeyPair, PublicKey};
+use keys::{CurveKey, CurvePublic, KeyKind, KeyPair, PublicKey};
 use lattice_protocol::permission::{Permissions, ProviderRole, provider_inbox};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
@@ -178,7 +180,36 @@ impl LatticeDir {
         for host in &file.hosts {
             self.add_user(&account, host.as_str(), &subjects.host_permissions(host, &file.subjects), now)?;
         }
+        self.seal_key()?;
+        for host in &file.hosts {
+            keyfile::read_or_make_curve(&self.curve_path(host))?;
+        }
         write_json(&self.path.join("lattice.json"), file)
+    }
+
+    fn curve_path(&self, host: &HostId) -> PathBuf {
+        self.path.join("users").join(format!("{host}.xk"))
+    }
+
+    /// What a host opens sealed secrets with; none in a directory or bundle made before there were
+    /// secrets.
+    pub fn curve_key(&self, host: &HostId) -> Result<Option<CurveKey>, Report> {
+        let path = self.curve_path(host);
+        if path.exists() { keyfile::read_curve(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// The key of whoever seals secrets: every secret is sealed to it too, so that hosts can be added.
+    pub fn seal_key(&self) -> Result<CurveKey, Report> {
+        keyfile::read_or_make_curve(&self.path.join("keys").join("secrets.xk"))
+    }
+
+    /// The enrolled hosts' public curve keys, made for hosts that were enrolled without.
+    pub fn recipients(&self) -> Result<BTreeMap<HostId, CurvePublic>, Report> {
+        let hosts = self.file()?.hosts;
+        hosts
+            .into_iter()
+            .map(|host| Ok((host.clone(), keyfile::read_or_make_curve(&self.curve_path(&host))?.public())))
+            .collect()
     }
 
     /// Enrols one more host.
@@ -190,6 +221,7 @@ impl LatticeDir {
         let account = keyfile::read(&self.path.join("keys").join("account.nk"), KeyKind::Account)?;
         let permissions = Subjects::new(file.lattice.clone()).host_permissions(host, &file.subjects);
         self.add_user(&account, host.as_str(), &permissions, now_unix())?;
+        keyfile::read_or_make_curve(&self.curve_path(host))?;
         file.hosts.insert(host.clone());
         write_json(&self.path.join("lattice.json"), &file)
     }
@@ -203,6 +235,9 @@ impl LatticeDir {
             std::fs::read(&creds).map_err(|error| file_report("read the credentials", &creds, &error))?,
         );
         keyfile::write_secret(&to.join("users").join(format!("{host}.creds")), &secret)?;
+        let curve = keyfile::read_or_make_curve(&self.curve_path(host))?;
+        let path = to.join("users").join(format!("{host}.xk"));
+        keyfile::write_secret(&path, format!("{}\n", *curve.seed()).as_bytes())?;
         for role in ProviderRole::ALL.iter().filter(|role| self.role_path(**role).exists()) {
             let key = keyfile::read(&self.role_path(*role), KeyKind::Account)?;
             keyfile::write_secret(&LatticeDir::at(to).role_path(*role), key.seed().as_bytes())?;

@@ -17,11 +17,13 @@ mod context;
 mod home;
 mod keyfile;
 mod lattice_dir;
+mod nats_server;
 mod oci;
 mod output;
 mod project;
 mod reference;
 mod signing;
+mod up_state;
 
 use clap::Parser;
 use lattice_protocol::Report;

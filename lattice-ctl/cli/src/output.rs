@@ -84,6 +84,17 @@ pub fn raw(text: &str) {
     line(&mut std::io::stdout().lock(), text.trim_end_matches('\n'));
 }
 
+/// One JSON document on one line, of several that follow each other.
+pub fn json_line<T: Serialize>(value: &T) {
+    let text = serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+    line(&mut std::io::stdout().lock(), &text);
+}
+
+/// Something to do, for a person at a terminal; on standard error.
+pub fn note(text: &str) {
+    line(&mut std::io::stderr().lock(), text);
+}
+
 /// One JSON document, in either format.
 pub fn json<T: Serialize>(value: &T) {
     let text =

@@ -1,12 +1,14 @@
 //! What people call an actor on the command line: `app/name`, a bare name, or its module key (`M…`)
-//! as in seed 004's commands. Names of providers are for the planner's edits to find: they are
-//! always of the application that is edited.
+//! as in seed 004's commands; and a provider: by name, kind or image, which the planner's edits find
+//! in the application that is edited, or by its id (`V…`). A provider has no key of its own: its id
+//! is made of its name.
 
-use crate::client::SeenHost;
+use crate::artifacts;
+use crate::client::{Client, SeenHost};
 use keys::{KeyKind, PublicKey};
 use lattice_protocol::desired::DesiredApp;
 use lattice_protocol::manifest::closest;
-use lattice_protocol::{ActorId, AppName, ErrorCode, HostId, Report};
+use lattice_protocol::{ActorId, AppName, ErrorCode, HostId, ProviderName, Report};
 use std::collections::BTreeMap;
 
 /// Does this text look like a public key rather than a name? Upper-case base32, long, of this kind.
@@ -50,6 +52,66 @@ pub fn actor(
         });
     }
     one(text, actors(apps).map(|id| (id.app.clone(), id.name.to_string(), id)), missing, "trellis get actors")
+}
+
+/// The actor that is meant, on this lattice. A module key is looked for among what runs, then in the
+/// claims of what is deployed: seed 004 links an actor before it is called.
+///
+/// # Errors
+/// As [`actor`].
+pub async fn find_actor(client: &Client, text: &str) -> Result<ActorId, Report> {
+    let apps = client.apps().await?;
+    let is_key = looks_like_key(text, KeyKind::Module);
+    // Only a key needs the hosts' word for whose it is.
+    let hosts = if is_key { client.hosts().await? } else { BTreeMap::new() };
+    let found = actor(text, &apps, &hosts);
+    if !is_key || found.is_ok() {
+        return found;
+    }
+    let Ok(key) = read_key(text, KeyKind::Module) else { return found };
+    for (app, record) in &apps {
+        for manifest in &record.application.actors {
+            let id = ActorId::new(app.clone(), manifest.name.clone());
+            // What is not to be had is not the one; the error above says what to do.
+            let Ok(file) = artifacts::of_actor(client, record, &id).await else { continue };
+            if subject_of(&file) == Some(key) {
+                return Ok(id);
+            }
+        }
+    }
+    found
+}
+
+fn subject_of(file: &[u8]) -> Option<PublicKey> {
+    let split = keys::split(file, keys::section::MAX_COMPONENT_BYTES).ok()?;
+    Some(keys::token::parse(split.token?).ok()?.claims.subject)
+}
+
+/// A provider's id, for commands that name it so.
+pub fn provider_id(app: &AppName, name: &ProviderName) -> PublicKey {
+    PublicKey::of_name(KeyKind::Provider, &format!("{app}/{name}"))
+}
+
+/// The provider that is meant, as the planner's edits take it: an id becomes its name.
+///
+/// # Errors
+/// `provider not found: …` for an id that is none, or none of this application's.
+pub fn provider(text: &str, record: Option<&DesiredApp>) -> Result<String, Report> {
+    if !looks_like_key(text, KeyKind::Provider) {
+        return Ok(text.to_owned());
+    }
+    let missing = || Report::new(ErrorCode::ProviderNotFound, format!("provider not found: {text}"));
+    let key = read_key(text, KeyKind::Provider)
+        .map_err(|why| missing().got(why.what).hint("name it by its name, kind or image"))?;
+    record
+        .and_then(|record| {
+            let app = &record.application;
+            app.providers.iter().find(|provider| provider_id(&app.name, &provider.name) == key)
+        })
+        .map(|provider| provider.name.to_string())
+        .ok_or_else(|| {
+            missing().hint("`trellis start provider` prints its id; or name it by name, kind or image")
+        })
 }
 
 /// `app/name`, or a bare name: in the application of imperative commands, else the only one.
@@ -127,6 +189,24 @@ mod tests {
         let near = find("shop/tilll").unwrap_err();
         assert_eq!(near.code, ErrorCode::ActorNotFound);
         assert!(near.hint.unwrap().contains("did you mean shop/till?"));
+    }
+
+    #[test]
+    fn a_provider_is_found_by_the_id_made_of_its_name_and_a_broken_id_says_why() {
+        let mut record = empty_record("shop".parse().unwrap());
+        record.application.providers.push(manifest::ProviderManifest {
+            name: "cache".parse().unwrap(),
+            kind: "keyvalue-redis".to_owned(),
+            config: BTreeMap::new(),
+            mode: lattice_protocol::spec::ProviderMode::InProcess,
+        });
+        let id = provider_id(&record.application.name, &record.application.providers[0].name).to_string();
+        assert!(id.starts_with('V') && id.len() == 56);
+        assert_eq!(provider(&id, Some(&record)).unwrap(), "cache");
+        assert_eq!(provider("keyvalue-redis", None).unwrap(), "keyvalue-redis");
+        assert_eq!(provider(&id, None).unwrap_err().code, ErrorCode::ProviderNotFound);
+        let report = provider("VAG3QITQQ2ODAOWB5MTQ0JD6BX7T7NZ2FMX4NOOB", Some(&record)).unwrap_err();
+        assert!(report.to_string().contains("'0' at character"), "{report}");
     }
 
     #[test]

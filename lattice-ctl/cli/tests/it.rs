@@ -15,6 +15,12 @@ mod claims;
 mod lattice;
 #[path = "it/manifests.rs"]
 mod manifests;
+#[path = "it/secrets.rs"]
+mod secrets;
+#[path = "it/seed.rs"]
+mod seed;
+#[path = "it/up.rs"]
+mod up;
 #[path = "it/usage.rs"]
 mod usage;
 
@@ -72,8 +78,13 @@ impl Person {
         path
     }
     pub fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, "")
+    }
+    /// With this on its standard input.
+    pub fn run_with(&self, args: &[&str], input: &str) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trellis"));
-        command.args(args).current_dir(self.dir.path()).stdin(std::process::Stdio::null());
+        command.args(args).current_dir(self.dir.path()).stdin(std::process::Stdio::piped());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         for name in [
             "RUST_LOG",
             "CLUSTER_URI",
@@ -81,11 +92,15 @@ impl Person {
             "TRELLIS_NATS_CREDS",
             "TRELLIS_LATTICE",
             "TRELLIS_CONTEXT",
+            "TRELLIS_NATS_SERVER",
         ] {
             command.env_remove(name);
         }
         command.env("TRELLIS_HOME", self.path("home")).envs(self.env.iter().cloned());
-        let output = command.output().unwrap();
+        let mut child = command.spawn().unwrap();
+        // A command that reads nothing may have closed it.
+        let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         Ran {
             status: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),

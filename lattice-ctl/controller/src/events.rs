@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 pub fn host(events: &Events, host: &HostId, before: Option<Verdict>, record: &ObservedHost) {
     let kind = match (before, record.verdict) {
         (None, Verdict::Alive) => "host.joined",
-        (Some(Verdict::Lost | Verdict::Leaving), Verdict::Alive) => "host.rejoined",
-        (Some(Verdict::Suspect), Verdict::Alive) => "host.recovered",
-        (Some(_), Verdict::Alive) => "host.restarted",
+        (Some(Verdict::Lost | Verdict::Leaving | Verdict::CutOff), Verdict::Alive)
+        | (_, Verdict::Rejoined) => "host.rejoined",
+        (Some(Verdict::Suspect | Verdict::Rejoined), Verdict::Alive) => "host.recovered",
+        (Some(Verdict::Alive), Verdict::Alive) => "host.restarted",
+        (_, Verdict::CutOff) => "host.cut-off",
         (_, Verdict::Suspect) => "host.suspect",
         (_, Verdict::Lost) => "host.lost",
         (_, Verdict::Leaving) => "host.left",

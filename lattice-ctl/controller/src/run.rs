@@ -206,7 +206,7 @@ impl Loop {
                 self.verdicts.get(view.id) != Some(&seen)
             })
             .map(|view| {
-                let reason = (view.verdict == Verdict::Lost)
+                let reason = matches!(view.verdict, Verdict::Lost | Verdict::CutOff)
                     .then(|| self.world.observed.timeout_report(view.id).to_string());
                 let heartbeat = view.heartbeat.clone();
                 let record = ObservedHost { verdict: view.verdict, heartbeat, since_unix_ms, reason };

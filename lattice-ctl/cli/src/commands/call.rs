@@ -71,15 +71,7 @@ fn data(call: &CallArgs) -> Result<Vec<u8>, Report> {
 }
 
 async fn connected(args: &Args, client: &Client, call: &CallArgs, data: Vec<u8>) -> Outcome {
-    let apps = client.apps().await?;
-    // Only a key needs the hosts' word for whose it is.
-    let found = reference::actor(&call.actor, &apps, &Default::default());
-    let actor = match found {
-        Err(report) if report.code == ErrorCode::ActorNotFound => {
-            reference::actor(&call.actor, &apps, &client.hosts().await?)?
-        }
-        other => other?,
-    };
+    let actor = reference::find_actor(client, &call.actor).await?;
     let kind = kind(client, call, &actor).await?;
     let (interface, function, payload) = payload(call, &kind, data)?;
     let invocation = Invocation {
@@ -98,8 +90,9 @@ async fn connected(args: &Args, client: &Client, call: &CallArgs, data: Vec<u8>)
     let patience = Duration::from_millis(call.timeout.saturating_add(250));
     let answer = client.lattice.bus.request(message, patience).await.map_err(|error| match error {
         BusError::NoResponders { .. } => {
-            Report::new(ErrorCode::ActorNotFound, format!("no host runs {actor}"))
-                .hint("see why: trellis get actors")
+            // The seed's words for a message without a consumer.
+            let what = format!("NATS: subscription timeout: no host runs {actor}");
+            Report::new(ErrorCode::ActorNotFound, what).hint("see why: trellis get actors")
         }
         other => other.into(),
     })?;

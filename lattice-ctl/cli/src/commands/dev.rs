@@ -30,6 +30,9 @@ pub struct DevArgs {
     /// Address that HTTP servers listen on when the manifest names none.
     #[arg(long, default_value = "127.0.0.1")]
     pub listen: IpAddr,
+    /// Secrets that the manifest refers to: a directory of files of mode 0600, each by its name.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
     /// Keep data here from one run to the next.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -122,6 +125,7 @@ pub async fn run(args: &Args, dev: &DevArgs) -> Outcome {
         sign: true,
         issuers: Vec::new(),
         data_dir: dev.data_dir.clone(),
+        secrets_dir: dev.secrets_dir.clone(),
         listen: dev.listen,
         host_id: lattice_protocol::HostId::new("local")?,
         labels: Vec::new(),

@@ -30,6 +30,8 @@ pub enum GetCommand {
         /// The host.
         host: Option<HostId>,
     },
+    /// What happened: the lattice's audit stream.
+    Events(super::events::EventsArgs),
     /// Applications.
     #[command(visible_alias = "applications")]
     Apps,
@@ -44,6 +46,7 @@ pub async fn run(args: &Args, command: &GetCommand) -> Outcome {
         GetCommand::Claims => claims(args, &client).await,
         GetCommand::Links => links(args, &client).await,
         GetCommand::Inventory { host } => inventory(args, &client, host.as_ref()).await,
+        GetCommand::Events(events) => super::events::run(args, &client, events).await,
         GetCommand::Apps => app::run_list(args, &client).await,
     };
     client.close().await;
@@ -61,7 +64,7 @@ fn host_record(host: &HostId, seen: &SeenHost) -> serde_json::Value {
         "observed": seen.observed,
         "labels": beat.labels, "version": beat.version, "arch": beat.arch, "generation": beat.generation,
         "actors": beat.actors.len(), "providers": beat.providers.len(), "load": beat.load,
-        "uptimeS": beat.uptime_s, "errors": beat.errors, "bootId": beat.boot_id,
+        "uptimeS": beat.uptime_s, "errors": beat.errors, "bootId": beat.boot_id, "reason": seen.reason,
     })
 }
 
@@ -85,10 +88,12 @@ async fn hosts(args: &Args, client: &Client, healthy_only: bool) -> Outcome {
                 format!("{}/{} MiB", load.memory_used_mib, load.memory_mib),
                 format!("{} s", beat.uptime_s),
                 format!("{} {}", beat.version, beat.arch),
+                seen.reason.clone().unwrap_or_default(),
             ]
         })
         .collect();
-    let header = &["host", "health", "labels", "actors", "providers", "cpu", "memory", "up", "version"];
+    let header =
+        &["host", "health", "labels", "actors", "providers", "cpu", "memory", "up", "version", "why"];
     output::table(args, &records, header, rows);
     if hosts.is_empty() {
         output::warn("no host answers; start one: trellis host");
@@ -134,22 +139,24 @@ pub async fn links(args: &Args, client: &Client) -> Outcome {
         .values()
         .flat_map(|record| record.application.actors.iter().flat_map(|actor| &actor.links))
         .collect();
-    let rows = links
-        .iter()
-        .map(|link| {
-            vec![
-                link.source.to_string(),
-                link.target.to_string(),
-                link.interface.to_string(),
-                link.name.to_string(),
-                labels(&link.config),
-                format!("{} ms", link.policy.timeout_ms),
-                format!("{} after {} ms", link.policy.retries, link.policy.retry_delay_ms),
-            ]
-        })
-        .collect();
-    let header = &["actor", "target", "interface", "name", "config", "timeout", "retries"];
-    output::table(args, &links, header, rows);
+    if args.output == output::Format::Json {
+        output::json(&links);
+        return Ok(());
+    }
+    for link in links {
+        // Seed 004's line, and behind it what it does not say.
+        output::raw(&format!(
+            "Link: {} -> {} [{}:{}]  timeout {} ms, {} retries after {} ms  {}",
+            link.source,
+            link.target,
+            link.interface,
+            link.name,
+            link.policy.timeout_ms,
+            link.policy.retries,
+            link.policy.retry_delay_ms,
+            labels(&link.config),
+        ));
+    }
     Ok(())
 }
 

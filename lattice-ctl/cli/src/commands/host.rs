@@ -9,7 +9,7 @@ use crate::lattice_dir::LatticeDir;
 use crate::output;
 use host_daemon::HostConfig;
 use lattice_io::TaskScope;
-use lattice_protocol::{ErrorCode, HostId, Report};
+use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,12 +23,23 @@ pub struct HostArgs {
     /// Its id, as enrolled.
     #[arg(long, value_name = "ID")]
     pub host_id: HostId,
+    /// How it runs.
+    #[command(flatten)]
+    pub flags: HostFlags,
+}
+
+/// How a host runs, whatever starts it.
+#[derive(Debug, clap::Args)]
+pub struct HostFlags {
     /// A label for placement; may be repeated.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
     /// Where it keeps its files.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Secrets of this host alone: a directory of files of mode 0600, each a secret by its name.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
     /// Address that its HTTP servers listen on when a manifest names none.
     #[arg(long, default_value = "127.0.0.1")]
     pub listen: IpAddr,
@@ -44,6 +55,31 @@ pub struct HostArgs {
     pub memory_mib: u64,
 }
 
+impl HostFlags {
+    /// The configuration of a host of this lattice, by the directory (or bundle) of its lattice.
+    pub fn config(&self, host: &HostId, dir: &LatticeDir) -> Result<HostConfig, Report> {
+        let (file, trust) = (dir.file()?, dir.trust()?);
+        let data_dir = dir.path().join("data").join(host.as_str());
+        let mut config = self.config_of(file.lattice, host, data_dir);
+        config.trust = compose::anchors(&trust)?;
+        config.controllers = trust.controllers;
+        config.secrets.key = dir.curve_key(host)?;
+        Ok(config)
+    }
+
+    /// The configuration of a host that trusts nobody yet.
+    pub fn config_of(&self, lattice: LatticeName, host: &HostId, data_dir: PathBuf) -> HostConfig {
+        let data_dir = self.data_dir.clone().unwrap_or(data_dir);
+        let mut config = HostConfig::new(lattice, host.clone(), data_dir);
+        config.labels = self.labels.iter().cloned().collect();
+        config.heartbeat = Duration::from_millis(self.heartbeat_ms);
+        config.listen = self.listen;
+        config.memory_bytes = self.memory_mib.saturating_mul(1 << 20);
+        config.secrets.dir.clone_from(&self.secrets_dir);
+        config
+    }
+}
+
 /// `key=value`, both non-empty.
 pub fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -52,26 +88,10 @@ pub fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-impl HostArgs {
-    fn config(&self, dir: &LatticeDir) -> Result<HostConfig, Report> {
-        let (file, trust) = (dir.file()?, dir.trust()?);
-        let data_dir =
-            self.data_dir.clone().unwrap_or_else(|| dir.path().join("data").join(self.host_id.as_str()));
-        let mut config = HostConfig::new(file.lattice, self.host_id.clone(), data_dir);
-        config.labels = self.labels.iter().cloned().collect();
-        config.trust = compose::anchors(&trust)?;
-        config.controllers = trust.controllers;
-        config.heartbeat = Duration::from_millis(self.heartbeat_ms);
-        config.listen = self.listen;
-        config.memory_bytes = self.memory_mib.saturating_mul(1 << 20);
-        Ok(config)
-    }
-}
-
 /// Runs it.
 pub async fn run(args: &Args, host: &HostArgs) -> Outcome {
     let dir = LatticeDir::at(&host.dir);
-    let config = host.config(&dir)?;
+    let config = host.flags.config(&host.host_id, &dir)?;
     let mut login = Login::of_dir(&dir, host.host_id.as_str())?;
     if let Some(url) = &args.nats_url {
         login.url.clone_from(url);

@@ -6,7 +6,7 @@ use crate::commands::{Outcome, get, start::accepted};
 use crate::reference;
 use clap::Subcommand;
 use lattice_ctl_planner::edit::{self, DeleteLink, PutLink};
-use lattice_protocol::{CallPolicy, Grants, LinkName, Report, Selector};
+use lattice_protocol::{CallPolicy, Grants, LinkName, Selector};
 use std::collections::BTreeMap;
 
 /// What can be done.
@@ -151,15 +151,12 @@ fn policy(put: &PutArgs) -> CallPolicy {
     }
 }
 
-async fn actor_of(client: &Client, text: &str) -> Result<lattice_protocol::ActorId, Report> {
-    reference::actor(text, &client.apps().await?, &client.hosts().await?)
-}
-
 async fn put(args: &Args, client: &Client, put: &PutArgs) -> Outcome {
-    let id = actor_of(client, &put.actor).await?;
+    let id = reference::find_actor(client, &put.actor).await?;
+    let target = reference::provider(&put.target, Some(&client.app(&id.app).await?))?;
     let command = PutLink {
         actor: id.name.clone(),
-        target: put.target.clone(),
+        target: target.clone(),
         contract: put.contract.clone(),
         name: put.name.clone(),
         config: put.config(),
@@ -168,7 +165,7 @@ async fn put(args: &Args, client: &Client, put: &PutArgs) -> Outcome {
         replace: put.replace,
     };
     let applied = client.apply(&id.app, |record| edit::put_link(record, &command)).await?;
-    accepted(args, &format!("link put {id} -> {} [{}]", put.target, put.contract), &applied);
+    accepted(args, &format!("link put {id} -> {target} [{}]", put.contract), &applied);
     Ok(())
 }
 
@@ -177,7 +174,7 @@ async fn delete(
     client: &Client,
     (actor, contract, name): (&str, &Selector, Option<LinkName>),
 ) -> Outcome {
-    let id = actor_of(client, actor).await?;
+    let id = reference::find_actor(client, actor).await?;
     let command = DeleteLink { actor: id.name.clone(), contract: contract.clone(), name };
     let applied = client.apply(&id.app, |record| edit::delete_link(record, &command)).await?;
     accepted(args, &format!("link del {id} [{contract}]"), &applied);

@@ -35,6 +35,9 @@ pub struct RunArgs {
     /// Keep its data here; without it, in a directory that is removed at the end.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Secrets that the manifest refers to: a directory of files of mode 0600, each by its name.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
     /// Address that HTTP servers listen on when the manifest names none.
     #[arg(long, default_value = "127.0.0.1")]
     pub listen: IpAddr,
@@ -93,6 +96,7 @@ impl OneProcess {
         config.trust = TrustAnchors::new(issuers, Default::default())
             .map_err(|error| Report::new(ErrorCode::Config, error.to_string()).at("--trust-issuer"))?;
         config.listen = run.listen;
+        config.secrets.dir.clone_from(&run.secrets_dir);
         config.labels = run.labels.iter().cloned().collect();
         config.memory_bytes = run.memory_mib.saturating_mul(1 << 20);
         config.heartbeat = Duration::from_millis(500);

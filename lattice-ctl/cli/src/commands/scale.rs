@@ -43,8 +43,7 @@ async fn scale(
     client: &Client,
     (actor, hosts, max, wait): (&str, &[HostId], Option<u32>, Option<u64>),
 ) -> Outcome {
-    let (apps, seen) = (client.apps().await?, client.hosts().await?);
-    let id = reference::actor(actor, &apps, &seen)?;
+    let id = reference::find_actor(client, actor).await?;
     let known = client.known_hosts().await?;
     let applied = client
         .apply(&id.app, |record| {

@@ -5,10 +5,11 @@ use crate::args::Args;
 use crate::client::{Applied, Client};
 use crate::commands::{Outcome, app};
 use crate::component::claims_report;
-use crate::{artifacts, home, oci, output, signing};
+use crate::{artifacts, home, oci, output, reference, signing};
 use bytes::Bytes;
 use clap::Subcommand;
 use lattice_ctl_planner::edit::{self, StartActor, StartProvider};
+use lattice_protocol::manifest;
 use lattice_protocol::name::ProviderName;
 use lattice_protocol::{ActorId, ActorName, AppName, ErrorCode, HostId, LinkName, Report};
 use serde_json::json;
@@ -183,7 +184,15 @@ async fn provider(args: &Args, client: &Client, start: &StartProviderArgs) -> Ou
         config: start.config.iter().cloned().collect(),
     };
     let app = start.app.clone().unwrap_or_else(AppName::imperative);
-    let applied = client.apply(&app, |record| edit::start_provider(record, &command, &known)).await?;
+    let mut applied = client.apply(&app, |record| edit::start_provider(record, &command, &known)).await?;
+    // The edit names it as it was told, or by its kind.
+    let kind = manifest::kind_of_image(&start.provider).unwrap_or(&start.provider);
+    let name = start.name.as_ref().map_or(kind, ProviderName::as_str);
+    let providers = &applied.record.application.providers;
+    if let Some(provider) = providers.iter().find(|provider| provider.name.as_str() == name) {
+        let id = reference::provider_id(&app, &provider.name);
+        applied.notes.insert(0, format!("provider {app}/{}, id {id}", provider.name));
+    }
     accepted(args, &format!("start provider {}", start.provider), &applied);
     Ok(())
 }

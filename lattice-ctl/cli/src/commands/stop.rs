@@ -56,7 +56,8 @@ pub async fn run(args: &Args, command: &StopCommand) -> Outcome {
                 }
                 (None, _) => (AppName::imperative(), provider.as_str()),
             };
-            match client.apply(&app, |record| edit::stop_provider(record, name)).await {
+            let name = reference::provider(name, client.apps().await?.get(&app))?;
+            match client.apply(&app, |record| edit::stop_provider(record, &name)).await {
                 Ok(applied) => {
                     accepted(args, &format!("stop provider {app}/{name}"), &applied);
                     Ok(())
@@ -71,8 +72,8 @@ pub async fn run(args: &Args, command: &StopCommand) -> Outcome {
 }
 
 async fn actor(args: &Args, client: &Client, text: &str, host: Option<HostId>) -> Outcome {
-    let (apps, hosts, placements) = (client.apps().await?, client.hosts().await?, client.placements().await?);
-    let id = reference::actor(text, &apps, &hosts)?;
+    let (hosts, placements) = (client.hosts().await?, client.placements().await?);
+    let id = reference::find_actor(client, text).await?;
     let known = hosts.into_keys().collect();
     let command = StopActor { name: id.name.clone(), host, placement: placements.get(&id.app) };
     let applied = client.apply(&id.app, |record| edit::stop_actor(record, &command, &known)).await?;
@@ -90,6 +91,7 @@ async fn host(args: &Args, client: &Client, host: &HostId) -> Outcome {
         other => other.into(),
     })?;
     decode_reply(answer.payload)?;
+    client.audit("admin.host-stop", host.as_str(), json!({})).await;
     output::say(args, format!("host {host} is leaving"));
     if args.output == output::Format::Json {
         output::json(&json!({ "host": host, "leaving": true }));

@@ -6,17 +6,17 @@ use std::path::Path;
 use std::time::Duration;
 use tests_harness::{JetStream, NatsOptions, NatsServer, Process, ProcessSpec};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A lattice made by `trellis lattice init`, its server, and a person at its directory.
-struct Lattice {
-    person: Person,
-    server: NatsServer,
+pub struct Lattice {
+    pub person: Person,
+    pub server: NatsServer,
 }
 
-async fn lattice() -> Lattice {
+pub async fn lattice() -> Lattice {
     let mut person = Person::new();
-    person.run(&["lattice", "init", "--name", "lab", "--host", "NEDGE01"]).ok();
+    person.run(&["lattice", "init", "--name", "lab", "--host", "NEDGE01", "--host", "NEDGE02"]).ok();
     let auth = std::fs::read_to_string(person.path("trellis-lattice/nats/auth.conf")).unwrap();
     let options = NatsOptions {
         jetstream: Some(JetStream::default()),
@@ -29,7 +29,7 @@ async fn lattice() -> Lattice {
 }
 
 impl Lattice {
-    fn start(&self, name: &str, args: &[&str]) -> Process {
+    pub fn start(&self, name: &str, args: &[&str]) -> Process {
         ProcessSpec::new(name, env!("CARGO_BIN_EXE_trellis"), self.person.path(&format!("{name}.log")))
             .args(args)
             .env("TRELLIS_NATS_URL", self.server.url())
@@ -39,13 +39,29 @@ impl Lattice {
             .unwrap()
     }
 
+    /// A host that runs.
+    pub async fn host(&self, id: &str, more: &[&str]) -> Process {
+        let args = [&["host", "--host-id", id, "--heartbeat-ms", "250"], more].concat();
+        let mut host = self.start(id, &args);
+        host.wait_for_line("is up", DEADLINE).await.unwrap();
+        host
+    }
+
+    /// A controller that runs, with this profile.
+    pub async fn controller(&self, profile: &str) -> Process {
+        let mut controller = self.start("controller", &["controller", "--profile", profile]);
+        controller.wait_for_line("is up", DEADLINE).await.unwrap();
+        controller
+    }
+
     /// A signed guest, by the lattice's own issuer.
-    fn signed(&self, name: &str) {
+    pub fn signed(&self, name: &str) {
         self.person.write(&format!("{name}.wasm"), guest(name));
         let file = format!("{name}.wasm");
         let issuer = "trellis-lattice/keys/issuer.nk";
+        let subject = format!("keys/{name}.nk");
         self.person
-            .run(&["claim", "sign", &file, "--name", name, "--issuer", issuer, "--subject", "keys/m.nk"])
+            .run(&["claim", "sign", &file, "--name", name, "--issuer", issuer, "--subject", &subject])
             .ok();
     }
 }
