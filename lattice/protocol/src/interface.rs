@@ -146,6 +146,15 @@ pub fn contract_of(interface: &Interface) -> Option<&'static str> {
         .map(|(contract, _, _)| *contract)
 }
 
+/// Package, interface, and another interface that comes with it: wasi:http/handler is what WASI 0.3 made
+/// of both directions of 0.2; containers of a blob store are had from `blobstore` only, and are useless
+/// without their own interface (wasmCloud's manifests link `blobstore` and mean both).
+const PARTS: &[(&str, &str, &str)] = &[
+    ("wasi:http", "incoming-handler", "handler"),
+    ("wasi:http", "outgoing-handler", "client"),
+    ("wasi:blobstore", "blobstore", "container"),
+];
+
 /// What a link or a claim names: one interface, or every interface of a package.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector {
@@ -160,13 +169,9 @@ impl Selector {
     /// Does the selector cover this interface?
     #[must_use]
     pub fn covers(&self, interface: &Interface) -> bool {
-        // wasi:http/handler is what WASI 0.3 made of both directions of 0.2.
         let same_name = |name: &String| {
             name == interface.name()
-                || (self.package == "wasi:http"
-                    && interface.name() == "handler"
-                    && name == "incoming-handler")
-                || (self.package == "wasi:http" && interface.name() == "client" && name == "outgoing-handler")
+                || PARTS.contains(&(self.package.as_str(), name.as_str(), interface.name()))
         };
         self.package == interface.package()
             && self.interface.as_ref().is_none_or(same_name)
@@ -284,6 +289,10 @@ mod tests {
         let handler: Interface = "wasi:http/handler@0.3.0".parse().unwrap();
         assert!("wasmcloud:httpserver".parse::<Selector>().unwrap().covers(&handler));
         assert_eq!(contract_of(&store), Some("wasmcloud:keyvalue"));
+        let container: Interface = "wasi:blobstore/container@0.2.0-draft".parse().unwrap();
+        assert!("wasi:blobstore/blobstore".parse::<Selector>().unwrap().covers(&container));
+        assert!(!"wasi:blobstore/types".parse::<Selector>().unwrap().covers(&container));
+        assert!(!"wasi:keyvalue/blobstore".parse::<Selector>().unwrap().covers(&container));
     }
 
     #[test]

@@ -25,6 +25,9 @@ const GUESTS_COMMAND: &str = "cargo build --release --target wasm32-wasip2";
 const PROGRAMS_COMMAND: &str = "cargo build --workspace --bins";
 /// Folders and files whose change makes the build stale.
 const GUEST_SOURCES: [&str; 2] = ["guests", "wit"];
+const FOREIGN_SOURCES: [&str; 2] = ["guests/compat", "wit"];
+/// Two, because their versions of one crate exclude each other; one target directory.
+const FOREIGN_WORKSPACES: [&str; 2] = ["guests/compat", "guests/compat/spin-hello-5"];
 const PROGRAM_SOURCES: [&str; 8] =
     ["Cargo.toml", "Cargo.lock", "keys", "lattice", "host", "providers", "lattice-ctl", "wit"];
 /// Folders that hold no source in Rust.
@@ -37,7 +40,20 @@ const NOT_SOURCE: [&str; 4] = ["target", "node_modules", "__pycache__", "dist"];
 /// The guests do not build, or none has this name (the names that exist are listed).
 pub fn guest(name: &str) -> Result<PathBuf> {
     build_guests()?;
-    let dir = guests_dir();
+    component(&guests_dir(), name, "guests")
+}
+
+/// The component called `name` of those written as other projects' users write them
+/// (`guests/compat`), for instance `spin-hello`.
+///
+/// # Errors
+/// As [`guest`].
+pub fn foreign(name: &str) -> Result<PathBuf> {
+    build_foreign()?;
+    component(&foreign_dir(), name, "guests/compat")
+}
+
+fn component(dir: &Path, name: &str, folder: &str) -> Result<PathBuf> {
     // Cargo names the file of a library target with underscores, that of a binary as it is.
     for file in [name.to_owned(), name.replace('-', "_")] {
         let path = dir.join(format!("{file}.wasm"));
@@ -46,9 +62,9 @@ pub fn guest(name: &str) -> Result<PathBuf> {
         }
     }
     bail!(
-        "guest {name:?}: no such component in {} (there are: {}); build them with `{GUESTS_COMMAND}` in guests/",
+        "guest {name:?}: no such component in {} (there are: {}); build them with `{GUESTS_COMMAND}` in {folder}/",
         dir.display(),
-        names_in(&dir).join(", ")
+        names_in(dir).join(", ")
     )
 }
 
@@ -72,15 +88,28 @@ pub fn program(name: &str) -> Result<PathBuf> {
 /// # Errors
 /// The build fails; what it printed is on standard error.
 pub fn build_guests() -> Result<()> {
-    build_if_stale("guests", &GUEST_SOURCES, &guests_dir(), || {
-        ensure_wasm_target()?;
-        let mut command = guest_cargo();
-        command
-            .args(["build", "--release", "--target", "wasm32-wasip2"])
-            .arg("--target-dir")
-            .arg(workspace::root().join("guests/target"));
-        build(&mut command).with_context(|| format!("guests do not build; try `{GUESTS_COMMAND}` in guests/"))
+    build_if_stale("guests", &GUEST_SOURCES, &guests_dir(), || build_components("guests", "guests/target"))
+}
+
+/// Builds the foreign components in release, if a source is newer than the last build.
+///
+/// # Errors
+/// The build fails; what it printed is on standard error.
+pub fn build_foreign() -> Result<()> {
+    build_if_stale("foreign", &FOREIGN_SOURCES, &foreign_dir(), || {
+        FOREIGN_WORKSPACES.iter().try_for_each(|folder| build_components(folder, "guests/compat/target"))
     })
+}
+
+fn build_components(folder: &str, target_dir: &str) -> Result<()> {
+    ensure_wasm_target()?;
+    let mut command = guest_cargo();
+    command
+        .current_dir(workspace::root().join(folder))
+        .args(["build", "--release", "--target", "wasm32-wasip2"])
+        .arg("--target-dir")
+        .arg(workspace::root().join(target_dir));
+    build(&mut command).with_context(|| format!("{folder} does not build; try `{GUESTS_COMMAND}` there"))
 }
 
 /// Builds all programs of the workspace in the test profile, if a source is newer than the last
@@ -127,6 +156,10 @@ fn build(command: &mut Command) -> Result<()> {
 
 fn guests_dir() -> PathBuf {
     workspace::root().join("guests/target/wasm32-wasip2/release")
+}
+
+fn foreign_dir() -> PathBuf {
+    workspace::root().join("guests/compat/target/wasm32-wasip2/release")
 }
 
 fn programs_dir() -> PathBuf {

@@ -30,14 +30,16 @@ pub struct TestLattice {
 }
 
 impl TestLattice {
-    /// Starts one with so many hosts, `H1`, `H2`, …, each labelled `tier=edge`.
+    /// Starts one with so many hosts, `H1`, `H2`, …, each labelled `tier=edge` and `zone=z<number>`.
     ///
     /// # Errors
     /// What did not start.
     pub async fn start(hosts: u8) -> Result<Self> {
         let trellis = fixtures::program("trellis")?;
         let dir = TempDir::new()?;
-        let mut init = vec!["lattice".to_owned(), "init".into(), "--name".into(), "test".into()];
+        let mut init: Vec<String> = ["lattice", "init", "--name", "test", "--subjects", "app.>,wasmcloud.>"]
+            .map(str::to_owned)
+            .into();
         for host in 1..=hosts {
             init.extend(["--host".to_owned(), format!("H{host}")]);
         }
@@ -53,7 +55,7 @@ impl TestLattice {
             .spawn()?;
         controller.wait_for_line("is up", PATIENCE).await?;
         // Free on every loopback address that the hosts will listen on, as far as one can know.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = free_port()?;
         let mut lattice = Self { dir, trellis, port, nats, controller, hosts: Vec::new() };
         for host in 1..=hosts {
             let process = lattice.spawn_host(host).await?;
@@ -73,7 +75,7 @@ impl TestLattice {
             self.dir.path().join(format!("H{host}.log")),
         )
         .args(["host", "--host-id", &format!("H{host}"), "--heartbeat-ms", "250", "--label", "tier=edge"])
-        .args(["--listen", &format!("127.0.0.{host}")])
+        .args(["--label", &format!("zone=z{host}"), "--listen", &format!("127.0.0.{host}")])
         .current_dir(self.dir.path())
         .spawn()?;
         process.wait_for_line("is up", PATIENCE).await?;
@@ -117,6 +119,22 @@ impl TestLattice {
         self.trellis(&["app", "deploy", "app.yaml"])
     }
 
+    /// Deploys a manifest of wasmCloud's form, with these components of `guests/compat` where it
+    /// looks for them (`./build/<name>_s.wasm`).
+    ///
+    /// # Errors
+    /// What `trellis` says.
+    pub fn deploy_foreign(&self, manifest: &str, components: &[&str]) -> Result<String> {
+        let build = self.dir.path().join("build");
+        fs::create_dir_all(&build)?;
+        for component in components {
+            let file = format!("{}_s.wasm", component.replace('-', "_"));
+            fs::copy(fixtures::foreign(component)?, build.join(file))?;
+        }
+        fs::write(self.dir.path().join("wadm.yaml"), manifest)?;
+        self.trellis(&["app", "deploy", "wadm.yaml", "--sign", "--wait-for", "60"])
+    }
+
     /// Runs `trellis` as the lattice's administrator; gives what it printed.
     ///
     /// # Errors
@@ -140,20 +158,33 @@ impl TestLattice {
     /// # Errors
     /// No answer.
     pub fn http(&self, host: u8, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
-        let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), self.port));
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no complete answer")?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
-        Ok((status, body.to_owned()))
+        http(SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), self.port)), method, path, body)
     }
+}
+
+/// Sends one HTTP request: status and body.
+///
+/// # Errors
+/// No answer.
+pub fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let length = body.len();
+    // HTTP/1.0: whatever a component does about the length of its answer, there is no framing to undo.
+    write!(stream, "{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: {length}\r\n\r\n{body}")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no complete answer")?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
+    Ok((status, body.to_owned()))
+}
+
+/// A port that was free on every address a moment ago.
+///
+/// # Errors
+/// The operating system has none.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port())
 }
 
 fn call(trellis: &Path, dir: &Path, args: &[String]) -> Result<String> {

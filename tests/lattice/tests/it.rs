@@ -5,6 +5,8 @@
 
 #[path = "it/providers.rs"]
 mod providers;
+#[path = "it/foreign.rs"]
+mod foreign;
 
 use anyhow::{Result, ensure};
 use tests_harness::eventually;

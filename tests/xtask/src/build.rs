@@ -10,6 +10,7 @@ use tests_harness::{fixtures, workspace};
 /// One does not build; what cargo printed is on standard error.
 pub fn run() -> Result<bool> {
     guests()?;
+    foreign()?;
     fixtures::build_programs()?;
     Ok(true)
 }
@@ -18,6 +19,14 @@ pub fn run() -> Result<bool> {
 pub fn guests() -> Result<()> {
     if has_guests() {
         fixtures::build_guests()?;
+    }
+    Ok(())
+}
+
+/// The components written as other projects' users write them.
+pub fn foreign() -> Result<()> {
+    if has_guests() {
+        fixtures::build_foreign()?;
     }
     Ok(())
 }
