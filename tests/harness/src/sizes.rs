@@ -1,8 +1,8 @@
 //! How much a randomised or long test does: little enough for CI, or as much as the promises say.
 //!
 //! `cargo xtask test --full` asks for the long sizes, by an environment variable that reaches
-//! every test process. A test that needs another toolchain is `#[ignore]`d with that reason
-//! instead, so that it shows as skipped and not as passed; `--full` runs those as well.
+//! every test process. A test that needs another toolchain is behind the feature `full` of its
+//! package instead, so that it is not there and not passed; `--full` turns that on.
 
 /// The variable, and the value that asks for the long sizes.
 pub const VARIABLE: &str = "TRELLIS_TEST_SIZES";

@@ -1,10 +1,11 @@
 //! `cargo xtask test`: set up what the tests need, run all of them, and count.
 //!
 //! Order: tools (the wasm target, nats-server, redis-server), the guests' components, our programs;
-//! then the guests' own tests, the workspace's tests, the examples in documentation. What fails
-//! does not stop the next. The last line of the output is `N passed, N failed`, alone, whatever
+//! then the guests' own tests, the workspace's tests, the examples in documentation. `--full` adds the
+//! actors in other languages, the long sizes, and the pure crates on aarch64. What fails does not stop the next. The last line of the output is `N passed, N failed`, alone, whatever
 //! happens; a preparation that fails, or a set that does not compile, counts as one failure.
 
+mod full;
 mod summary;
 mod tee;
 
@@ -32,8 +33,8 @@ pub struct Options {
 pub fn run(options: Options) -> Result<bool> {
     let start = Instant::now();
     let mut total = Counts::default();
-    total.failed += prepare();
-    for mut set in sets(&options) {
+    total.failed += prepare(&options);
+    for mut set in sets(&options)? {
         println!("==> {}", set.name);
         let counts = set.run()?;
         println!("    {}: {counts}", set.name);
@@ -45,10 +46,17 @@ pub fn run(options: Options) -> Result<bool> {
 }
 
 /// Everything that tests need before they run; returns how many steps failed.
-fn prepare() -> u64 {
+fn prepare(options: &Options) -> u64 {
     type Step = (&'static str, fn() -> Result<()>);
-    let steps: [Step; 3] =
-        [("tools", tools), ("components", build::guests), ("programs", fixtures::build_programs)];
+    let mut steps: Vec<Step> = vec![
+        ("tools", tools),
+        ("components", build::guests),
+        ("foreign components", build::foreign),
+        ("programs", fixtures::build_programs),
+    ];
+    if options.full {
+        steps.push(("other languages", full::languages));
+    }
     let mut failed = 0;
     for (name, step) in steps {
         println!("==> {name}");
@@ -64,6 +72,7 @@ fn tools() -> Result<()> {
     tools::ensure_wasm_target()?;
     println!("    nats-server: {}", tools::ensure_nats_server()?.display());
     println!("    redis-server: {}", tools::ensure_redis()?.display());
+    println!("    docker-registry: {}", tools::ensure_docker_registry()?.display());
     Ok(())
 }
 
@@ -95,7 +104,7 @@ impl Set {
     }
 }
 
-fn sets(options: &Options) -> Vec<Set> {
+fn sets(options: &Options) -> Result<Vec<Set>> {
     let mut sets = Vec::new();
     if build::has_guests() {
         let mut guests = fixtures::guest_cargo();
@@ -106,8 +115,14 @@ fn sets(options: &Options) -> Vec<Set> {
     sets.push(Set { must_count: true, ..Set::new("workspace", workspace_tests(options)) });
     let examples = ["test", "--workspace", "--doc", "--no-fail-fast"];
     sets.push(Set::new("examples", cargo(&examples)));
-    sets
+    if options.full {
+        sets.push(Set { must_count: true, ..Set::new("aarch64", full::aarch64()?) });
+    }
+    Ok(sets)
 }
+
+/// The tests that need what [`full`] prepares are behind this feature.
+const FULL: [&str; 2] = ["--features", "tests-lattice/full"];
 
 /// nextest if it is installed (a process per test, a time limit per test), else `cargo test`.
 fn workspace_tests(options: &Options) -> Command {
@@ -115,14 +130,14 @@ fn workspace_tests(options: &Options) -> Command {
         let mut nextest = cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
         nextest.args(["--status-level", "slow", "--final-status-level", "fail"]);
         if options.full {
-            nextest.args(["--run-ignored", "all"]);
+            nextest.args(FULL);
         }
         nextest
     } else {
         println!("    (cargo-nextest is not installed: using cargo test)");
         let mut plain = cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"]);
         if options.full {
-            plain.args(["--", "--include-ignored"]);
+            plain.args(FULL);
         }
         plain
     };

@@ -19,6 +19,8 @@ mod scan;
 mod sizes;
 mod sources;
 
+pub use layers::PURE;
+
 use std::fs;
 use std::path::Path;
 

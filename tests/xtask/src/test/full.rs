@@ -1,0 +1,109 @@
+//! What `cargo xtask test --full` adds: actors in JavaScript and Python, built by their own tools, and the
+//! pure crates on aarch64. The tools go to `target/tools`; what npm and pip install is pinned by the lock
+//! files beside the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use tests_harness::{tools, workspace};
+
+use crate::tidy::PURE;
+
+const AARCH64: &str = "aarch64-unknown-linux-gnu";
+
+/// Builds the actors in JavaScript and Python; says how long it took and how large they are.
+///
+/// # Errors
+/// No Node or Python, a tool that cannot be installed, or an actor that does not build.
+pub fn languages() -> Result<()> {
+    timed("javascript", javascript)?;
+    timed("python", python)
+}
+
+fn timed(language: &str, build: fn() -> Result<PathBuf>) -> Result<()> {
+    let start = Instant::now();
+    let component = build()?;
+    let (size, seconds) = (component.metadata()?.len() >> 10, start.elapsed().as_secs());
+    println!("    {language}: {} ({size} KiB, {seconds} s with its tools)", component.display());
+    Ok(())
+}
+
+/// The folder of an actor, a folder for its tools, and one for what comes out.
+fn folders(language: &str) -> Result<(PathBuf, PathBuf, PathBuf)> {
+    let source = workspace::root().join("guests").join(language).join("hello");
+    let tools = workspace::tools_dir().join(language);
+    let output = workspace::root().join("guests/target").join(language);
+    fs::create_dir_all(&tools)?;
+    fs::create_dir_all(&output)?;
+    Ok((source, tools, output.join(format!("hello_{language}.wasm"))))
+}
+
+fn javascript() -> Result<PathBuf> {
+    tools::on_path("npm").context("npm: not on PATH; install Node 18 or newer")?;
+    let (source, tools, output) = folders("javascript")?;
+    for file in ["package.json", "package-lock.json", ".npmrc"] {
+        fs::copy(source.join(file), tools.join(file))?;
+    }
+    run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&tools))?;
+    let programs = tools.join("node_modules/.bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&path)))?;
+    fresh(&output)?;
+    run(Command::new("npm").args(["run", "build"]).env("PATH", path).current_dir(&source))?;
+    Ok(output)
+}
+
+fn python() -> Result<PathBuf> {
+    let (source, tools, output) = folders("python")?;
+    run(Command::new("python3").args(["-m", "venv"]).arg(&tools))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+    run(Command::new(tools.join("bin/python")).args(pip).arg(source.join("requirements.txt")))?;
+    fresh(&output)?;
+    let componentize = ["-d", "wit", "-w", "hello", "componentize", "hello", "-o"];
+    run(Command::new(tools.join("bin/componentize-py"))
+        .args(componentize)
+        .arg(&output)
+        .current_dir(&source))?;
+    Ok(output)
+}
+
+/// What was built before must not pass for what is built now.
+fn fresh(output: &Path) -> Result<()> {
+    if output.exists() {
+        fs::remove_file(output)?;
+    }
+    Ok(())
+}
+
+/// Shows what a command prints, and wants it to succeed.
+fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .stdin(std::process::Stdio::null())
+        .status()
+        .with_context(|| format!("{:?}: cannot be started", command.get_program()))?;
+    ensure!(status.success(), "{:?} ended with {status}", command.get_program());
+    Ok(())
+}
+
+/// `cargo test` of the pure crates for aarch64, run by an emulator: values on the wire, claims and
+/// decisions must be the same on every machine.
+///
+/// # Errors
+/// The compiler's target, the linker or the emulator cannot be had.
+pub fn aarch64() -> Result<Command> {
+    let emulator = tools::ensure_aarch64()?;
+    let mut command = tests_harness::cargo();
+    command.args(["test", "--no-fail-fast", "--target", AARCH64]);
+    for path in PURE {
+        if workspace::root().join(path).join("Cargo.toml").is_file() {
+            command.args(["--package", &path.replace('/', "-")]);
+        }
+    }
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
+    let runner = format!("{} -L /usr/aarch64-linux-gnu", emulator.display());
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner);
+    Ok(command)
+}
