@@ -37,12 +37,6 @@ pub fn parse(path: &Path) -> Result<Application, Report> {
     manifest::parse_bytes(&bytes, &path.display().to_string()).map_err(output::all_but_last)
 }
 
-/// Reads a manifest and the components it names.
-pub fn prepare(path: &Path, unsigned: Unsigned<'_>) -> Result<PreparedApp, Report> {
-    let application = parse(path)?;
-    assemble(application, &base_of(path), unsigned, &BTreeMap::new())
-}
-
 /// The directory that paths in a manifest are relative to.
 pub fn base_of(manifest: &Path) -> PathBuf {
     manifest.parent().map_or_else(PathBuf::new, Path::to_path_buf)
@@ -87,10 +81,13 @@ pub fn assemble(
             (Some(bytes), _) => bytes.clone(),
             (None, Source::File(path)) => read_component(&path)?,
             (None, _) => {
-                return Err(Report::new(ErrorCode::ArtifactNotFound, "artifact is not a file here")
-                    .at(format!("actor {}", actor.name))
-                    .got(&actor.artifact)
-                    .hint("trellis pull it to a file, and name the file in the manifest"));
+                return Err(Report::new(
+                    ErrorCode::ArtifactNotFound,
+                    "artifact is in a lattice, and this is none",
+                )
+                .at(format!("actor {}", actor.name))
+                .got(&actor.artifact)
+                .hint("trellis pull it to a file, and name the file in the manifest"));
             }
         };
         let signed = signed(&id, actor, bytes, &application.version, unsigned)

@@ -1,6 +1,7 @@
 //! A guest's project: building it with cargo, and finding the components that came out.
 
-use crate::output::io_report;
+use crate::args::Args;
+use crate::output::{self, io_report};
 use lattice_protocol::{ErrorCode, Report};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -30,13 +31,53 @@ pub enum Profile {
 /// Builds the project in this directory; gives the components that cargo made or found up to date.
 ///
 /// # Errors
-/// `E_IO` when cargo is not there; `E_USAGE` when the project does not build (cargo has said why).
-pub async fn build(dir: &Path, profile: Profile) -> Result<Vec<PathBuf>, Report> {
+/// `E_IO` when cargo is not there; `E_USAGE` when the project does not build (cargo has said why);
+/// `E_CONFIG` when the target of components is missing and cannot be installed.
+pub async fn build(args: &Args, dir: &Path, profile: Profile) -> Result<Vec<PathBuf>, Report> {
     if !dir.join("Cargo.toml").exists() {
         return Err(Report::new(ErrorCode::NotFound, "no Cargo.toml here")
             .at(dir.display())
             .hint("make a project: trellis new <name>; other languages build with their own tools"));
     }
+    ensure_target(args, dir).await?;
+    let bar = output::spinner(args, "building");
+    let built = run_cargo(dir, profile).await;
+    bar.finish_and_clear();
+    built
+}
+
+/// Installs the target of components if it is missing: the first thing that a newcomer would stumble over.
+async fn ensure_target(args: &Args, dir: &Path) -> Result<(), Report> {
+    let asked = tokio::process::Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(dir)
+        .output()
+        .await
+        .map_err(|error| no_rust("run rustc", &error))?;
+    let libraries = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    if asked.status.success() && Path::new(&libraries).is_dir() {
+        return Ok(());
+    }
+    output::say(args, format!("installing the Rust target {TARGET} (rustup target add {TARGET})"));
+    let install = tokio::process::Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .status()
+        .await;
+    match install {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(Report::new(ErrorCode::Config, format!("Rust has no target {TARGET}")).hint(format!(
+            "run: rustup target add {TARGET}; without rustup, install that target's standard library"
+        ))),
+    }
+}
+
+fn no_rust(doing: &str, error: &std::io::Error) -> Report {
+    io_report(doing, error).hint("install Rust: rustup, and see: trellis doctor")
+}
+
+async fn run_cargo(dir: &Path, profile: Profile) -> Result<Vec<PathBuf>, Report> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = tokio::process::Command::new(cargo);
     command.arg("build").args(["--target", TARGET]).arg("--message-format=json-render-diagnostics");
@@ -44,9 +85,7 @@ pub async fn build(dir: &Path, profile: Profile) -> Result<Vec<PathBuf>, Report>
         command.arg("--release");
     }
     command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| {
-        io_report("run cargo", &error).hint("install Rust: rustup, and see: trellis doctor")
-    })?;
+    let mut child = command.spawn().map_err(|error| no_rust("run cargo", &error))?;
     let mut components = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
@@ -61,7 +100,7 @@ pub async fn build(dir: &Path, profile: Profile) -> Result<Vec<PathBuf>, Report>
         return Err(Report::new(ErrorCode::Usage, "the project does not build")
             .at(dir.display())
             .got(status)
-            .hint(format!("see above; is the target there? rustup target add {TARGET}")));
+            .hint("see what cargo says above"));
     }
     Ok(components)
 }

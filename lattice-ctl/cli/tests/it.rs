@@ -21,6 +21,10 @@ mod secrets;
 mod seed;
 #[path = "it/up.rs"]
 mod up;
+#[path = "it/projects.rs"]
+mod projects;
+#[path = "it/registry.rs"]
+mod registry;
 #[path = "it/usage.rs"]
 mod usage;
 
@@ -93,6 +97,9 @@ impl Person {
             "TRELLIS_LATTICE",
             "TRELLIS_CONTEXT",
             "TRELLIS_NATS_SERVER",
+            "TRELLIS_OCI_USER",
+            "TRELLIS_OCI_PASSWORD",
+            "TRELLIS_SDK",
         ] {
             command.env_remove(name);
         }

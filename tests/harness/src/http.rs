@@ -1,5 +1,5 @@
-//! The smallest HTTP client that can ask a monitoring endpoint: one GET, one answer, one
-//! connection. Not for anything else; tests of our own ingress use a real client.
+//! The smallest HTTP client that can ask a monitoring endpoint, or see whether an actor answers: one
+//! GET, one answer, one connection. Not for anything else; tests of our own ingress use a real client.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 ///
 /// # Errors
 /// No connection, an answer that is not HTTP, or a status other than 200 (shown with its body).
-pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<String> {
+pub async fn get(address: SocketAddr, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
     // HTTP/1.0: the server closes when it is done, so there is no framing to parse.
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");

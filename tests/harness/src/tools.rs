@@ -34,6 +34,28 @@ pub fn ensure_wrk() -> Result<PathBuf> {
     ensure_packaged("wrk", "wrk")
 }
 
+/// `docker-registry`, an OCI registry: found or installed as [`ensure_redis`] does.
+///
+/// # Errors
+/// As [`ensure_redis`].
+pub fn ensure_docker_registry() -> Result<PathBuf> {
+    ensure_packaged("docker-registry", "docker-registry")
+}
+
+/// What cross-builds and runs programs for aarch64: the compiler's target, a linker with its
+/// library, and the emulator, whose path is returned. Found or installed as [`ensure_redis`] does.
+///
+/// # Errors
+/// As [`ensure_redis`], and those of `rustup`.
+pub fn ensure_aarch64() -> Result<PathBuf> {
+    ensure_target("aarch64-unknown-linux-gnu")?;
+    ensure_packaged("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")?;
+    if !Path::new("/usr/aarch64-linux-gnu/lib/libc.so.6").exists() {
+        with_lock("apt", || apt_get_install("libc6-dev-arm64-cross"))?;
+    }
+    ensure_packaged("qemu-aarch64-static", "qemu-user-static")
+}
+
 fn ensure_packaged(program: &str, package: &str) -> Result<PathBuf> {
     if let Some(found) = on_path(program) {
         return Ok(found);
@@ -55,13 +77,16 @@ fn ensure_packaged(program: &str, package: &str) -> Result<PathBuf> {
 /// # Errors
 /// Not installed and `rustup` is missing or fails: says what to run.
 pub fn ensure_wasm_target() -> Result<()> {
-    const TARGET: &str = "wasm32-wasip2";
+    ensure_target("wasm32-wasip2")
+}
+
+fn ensure_target(target: &str) -> Result<()> {
     with_lock("rustup", || {
-        if has_target(TARGET)? {
+        if has_target(target)? {
             return Ok(());
         }
-        run(Command::new("rustup").args(["target", "add", TARGET]))
-            .with_context(|| format!("{TARGET}: run `rustup target add {TARGET}`"))?;
+        run(Command::new("rustup").args(["target", "add", target]))
+            .with_context(|| format!("{target}: run `rustup target add {target}`"))?;
         Ok(())
     })
 }

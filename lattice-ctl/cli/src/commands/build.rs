@@ -47,10 +47,7 @@ fn issuer(args: &Args, build: &BuildArgs) -> Result<KeyPair, Report> {
 /// Runs it.
 pub async fn run(args: &Args, build: &BuildArgs) -> Outcome {
     let profile = if build.debug { Profile::Debug } else { Profile::Release };
-    let bar = output::spinner(args, "building");
-    let built = project::build(&build.dir, profile).await;
-    bar.finish_and_clear();
-    let components = built?;
+    let components = project::build(args, &build.dir, profile).await?;
     if components.is_empty() {
         return Err(Report::new(ErrorCode::Usage, "the project makes no component")
             .at(build.dir.display())

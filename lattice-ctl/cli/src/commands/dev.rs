@@ -7,7 +7,7 @@ use crate::args::Args;
 use crate::commands::Outcome;
 use crate::commands::run::{OneProcess, RunArgs};
 use crate::project::{self, Profile};
-use crate::{compose, output, signing};
+use crate::{artifacts, compose, output, signing};
 use keys::KeyPair;
 use lattice_protocol::Report;
 use notify::{RecursiveMode, Watcher};
@@ -89,10 +89,7 @@ async fn changed(changes: &mut mpsc::Receiver<()>) {
 async fn build(args: &Args, dir: &Path) -> Result<Duration, Report> {
     let started = Instant::now();
     if dir.join("Cargo.toml").exists() {
-        let bar = output::spinner(args, "building");
-        let built = project::build(dir, Profile::Release).await;
-        bar.finish_and_clear();
-        built?;
+        project::build(args, dir, Profile::Release).await?;
     }
     Ok(started.elapsed())
 }
@@ -100,7 +97,7 @@ async fn build(args: &Args, dir: &Path) -> Result<Duration, Report> {
 async fn serve(args: &Args, dev: &DevArgs, process: &OneProcess, signer: &KeyPair) -> Result<(), Report> {
     let built = build(args, &project_dir(&dev.manifest)).await?;
     let started = Instant::now();
-    let app = app_files::prepare(&dev.manifest, Unsigned::Sign(signer))?;
+    let app = artifacts::prepare(args, &dev.manifest, Unsigned::Sign(signer)).await?;
     let since = process.deploy(&app).await?;
     process.ready(&app, since, READY).await?;
     output::say(

@@ -1,4 +1,7 @@
-//! `trellis new NAME`: a project that builds, signs and runs as it is.
+//! `trellis new NAME`: a project that builds, signs and runs as it is, wherever it lies. It carries a copy of
+//! the guest SDK, so that it needs neither a checkout of this repository nor one on the network.
+
+mod sdk;
 
 use crate::args::Args;
 use crate::commands::Outcome;
@@ -6,10 +9,7 @@ use crate::output::{self, file_report};
 use clap::ValueEnum;
 use lattice_protocol::{ActorName, ErrorCode, Report};
 use serde_json::json;
-use std::path::{Path, PathBuf};
-
-/// Where the guest SDK is published.
-const SDK_REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+use std::path::PathBuf;
 
 /// What to begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,31 +50,21 @@ pub struct NewArgs {
     /// Where. Default: a directory of that name.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Directory of the guest SDK. Default: the one of the checkout around, else the published one.
+    /// Use the guest SDK of this directory in place of a copy: for who works on the SDK itself.
     #[arg(long, env = "TRELLIS_SDK", value_name = "DIR")]
     pub sdk: Option<PathBuf>,
 }
 
-/// The SDK of a checkout that this place is in.
-fn sdk_above(place: &Path) -> Option<PathBuf> {
-    place.ancestors().map(|dir| dir.join("guests").join("sdk")).find(|dir| dir.join("Cargo.toml").exists())
-}
-
-fn sdk(new: &NewArgs) -> Result<String, Report> {
-    let found = match &new.sdk {
-        Some(dir) if !dir.join("Cargo.toml").exists() => {
-            return Err(Report::new(ErrorCode::NotFound, "no guest SDK there").at(dir.display()));
+/// The dependency on the SDK, as Cargo.toml has it.
+fn dependency(new: &NewArgs) -> Result<String, Report> {
+    let path = match &new.sdk {
+        None => format!("{}/{}", sdk::FOLDER, sdk::CRATE),
+        Some(dir) if dir.join("Cargo.toml").exists() => {
+            std::path::absolute(dir).map_err(|error| file_report("find", dir, &error))?.display().to_string()
         }
-        Some(dir) => std::path::absolute(dir).ok(),
-        None => {
-            let places = [std::env::current_dir().ok(), std::env::current_exe().ok()];
-            places.into_iter().flatten().find_map(|place| sdk_above(&place))
-        }
+        Some(dir) => return Err(Report::new(ErrorCode::NotFound, "no guest SDK there").at(dir.display())),
     };
-    Ok(match found {
-        Some(dir) => format!("{{ path = {} }}", json!(dir)),
-        None => format!("{{ git = {} }}", json!(SDK_REPOSITORY)),
-    })
+    Ok(format!("{{ path = {} }}", json!(path)))
 }
 
 /// Runs it.
@@ -92,7 +82,7 @@ pub fn run(args: &Args, new: &NewArgs) -> Outcome {
             .replace("@FILE@", &file_name)
             .replace("@CRATE@", &crate_name)
     };
-    let cargo = fill(include_str!("new/Cargo.toml.txt")).replace("@SDK@", &sdk(new)?);
+    let cargo = fill(include_str!("new/Cargo.toml.txt")).replace("@SDK@", &dependency(new)?);
     for (path, text) in [
         ("Cargo.toml", cargo),
         (".cargo/config.toml", include_str!("new/config.toml.txt").to_owned()),
@@ -106,6 +96,9 @@ pub fn run(args: &Args, new: &NewArgs) -> Outcome {
                 .map_err(|error| file_report("make the directory", parent, &error))?;
         }
         std::fs::write(&path, text).map_err(|error| file_report("write", &path, &error))?;
+    }
+    if new.sdk.is_none() {
+        sdk::copy_into(&dir)?;
     }
     output::say(args, format!("made {}", dir.display()));
     output::say(

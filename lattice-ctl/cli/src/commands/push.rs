@@ -49,23 +49,27 @@ pub async fn push(args: &Args, push: &PushArgs) -> Outcome {
     }
     let (digest, size) = (Digest::of(&file), file.len());
     let bar = output::spinner(args, format!("pushing {size} bytes"));
-    let place = match &push.to {
+    let (place, pinned) = match &push.to {
         None => {
             let client = Client::connect(args).await?;
             let stored = client.push(file).await;
             client.close().await;
-            stored?.to_string()
+            let digest = stored?.to_string();
+            (digest.clone(), digest)
         }
         Some(reference) => {
             let bare = reference.strip_prefix("oci://").unwrap_or(reference);
-            oci::push(bare, file).await?;
-            format!("oci://{bare}")
+            let pinned = oci::push(bare, file).await?;
+            (format!("oci://{bare}"), format!("oci://{pinned}"))
         }
     };
     bar.finish_and_clear();
     output::say(args, format!("pushed {place} ({size} bytes)"));
+    if place != pinned {
+        output::say(args, format!("  this content, whatever becomes of the tag: {pinned}"));
+    }
     if args.output == output::Format::Json {
-        output::json(&json!({ "artifact": place, "digest": digest, "size": size }));
+        output::json(&json!({ "artifact": place, "pinned": pinned, "digest": digest, "size": size }));
     }
     Ok(())
 }
@@ -81,12 +85,8 @@ pub async fn pull(args: &Args, pull: &PullArgs) -> Outcome {
             (bytes?, format!("{}.wasm", digest.short()))
         }
         Source::Registry(reference) => {
-            let name = reference
-                .rsplit('/')
-                .next()
-                .and_then(|last| last.split([':', '@']).next())
-                .unwrap_or("artifact");
-            (oci::pull(&reference).await?, format!("{name}.wasm"))
+            let pulled = oci::pull(&reference).await?;
+            (pulled.file, format!("{}.wasm", pulled.name))
         }
         Source::File(_) => {
             return Err(Report::new(ErrorCode::Usage, "no artifact of the lattice or of a registry")

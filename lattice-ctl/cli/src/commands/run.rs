@@ -2,11 +2,11 @@
 //! the controller and the host are the ones that serve everywhere: same links, same claims, same
 //! specs, no NATS.
 
-use crate::app_files::{PreparedApp, Unsigned, desired, prepare};
+use crate::app_files::{PreparedApp, Unsigned, desired};
 use crate::args::Args;
 use crate::commands::Outcome;
 use crate::commands::host::label;
-use crate::{compose, keyfile, output};
+use crate::{artifacts, compose, keyfile, output};
 use host_daemon::control::Snapshot;
 use host_daemon::{HostConfig, HostHandle};
 use keys::{Digest, KeyKind, PublicKey, TrustAnchors};
@@ -167,7 +167,7 @@ impl OneProcess {
 pub async fn run(args: &Args, run: &RunArgs) -> Outcome {
     let (development, mut issuers) = trusted(args, run)?;
     let unsigned = development.as_ref().map_or(Unsigned::Refuse, Unsigned::Sign);
-    let app = prepare(&run.manifest, unsigned)?;
+    let app = artifacts::prepare(args, &run.manifest, unsigned).await?;
     issuers.extend(development.as_ref().map(keys::KeyPair::public));
     let process = OneProcess::start(run, issuers).await?;
     let since = process.deploy(&app).await?;

@@ -110,7 +110,7 @@ async fn component(client: &Client, text: &str) -> Result<Option<(String, Bytes)
             Source::Registry(reference) => {
                 let pulled =
                     oci::pull(&reference).await.map_err(|report| report.during("actor start failed"))?;
-                return Ok(Some((text.to_owned(), pulled)));
+                return Ok(Some((text.to_owned(), pulled.file)));
             }
             Source::File(path) => path,
         },

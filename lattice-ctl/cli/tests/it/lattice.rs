@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 use tests_harness::{JetStream, NatsOptions, NatsServer, Process, ProcessSpec};
 
+/// Longest wait for a process or a state.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A lattice made by `trellis lattice init`, its server, and a person at its directory.

@@ -13,8 +13,9 @@ fn the_server_is_there_and_stays_the_same() {
 }
 
 #[test]
-fn redis_and_the_wasm_target_are_there() {
+fn redis_a_registry_and_the_wasm_target_are_there() {
     assert!(is_executable(&ensure_redis().unwrap()));
+    assert!(is_executable(&ensure_docker_registry().unwrap()));
     ensure_wasm_target().unwrap();
     assert!(has_target("wasm32-wasip2").unwrap());
 }

@@ -63,7 +63,7 @@ pub async fn run(args: &Args, put: &DeployArgs, deployed: bool) -> Outcome {
             (Some(application), _) => {
                 let manifest = Path::new(&put.what);
                 let base = app_files::base_of(manifest);
-                let fetched = artifacts::fetch(&client, &application, &base).await?;
+                let fetched = artifacts::fetch(args, Some(&client), &application, &base).await?;
                 let signer = signer(args, &client, put)?;
                 let unsigned = signer.as_ref().map_or(Unsigned::Refuse, Unsigned::Sign);
                 let prepared = app_files::assemble(application, &base, unsigned, &fetched)?;
