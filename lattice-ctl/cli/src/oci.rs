@@ -102,7 +102,8 @@ impl Registry {
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| refusal::broken_off(&place, &error))?;
             if file.len().saturating_add(chunk.len()) > size {
-                return Err(Report::new(ErrorCode::Damaged, "image pull: more than the manifest declares")
+                let what = "image pull: the layer is longer than its manifest says";
+                return Err(Report::new(ErrorCode::Io, what)
                     .at(format!("oci://{place}"))
                     .limit(format!("{size} bytes")));
             }
@@ -184,9 +185,7 @@ fn only_layer<'m>(
     let limit = keys::section::MAX_COMPONENT_BYTES;
     match usize::try_from(layer.size) {
         Ok(size) if size <= limit => Ok((layer, size)),
-        _ => Err(refused(ErrorCode::TooLarge, "artifact over the limit")
-            .got(format!("{} bytes", layer.size))
-            .limit(format!("{limit} bytes"))),
+        _ => Err(refused(ErrorCode::TooLarge, "artifact over the limit").got(layer.size).limit(limit)),
     }
 }
 
