@@ -15,16 +15,16 @@ mod claims;
 mod lattice;
 #[path = "it/manifests.rs"]
 mod manifests;
+#[path = "it/projects.rs"]
+mod projects;
+#[path = "it/registry.rs"]
+mod registry;
 #[path = "it/secrets.rs"]
 mod secrets;
 #[path = "it/seed.rs"]
 mod seed;
 #[path = "it/up.rs"]
 mod up;
-#[path = "it/projects.rs"]
-mod projects;
-#[path = "it/registry.rs"]
-mod registry;
 #[path = "it/usage.rs"]
 mod usage;
 

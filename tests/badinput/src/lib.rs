@@ -19,6 +19,8 @@
 //! | [`mod@judge`] | what is wrong with what came of it |
 //! | [`rows`], [`table`] | which rows there are, and what became of each |
 
+#![allow(clippy::indexing_slicing, reason = "a test that cannot go on should stop where it is")]
+
 pub mod case;
 pub mod command;
 pub mod desk;

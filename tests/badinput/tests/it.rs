@@ -3,6 +3,8 @@
 //! `BADINPUT=26 cargo test -p tests-badinput` tries the cases of one row, one file
 //! (`BADINPUT=trust.toml`), or those whose name contains the words.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
 #[path = "it/catalogue.rs"]
 mod catalogue;
 #[path = "it/red.rs"]

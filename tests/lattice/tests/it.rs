@@ -3,10 +3,10 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that cannot go on should stop where it is")]
 
-#[path = "it/providers.rs"]
-mod providers;
 #[path = "it/foreign.rs"]
 mod foreign;
+#[path = "it/providers.rs"]
+mod providers;
 
 use anyhow::{Result, ensure};
 use tests_harness::eventually;

@@ -1,6 +1,5 @@
 //! How each action is done. A start has two halves: preparing in a task, and going live here.
 
-use super::secrets::Building;
 use super::{Control, Event, Prepared, RunningActor};
 use crate::serve;
 use crate::wires::{Binder, Bound, InboundBinding};

@@ -73,9 +73,7 @@ impl Control {
             .collect();
         for spec in affected {
             match self.inventory.providers.get_mut(&spec.id).map(|provider| &mut provider.phase) {
-                Some(Phase::Running)
-                    if spec.kind == "http-server" || spec.mode == ProviderMode::Process =>
-                {
+                Some(Phase::Running) if spec.kind == "http-server" || spec.mode == ProviderMode::Process => {
                     self.stop_provider(&spec.id);
                 }
                 Some(Phase::Running) => self.rebuild(spec),

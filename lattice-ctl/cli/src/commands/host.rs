@@ -103,7 +103,7 @@ pub async fn run(args: &Args, host: &HostArgs) -> Outcome {
     }
     let nats = login.connect(true).await?;
     let scope = TaskScope::new("trellis");
-    let processes = compose::processes(&dir, &login.url, host.provider_dir.clone())?;
+    let processes = compose::processes(&dir, &login.url, host.flags.provider_dir.clone())?;
     let running = compose::host(config, nats.lattice(), Some(processes), &scope).await?;
     output::say(args, format!("host {} is up", host.host_id));
     tokio::select! {

@@ -39,7 +39,12 @@ pub async fn run(args: &Args, up: &UpArgs, (place, server): (&UpDir, &str)) -> O
     login.connect(false).await?.close().await;
     let nats = login.connect(true).await?;
     let scope = TaskScope::new("trellis");
-    let running = compose::host(config, nats.lattice(), &scope).await?;
+    // Without the lattice's directory there is nothing to make users for processes with.
+    let processes = match dir.exists() {
+        true => Some(compose::processes(&dir, &login.url, up.flags.provider_dir.clone())?),
+        false => None,
+    };
+    let running = compose::host(config, nats.lattice(), processes, &scope).await?;
     note.ready = true;
     place.write(&note)?;
     say_ready(args, &note, None);

@@ -61,7 +61,8 @@ pub async fn run(args: &Args, up: &UpArgs, place: &UpDir) -> Outcome {
     let signer = dir.controller_key()?;
     compose::controller(note.lattice.clone(), signer, Profile::WAN, nats.lattice(), &scope).await?;
     let user = Login::of_dir(&dir, host.as_str())?.connect(true).await?;
-    let running = compose::host(config, user.lattice(), &scope).await?;
+    let processes = compose::processes(&dir, &note.nats_url, up.flags.provider_dir.clone())?;
+    let running = compose::host(config, user.lattice(), Some(processes), &scope).await?;
     note.ready = true;
     place.write(&note)?;
     say_ready(args, &note, None);
@@ -117,6 +118,7 @@ fn prepare(args: &Args, up: &UpArgs, dir: &LatticeDir) -> Result<(HostId, u16), 
             nats_url: format!("nats://127.0.0.1:{port}"),
             subjects: SUBJECTS.map(str::to_owned).to_vec(),
             hosts: [host.clone()].into(),
+            account: None,
         })?;
         output::say(args, format!("made the lattice {name} in {}", up.dir.display()));
         return Ok((host, port));
