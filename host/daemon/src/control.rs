@@ -135,6 +135,7 @@ pub struct Control {
     /// Secrets that links name, as they were fetched last.
     revealed: BTreeMap<String, Result<Zeroizing<String>, Report>>,
     incarnations: u64,
+    /// Of the host itself: what it could not keep, say. Applications' failures are their own.
     errors: u64,
     snapshot: watch::Sender<Arc<Snapshot>>,
 }
@@ -222,7 +223,7 @@ impl Control {
         match event {
             Event::Spec(bytes) => {
                 if let Err(report) = self.offered(&bytes) {
-                    self.errors += 1;
+                    // No error of this host's: what strangers offer must not make it look unfit.
                     tracing::warn!(error = %report, "host spec refused");
                     self.parts.events.emit("host.spec-refused", None, serde_json::json!({ "error": report }));
                 }
@@ -289,10 +290,10 @@ impl Control {
         self.supervisors.entry(key).or_insert_with(|| Supervisor::new(RestartPolicy::default()))
     }
 
-    /// Records a failure; returns when it may be tried again.
+    /// Records a failure; returns when it may be tried again. It is an application's, not the host's:
+    /// one that fails everywhere must not make one host after the other look unfit.
     fn failed(&mut self, key: String) -> u64 {
         let now = self.now_ms();
-        self.errors += 1;
         let seed = keys::Digest::of(format!("{key}{}", self.parts.config.host).as_bytes());
         let seed = seed.hex().bytes().take(8).fold(0u64, |seed, byte| seed << 8 | u64::from(byte));
         self.supervisor(key).failed(now, seed).at_ms

@@ -80,7 +80,7 @@ async fn a_message_over_the_configured_limit_is_refused() -> Result<()> {
     let error = messaging.publish(&context(), message("a", 2_001)).await.unwrap_err();
     assert_eq!(
         (error.kind, error.message.as_str()),
-        (ProviderErrorKind::Limit, "payload 2001 bytes, limit 2000 bytes: a")
+        (ProviderErrorKind::TooLarge, "payload 2001 bytes, limit 2000 bytes: a")
     );
     Ok(())
 }

@@ -37,9 +37,10 @@ impl TestLattice {
     pub async fn start(hosts: u8) -> Result<Self> {
         let trellis = fixtures::program("trellis")?;
         let dir = TempDir::new()?;
-        let mut init: Vec<String> = ["lattice", "init", "--name", "test", "--subjects", "app.>,wasmcloud.>"]
-            .map(str::to_owned)
-            .into();
+        let mut init: Vec<String> =
+            ["lattice", "init", "--name", "test", "--subjects", "edge.>,cloud.>,app.>,wasmcloud.>"]
+                .map(str::to_owned)
+                .into();
         for host in 1..=hosts {
             init.extend(["--host".to_owned(), format!("H{host}")]);
         }

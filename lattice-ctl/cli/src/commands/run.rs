@@ -14,7 +14,7 @@ use lattice_ctl_planner::observed::Profile;
 use lattice_io::memory::Memory;
 use lattice_io::{Clock, KvOptions, Lattice, Replicas, SystemClock, TaskScope};
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{ErrorCode, Generation, HostId, LatticeName, Report};
+use lattice_protocol::{ActorId, ErrorCode, Generation, HostId, LatticeName, Report};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -131,8 +131,13 @@ impl OneProcess {
     /// # Errors
     /// The first reason that an actor or a provider gives; `E_TIMEOUT` when none gives one.
     pub async fn ready(&self, app: &PreparedApp, since: Generation, within: Duration) -> Result<(), Report> {
-        let is_ready =
-            |now: &Snapshot| now.is_settled() && app.files.keys().all(|id| now.actor(id).is_some());
+        // These very files: a generation is in force before what it replaces has gone.
+        let wanted: Vec<(&ActorId, String)> =
+            app.files.iter().map(|(id, file)| (id, Digest::of(file).to_string())).collect();
+        let runs = |now: &Snapshot, (id, digest): &(&ActorId, String)| {
+            now.actor(id).is_some_and(|status| status.digest == *digest)
+        };
+        let is_ready = |now: &Snapshot| now.is_settled() && wanted.iter().all(|each| runs(now, each));
         // A provider is tried again as long as its host lives; who waits for it here wants to know.
         let ends = |reason: &Report| reason.code.is_final() || reason.code == ErrorCode::ProviderStart;
         let mut snapshots = self.host.snapshot();
