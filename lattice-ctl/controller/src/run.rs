@@ -287,6 +287,7 @@ impl Loop {
     }
 
     fn specs(&self) -> Vec<lattice_protocol::HostSpec> {
+        let now = self.deps.clock.monotonic_ms();
         host_specs(&SpecInput {
             lattice: &self.config.lattice,
             incarnation: self.config.incarnation,
@@ -298,6 +299,12 @@ impl Loop {
                 .map(|(app, have)| (app, (&have.value, have.revision)))
                 .collect(),
             previous: self.world.specs.iter().map(|(host, have)| (host, &have.value)).collect(),
+            applied: self
+                .world
+                .observed
+                .views(now)
+                .map(|view| (view.id, view.heartbeat.generation))
+                .collect(),
         })
         .into_values()
         .collect()

@@ -307,16 +307,20 @@ impl Observed {
     fn view_of<'seen>(&self, id: &'seen HostId, host: &'seen Host, now_ms: u64) -> HostView<'seen> {
         let verdict = self.verdict(host, now_ms);
         let (heartbeat, recent_errors) = host.boots.current(now_ms, self.profile.lost_after_ms);
-        let unfit = if verdict == Verdict::Rejoined && host.returns.count() > 1 {
-            Some(Unfit::Flapping(host.returns.count()))
-        } else if verdict != Verdict::Alive {
+        // What is wrong with a host comes before what it is only held for: a held one may still be
+        // the last choice.
+        let unfit = if !matches!(verdict, Verdict::Alive | Verdict::Rejoined) {
             Some(Unfit::Verdict(verdict))
         } else if host.boots.conflict(now_ms, self.profile.lost_after_ms).is_some() {
             Some(Unfit::Conflict)
         } else if !heartbeat.is_plausible() {
             Some(Unfit::ImplausibleLoad)
+        } else if recent_errors >= self.profile.max_errors {
+            Some(Unfit::Errors(recent_errors))
+        } else if verdict == Verdict::Rejoined && host.returns.count() > 1 {
+            Some(Unfit::Flapping(host.returns.count()))
         } else {
-            (recent_errors >= self.profile.max_errors).then_some(Unfit::Errors(recent_errors))
+            (verdict == Verdict::Rejoined).then_some(Unfit::Verdict(verdict))
         };
         let silent_ms = host.boots.silent_ms(now_ms);
         let max_errors = self.profile.max_errors;

@@ -28,6 +28,9 @@ pub struct SpecInput<'a> {
     pub placements: BTreeMap<&'a AppName, (&'a Placement, u64)>,
     /// The specs in force.
     pub previous: BTreeMap<&'a HostId, &'a HostSpec>,
+    /// The generation that each host says it runs. It is newer than the spec in force when the store
+    /// went back, by a restore or by somebody's hand: then the host is told again, by a newer one.
+    pub applied: BTreeMap<&'a HostId, Generation>,
 }
 
 /// The specs that have to be written: those of hosts for which something has changed.
@@ -65,21 +68,18 @@ fn next_spec(input: &SpecInput<'_>, host: &HostId, placed: &[Placed<'_>]) -> Opt
     if previous.is_some_and(|previous| is_behind(input, previous)) {
         return None;
     }
+    let applied = input.applied.get(host).copied().unwrap_or_default();
+    let have = previous.map_or(applied, |previous| previous.generation.max(applied));
+    if have.incarnation > input.incarnation {
+        return None; // The host lives in a later life of the lattice than this view.
+    }
     let mut spec = content(input, host, placed);
-    let Some(previous) = previous else {
-        spec.generation = Generation { incarnation: input.incarnation, n: 1 };
-        return Some(spec);
-    };
-    let have = previous.generation;
     spec.generation = have;
-    if input.incarnation <= have.incarnation && spec == *previous {
+    if input.incarnation == have.incarnation && previous == Some(&spec) {
         return None;
     }
-    spec.generation = if input.incarnation > have.incarnation {
-        Generation { incarnation: input.incarnation, n: 1 }
-    } else {
-        Generation { n: have.n.saturating_add(1), ..have }
-    };
+    let n = if input.incarnation > have.incarnation { 1 } else { have.n.saturating_add(1) };
+    spec.generation = Generation { incarnation: input.incarnation, n };
     Some(spec)
 }
 

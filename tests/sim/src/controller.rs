@@ -172,6 +172,7 @@ impl Controller {
             desired: self.desired.iter().map(|(app, (value, _))| (app, &**value)).collect(),
             placements: placements.map(|(app, (value, revision))| (app, (&**value, *revision))).collect(),
             previous: self.specs.iter().map(|(host, (value, _))| (host, &**value)).collect(),
+            applied: BTreeMap::new(),
         });
         let write = |(host, spec): (HostId, HostSpec)| Write {
             expected: self.specs.get(&host).map(|(_, revision)| *revision),

@@ -116,6 +116,7 @@ impl Lattice {
             desired: self.desired.iter().collect(),
             placements: self.placements.iter().map(|(app, placement)| (app, (placement, 1))).collect(),
             previous: BTreeMap::new(),
+            applied: BTreeMap::new(),
         });
         Figure { what: "host specs", took: begun.elapsed(), steps: specs.len() }
     }

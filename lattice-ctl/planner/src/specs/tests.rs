@@ -10,6 +10,7 @@ struct World {
     desired: BTreeMap<AppName, DesiredApp>,
     placements: BTreeMap<AppName, (Placement, u64)>,
     specs: BTreeMap<HostId, HostSpec>,
+    applied: BTreeMap<HostId, Generation>,
 }
 
 impl World {
@@ -36,6 +37,7 @@ impl World {
             desired: [("shop".parse().unwrap(), shop), ("blog".parse().unwrap(), blog)].into(),
             placements: BTreeMap::new(),
             specs: BTreeMap::new(),
+            applied: BTreeMap::new(),
         };
         world.place(&[("web", "A", 1), ("web", "B", 1), ("api", "A", 1)], 10);
         world
@@ -60,6 +62,7 @@ impl World {
             desired: self.desired.iter().collect(),
             placements: self.placements.iter().map(|(app, (placement, n))| (app, (placement, *n))).collect(),
             previous: self.specs.iter().collect(),
+            applied: self.applied.iter().map(|(host, generation)| (host, *generation)).collect(),
         });
         self.specs.extend(specs.clone());
         specs.values().map(words).collect()
@@ -153,4 +156,22 @@ fn a_view_that_is_behind_writes_nothing() {
     world.write();
     world.place(&[("web", "A", 2)], 9);
     assert_eq!(world.write(), [""; 0]);
+}
+
+#[test]
+fn a_host_that_runs_a_newer_spec_than_the_store_has_is_told_by_a_newer_one_still() {
+    let mut world = World::new();
+    world.write();
+    let (a, stored) = (host("A"), world.specs.clone());
+    world.applied.insert(a.clone(), stored[&a].generation);
+    assert_eq!(world.write(), Vec::<String>::new(), "what it runs is what is in force");
+    // Somebody put an old spec back: the host has seen more than the store has.
+    world.applied.insert(a.clone(), Generation { incarnation: 0, n: 7 });
+    world.write();
+    assert_eq!(world.specs[&a].generation, Generation { incarnation: 0, n: 8 });
+    assert_eq!(world.specs[&host("B")], stored[&host("B")]);
+    // And a store that lost its key does not begin again at one.
+    world.specs.remove(&a);
+    world.write();
+    assert_eq!(world.specs[&a].generation.n, 8);
 }
