@@ -1,61 +1,84 @@
-//! The attributes that turn a function into an actor's export. They leave the function as it was written and add
-//! one macro call below it; everything else is ordinary code in `trellis-guest`, where it can be read and tested.
-//! No parser is needed for that: only the name of the function is looked for.
+//! The attributes of `trellis-guest`. Those for a function or an `impl` leave it as it was written and add one macro
+//! call below it; those for types add derives. Everything else is ordinary code in `trellis-guest`, where it can be
+//! read and tested.
 
-use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
+mod actor;
+mod event;
+mod function;
+mod state;
+mod types;
+
+use proc_macro::TokenStream;
 
 /// Serves HTTP with the function: `fn(Request) -> impl IntoResponse`, `Result<Response, Error>` for example.
 /// The component then exports `wasi:http/incoming-handler@0.2.12`.
 #[proc_macro_attribute]
 pub fn http(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    attach("export_http", arguments, item)
+    function::attach("export_http", arguments, item)
 }
 
 /// Receives messages with the function: `fn(Message) -> Result<(), E>`, where `E` can be shown.
 /// The component then exports `wasmcloud:messaging/handler@0.2.0`.
 #[proc_macro_attribute]
 pub fn message(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    attach("export_message", arguments, item)
+    function::attach("export_message", arguments, item)
 }
 
-/// `item` followed by `::trellis_guest::<export>!(<name of the function>);`
-fn attach(export: &str, arguments: TokenStream, item: TokenStream) -> TokenStream {
-    if !arguments.is_empty() {
-        return complain("this attribute takes no arguments");
-    }
-    let Some(name) = function_name(&item) else {
-        return complain("this attribute belongs on a function");
-    };
-    let mut tokens: Vec<TokenTree> = item.into_iter().collect();
-    tokens.extend(call(&["trellis_guest", export], TokenStream::from(TokenTree::Ident(name))));
-    tokens.into_iter().collect()
+/// Makes the component a persistent actor: on `impl Actor for …`, in one place of the crate. Adds what is not written
+/// there: `type Reply = ()`, no queries but `state`, and `new` from `Default`.
+/// The component then exports `trellis:actor/entity@0.1.0` and `trellis:actor/behaviour@0.1.0`.
+///
+/// `#[trellis_guest::actor(export = false)]` only fills in: for an actor in a library, and for tests.
+#[proc_macro_attribute]
+pub fn actor(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    finish(actor::expand(arguments.into(), item.into()))
 }
 
-/// The identifier after the first `fn` outside of any brackets.
-fn function_name(item: &TokenStream) -> Option<Ident> {
-    let mut tokens = item.clone().into_iter();
-    tokens.find(|token| matches!(token, TokenTree::Ident(word) if word.to_string() == "fn"))?;
-    match tokens.next() {
-        Some(TokenTree::Ident(name)) => Some(name),
-        _ => None,
-    }
+/// Makes the component a persistent actor that is a set of keys, on
+/// `fn(&mut Keys, &Turn, Command) -> Result<T, Refusal>`, where `Command` has `#[commands]` and `T` becomes JSON.
+#[proc_macro_attribute]
+pub fn kv_actor(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    finish(actor::expand_keys(arguments.into(), item.into()))
 }
 
-/// `::a::b! { body }`
-fn call(path: &[&str], body: TokenStream) -> Vec<TokenTree> {
-    let mut tokens = Vec::new();
-    for segment in path {
-        tokens.push(TokenTree::Punct(Punct::new(':', Spacing::Joint)));
-        tokens.push(TokenTree::Punct(Punct::new(':', Spacing::Alone)));
-        tokens.push(TokenTree::Ident(Ident::new(segment, Span::call_site())));
-    }
-    tokens.push(TokenTree::Punct(Punct::new('!', Spacing::Alone)));
-    tokens.push(TokenTree::Group(Group::new(Delimiter::Brace, body)));
-    tokens
+/// An enum of commands, or of queries: each variant is one, named in kebab-case, with the JSON of its fields as its body.
+#[proc_macro_attribute]
+pub fn commands(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    finish(types::commands(arguments.into(), item.into()))
 }
 
-/// A compile error that says `message` where the attribute stands.
-fn complain(message: &str) -> TokenStream {
-    let text = TokenStream::from(TokenTree::Literal(proc_macro::Literal::string(message)));
-    call(&["core", "compile_error"], text).into_iter().collect()
+/// An enum of events: each variant is one, named in kebab-case, with the JSON of its fields as its payload.
+/// `#[event(version = 2, upcast = function)]` on a variant gives its version, and
+/// `fn(version: u32, old: Value) -> Result<Value, String>` that makes today's JSON of an older one;
+/// `#[event(retired = function)]` on the enum names
+/// `fn(name: &str, version: u32, old: Value) -> Result<Vec<Self>, String>` for events that no variant has any more.
+#[proc_macro_attribute]
+pub fn events(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    finish(types::events(arguments.into(), item.into()))
+}
+
+/// A type in an actor's state, or the state itself. Its fields must be written in one way only: `BTreeMap`, not
+/// `HashMap`. `#[state(version = 2, upcast = function)]` as for events; `#[state(ordered)]` on a field vouches for a
+/// foreign type.
+#[proc_macro_attribute]
+pub fn state(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    finish(types::state(arguments.into(), item.into()))
+}
+
+/// What `events` derives. Not for use by hand.
+#[doc(hidden)]
+#[proc_macro_derive(Event, attributes(event))]
+pub fn derive_event(item: TokenStream) -> TokenStream {
+    finish(event::expand(item.into()))
+}
+
+/// What `state` derives. Not for use by hand.
+#[doc(hidden)]
+#[proc_macro_derive(State, attributes(state))]
+pub fn derive_state(item: TokenStream) -> TokenStream {
+    finish(state::expand(item.into()))
+}
+
+fn finish(expanded: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
+    expanded.unwrap_or_else(|error| error.to_compile_error()).into()
 }

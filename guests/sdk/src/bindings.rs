@@ -26,3 +26,13 @@ pub mod messaging {
         generate_all,
     });
 }
+
+pub mod actor {
+    wit_bindgen::generate!({
+        path: "../../wit/trellis-actor",
+        world: "persistent-actor",
+        pub_export_macro: true,
+        export_macro_name: "export_persistent_actor",
+        generate_all,
+    });
+}

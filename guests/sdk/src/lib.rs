@@ -23,9 +23,13 @@
 //! | [`config`] | `wasi:config/store@0.2.0-rc.1` |
 //! | [`log`] | `wasi:logging/logging@0.1.0-draft` |
 //! | [`link`] | `wasmcloud:bus/lattice@1.0.0` |
+//! | [`actor`](mod@actor) | a persistent actor: exports `trellis:actor/entity` and `behaviour@0.1.0` |
 //!
 //! Nothing here starts a task, keeps a global, or retries: an actor may live for one call, and links retry.
 
+extern crate self as trellis_guest;
+
+pub mod actor;
 mod bindings;
 pub mod config;
 mod error;
@@ -39,16 +43,22 @@ pub use error::Error;
 pub use http::{FetchError, IntoResponse, Request, Response, fetch};
 pub use link::{Interface, Link, LinkScope, link};
 pub use messaging::Message;
-pub use trellis_guest_macros::{http, message};
+pub use trellis_guest_macros::{actor, commands, events, http, kv_actor, message, state};
 
 /// What the attributes expand to. Not for use by hand.
 #[doc(hidden)]
 pub mod private {
+    pub use crate::actor::export::{Held, decide, query};
+    pub use crate::bindings::actor as actor_types;
+    pub use crate::bindings::actor::export_persistent_actor;
+    pub use crate::bindings::actor::exports::trellis::actor::{behaviour, entity};
     /// Where the exported types live: the export macro asks for the path.
     pub use crate::bindings::messaging as messaging_types;
     pub use crate::bindings::messaging::{export_messaging, exports::wasmcloud::messaging::handler};
     pub use crate::http::incoming::answer;
     pub use crate::messaging::deliver;
+    pub use serde;
+    pub use trellis_guest_macros::{Event, State};
     pub use wasip2;
 }
 
