@@ -25,8 +25,11 @@ const TICK: Duration = Duration::from_millis(10);
 const REAP_TICKS: u32 = 50;
 /// What a slot keeps mapped between instances: faster than giving pages back and faulting them in.
 const KEEP_MEMORY: usize = 1 << 20;
-const KEEP_STACK: usize = 64 << 10;
-const KEEP_TABLE: usize = 64 << 10;
+/// Zeroed after every call, used or not: no more than calls use.
+const KEEP_STACK: usize = 32 << 10;
+/// One page: a table that fits is zeroed without asking the kernel what was written, and every
+/// component has two (its own, and its adapter's).
+const KEEP_TABLE: usize = 4 << 10;
 /// Core instances, memories and tables of one component: generated adapters need a few each.
 const CORE_INSTANCES: u32 = 32;
 const MEMORIES: u32 = 8;

@@ -6,10 +6,14 @@
 
 use crate::{Bus, BusError, BusMessage, Subscription, TaskScope};
 use bytes::Bytes;
+use futures::FutureExt;
 use lattice_protocol::invocation::{Invocation, decode_reply, encode_reply};
 use lattice_protocol::{ErrorCode, Report};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Calls an actor by the subject of whoever runs it, and reads the answer. A failure on the way is
@@ -39,7 +43,15 @@ pub async fn request(
     }
 }
 
-/// Answers calls until the subscription ends: each in a task of `scope`, at most `hands` at once.
+/// A call that is answered sooner costs less on the subscription's own task than a task of its own.
+const SHORT: Duration = Duration::from_micros(200);
+/// After a longer one, so many calls get tasks before one is tried again.
+const APART: u32 = 64;
+
+/// Answers calls until the subscription ends, at most `hands` at once. A call begins on this task
+/// while none waits behind it and calls have been short; it goes on in a task of `scope` as soon as
+/// it has to wait for anything. So two processors stay busy under load, and a lone call is not
+/// passed from one to another.
 pub async fn answer_each<F, Answering>(
     mut calls: Subscription,
     bus: Arc<dyn Bus>,
@@ -51,7 +63,15 @@ pub async fn answer_each<F, Answering>(
     Answering: Future<Output = Result<Bytes, Report>> + Send + 'static,
 {
     let free = Arc::new(Semaphore::new(hands));
-    while let Some(message) = calls.next().await {
+    let (mut behind, mut apart) = (None, 0);
+    loop {
+        let message = match behind.take() {
+            Some(message) => message,
+            None => match calls.next().await {
+                Some(message) => message,
+                None => return,
+            },
+        };
         let Ok(hand) = Arc::clone(&free).try_acquire_owned() else {
             let busy = Report::new(ErrorCode::Overloaded, "too many calls at once").limit(hands);
             reply(&*bus, &message, &Err(busy)).await;
@@ -59,11 +79,37 @@ pub async fn answer_each<F, Answering>(
         };
         let bus = Arc::clone(&bus);
         let answering = answer(message.payload.clone());
-        scope.spawn_best_effort("call", async move {
+        let mut call = Box::pin(async move {
             reply(&*bus, &message, &answering.await).await;
             drop(hand);
         });
+        behind = calls.next().now_or_never().flatten();
+        if behind.is_none() && apart == 0 {
+            let began = Instant::now();
+            if begin(call.as_mut()).await {
+                apart = if began.elapsed() > SHORT { APART } else { 0 };
+                continue;
+            }
+        }
+        apart = apart.saturating_sub(1);
+        scope.spawn_best_effort("call", call);
     }
+}
+
+/// Polls a call once; true when it is over. A panic ends the call and not its caller's loop, as if
+/// it had a task of its own.
+async fn begin(mut call: Pin<&mut (impl Future<Output = ()> + Send)>) -> bool {
+    std::future::poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
+        Poll::Ready(polled.map_or_else(
+            |_| {
+                tracing::error!("a call panicked");
+                true
+            },
+            |polled| polled.is_ready(),
+        ))
+    })
+    .await
 }
 
 async fn reply(bus: &dyn Bus, call: &BusMessage, result: &Result<Bytes, Report>) {
@@ -75,5 +121,109 @@ async fn reply(bus: &dyn Bus, call: &BusMessage, result: &Result<Bytes, Report>)
             // The bus is gone if this fails too; the caller then times out.
             let _ = bus.publish(answer).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    async fn ask(bus: &dyn Bus, word: &'static str) -> Result<Bytes, Report> {
+        decode_reply(bus.request(BusMessage::new("calls", word), SOON).await.unwrap().payload)
+    }
+
+    /// When `wait` has begun, and when it may end.
+    struct Gate {
+        begun: Semaphore,
+        open: Semaphore,
+    }
+
+    impl Gate {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { begun: Semaphore::new(0), open: Semaphore::new(0) })
+        }
+    }
+
+    /// Serves: `wait` until the gate is open, `panic`, everything else at once.
+    async fn serve(bus: &Arc<dyn Bus>, hands: usize, gate: &Arc<Gate>) -> TaskScope {
+        let (scope, gate) = (TaskScope::new("test"), Arc::clone(gate));
+        let calls = bus.subscribe("calls", None).await.unwrap();
+        let answer = move |word: Bytes| {
+            let gate = Arc::clone(&gate);
+            async move {
+                match word.as_ref() {
+                    b"wait" => {
+                        gate.begun.add_permits(1);
+                        gate.open.acquire().await.unwrap().forget();
+                    }
+                    b"panic" => panic!("as asked"),
+                    _ => {}
+                }
+                Ok(word)
+            }
+        };
+        scope.spawn_until_cancelled(
+            "serve",
+            answer_each(calls, Arc::clone(bus), scope.clone(), hands, answer),
+        );
+        scope
+    }
+
+    #[tokio::test]
+    async fn who_waits_keeps_nobody_waiting_and_takes_a_hand() {
+        let bus = Memory::new().lattice().bus;
+        let gate = Gate::new();
+        let scope = serve(&bus, 2, &gate).await;
+        let mut waiting = Vec::new();
+        for answer in [Ok("now".into()), Err(ErrorCode::Overloaded)] {
+            let caller = Arc::clone(&bus);
+            waiting.push(tokio::spawn(async move { ask(&*caller, "wait").await }));
+            gate.begun.acquire().await.unwrap().forget();
+            assert_eq!(ask(&*bus, "now").await.map_err(|report| report.code), answer);
+        }
+        gate.open.add_permits(2);
+        for waited in waiting {
+            assert_eq!(waited.await.unwrap().unwrap(), "wait");
+        }
+        assert_eq!(ask(&*bus, "now").await.unwrap(), "now", "the hands are free again");
+        scope.shutdown(SOON).await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_call_only() {
+        let bus = Memory::new().lattice().bus;
+        let scope = serve(&bus, 1, &Gate::new()).await;
+        let gone = bus.request(BusMessage::new("calls", "panic"), Duration::from_millis(50)).await;
+        assert!(matches!(gone, Err(BusError::Timeout { .. })), "{gone:?}");
+        assert_eq!(ask(&*bus, "now").await.unwrap(), "now", "and its hand is free");
+        scope.shutdown(SOON).await;
+    }
+
+    #[tokio::test]
+    async fn calls_that_come_together_are_carried_out_together() {
+        let bus = Memory::new().lattice().bus;
+        let scope = TaskScope::new("test");
+        let (begun, all) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let calls = bus.subscribe("calls", None).await.unwrap();
+        let answer = move |word: Bytes| {
+            let (begun, all) = (Arc::clone(&begun), Arc::clone(&all));
+            async move {
+                // Each waits until all have begun.
+                if begun.fetch_add(1, Ordering::SeqCst) == 9 {
+                    all.add_permits(10);
+                }
+                all.acquire().await.unwrap().forget();
+                Ok(word)
+            }
+        };
+        scope.spawn_until_cancelled("serve", answer_each(calls, Arc::clone(&bus), scope.clone(), 10, answer));
+        let asked = (0..10).map(|_| ask(&*bus, "together"));
+        let answers = tokio::time::timeout(SOON, futures::future::join_all(asked)).await.unwrap();
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        scope.shutdown(SOON).await;
     }
 }

@@ -96,6 +96,9 @@ pub fn run(args: &Args, command: &LatticeCommand) -> Outcome {
                 );
             }
             output::say(args, format!("host {host} is enrolled"));
+            if args.output == output::Format::Json {
+                output::json(&json!({ "host": host, "dir": dir, "bundle": bundle }));
+            }
             Ok(())
         }
     }

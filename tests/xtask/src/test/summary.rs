@@ -28,12 +28,14 @@ impl Counts {
     ///
     /// * `test result: ok. 3 passed; 1 failed; 0 ignored; …` (`cargo test`, one per binary)
     /// * `Summary [ 2.5s] 9 tests run: 7 passed (1 slow), 1 failed, 1 timed out, 0 skipped`
+    ///
+    /// Both begin at the margin or are nextest's own: nextest repeats what a failed test printed, with
+    /// its binary's `test result:` indented.
     pub fn read(&mut self, line: &str) {
         let plain = without_colours(line);
-        let plain = plain.trim();
         let list = if plain.starts_with("test result:") {
-            plain
-        } else if plain.starts_with("Summary [") {
+            plain.as_str()
+        } else if plain.trim_start().starts_with("Summary [") {
             plain.split_once("run:").map_or("", |(_, list)| list)
         } else {
             return;
@@ -104,6 +106,17 @@ mod tests {
                 "\u{1b}[32;1m     Summary\u{1b}[0m [ 1s] \u{1b}[1m2\u{1b}[0m tests run: \u{1b}[1m2\u{1b}[0m \u{1b}[32mpassed\u{1b}[0m, 0 skipped"
             ]),
             (2, 0)
+        );
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_is_not_counted_again() {
+        assert_eq!(
+            counts(&[
+                "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 5 filtered out; finished in 0.1s",
+                "     Summary [ 1.0s] 2 tests run: 1 passed, 1 failed, 0 skipped",
+            ]),
+            (1, 1)
         );
     }
 
