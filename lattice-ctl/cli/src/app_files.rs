@@ -26,7 +26,7 @@ pub struct PreparedApp {
 pub enum Unsigned<'a> {
     /// Refuse it: nothing runs unsigned.
     Refuse,
-    /// Sign it with this account.
+    /// Sign it with this account, and also what only this machine's development key has signed.
     Sign(&'a KeyPair),
 }
 
@@ -115,7 +115,7 @@ fn signed(
     let split = keys::split(&bytes, keys::section::MAX_COMPONENT_BYTES)
         .map_err(|error| claims_report(&error).at(&actor.artifact))?;
     match (split.token, unsigned) {
-        (Some(token), _) => {
+        (Some(token), unsigned) => {
             // Whether its issuer counts is for each host to say; here only what is wrong for all.
             let claims = keys::token::parse(token).map_err(|error| invalid_claim(&error, actor))?.claims;
             keys::verify(
@@ -126,7 +126,8 @@ fn signed(
                 &keys::VerifyPolicy::ACTOR,
             )
             .map_err(|error| invalid_claim(&error, actor))?;
-            Ok(bytes)
+            let Unsigned::Sign(issuer) = unsigned else { return Ok(bytes) };
+            Ok(signing::adopt(&bytes, claims, issuer)?.map_or(bytes, Bytes::from))
         }
         (None, Unsigned::Sign(issuer)) => signing::sign_for(id, &bytes, version, issuer).map(Bytes::from),
         (None, Unsigned::Refuse) => Err(invalid_claim(&keys::ClaimsError::Unsigned, actor)

@@ -3,9 +3,12 @@
 
 use crate::component::{Shape, claims_report};
 use crate::{home, keyfile};
-use keys::{ClaimRequest, KeyKind, KeyPair, PublicKey};
+use keys::{ClaimRequest, Claims, KeyKind, KeyPair, PublicKey};
 use lattice_protocol::{ActorId, ErrorCode, Report};
 use std::path::{Path, PathBuf};
+
+/// File of the account that signs on this machine.
+const DEVELOPMENT: &str = "development.nk";
 
 /// Where the module key of an actor is kept when no other file is named.
 pub fn module_key_path(actor: &ActorId) -> Result<PathBuf, Report> {
@@ -15,7 +18,26 @@ pub fn module_key_path(actor: &ActorId) -> Result<PathBuf, Report> {
 /// The account that signs on this machine when no other is named, made at first need: the one that
 /// `trellis run --sign` trusts as well.
 pub fn local_issuer() -> Result<KeyPair, Report> {
-    keyfile::read_or_make(&home::keys_dir()?.join("development.nk"), KeyKind::Account).map(|(key, _)| key)
+    keyfile::read_or_make(&home::keys_dir()?.join(DEVELOPMENT), KeyKind::Account).map(|(key, _)| key)
+}
+
+/// What this machine's development key signed, signed by another of our accounts: only the issuer
+/// changes. `None` when it is somebody else's, or that account's already.
+pub fn adopt(file: &[u8], claims: Claims, issuer: &KeyPair) -> Result<Option<Vec<u8>>, Report> {
+    let path = home::keys_dir()?.join(DEVELOPMENT);
+    if claims.issuer == issuer.public() || !path.exists() {
+        return Ok(None);
+    }
+    if claims.issuer != keyfile::read(&path, KeyKind::Account)?.public() {
+        return Ok(None);
+    }
+    let Claims { subject, name, version, revision, capabilities, not_before, expires, tags, alias, .. } =
+        claims;
+    let request =
+        ClaimRequest { subject, name, version, revision, capabilities, not_before, expires, tags, alias };
+    keys::sign_component(file, &request, issuer, home::now_unix())
+        .map(Some)
+        .map_err(|error| claims_report(&error))
 }
 
 /// A request for a component: all that it imports and exports, nothing else.

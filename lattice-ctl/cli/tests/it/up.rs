@@ -47,6 +47,10 @@ async fn a_detached_lattice_serves_ends_whole_and_comes_back_as_it_was() {
     assert!(line.contains("trellis up runs here already") && line.contains("trellis down"), "{line}");
     person.write("app.yaml", "apiVersion: trellis.dev/v1\nkind: Application\nmetadata: { name: shop }\nspec:\n  actors:\n    - { name: pong, artifact: pong.wasm }\n");
     person.write("pong.wasm", crate::guest("pong"));
+    // As `trellis build` or `dev` left it before there was a lattice: this lattice does not trust that key.
+    let development = person.path("home/keys/development.nk").display().to_string();
+    let signed = ["--issuer", &development, "--subject", "pong.nk", "--name", "pong"];
+    person.run(&[&["claim", "sign", "pong.wasm"], signed.as_slice()].concat()).ok();
     person.run(&["app", "deploy", "app.yaml", "--sign", "--wait-for", "60"]).ok();
     assert_eq!(person.run(&["call", "pong", "ping"]).ok().json(), "pong");
     let down = person.run(&["down", "--output", "json"]).ok().json();

@@ -22,8 +22,8 @@ pub struct DeployArgs {
     /// A manifest, or the name of a stored application.
     #[arg(value_name = "MANIFEST|APP")]
     pub what: String,
-    /// Sign unsigned components: with the lattice's issuer if its directory is here, else with a
-    /// development key.
+    /// Sign components that nobody signed, or only this machine's development key: with the lattice's
+    /// issuer if its directory is here, else with the development key.
     #[arg(long)]
     pub sign: bool,
     /// Wait until it runs (the default).
