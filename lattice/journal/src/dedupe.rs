@@ -131,8 +131,11 @@ impl Dedupe {
         floor: Option<CommandId>,
         senders: BTreeMap<EntityKey, (u64, First)>,
     ) -> Self {
-        let reply_bytes = ids.values().map(|first| first.reply.len()).sum();
-        Self { ids, floor, senders, reply_bytes }
+        let mut dedupe = Self { ids, floor, senders, reply_bytes: 0 };
+        let senders = dedupe.senders.values_mut().map(|(_, first)| first);
+        dedupe.ids.values_mut().chain(senders).for_each(|first| first.reply = own(&first.reply));
+        dedupe.reply_bytes = dedupe.ids.values().map(|first| first.reply.len()).sum();
+        dedupe
     }
 
     /// What is known about a command from outside or from another actor. Timers and answers are
@@ -179,7 +182,7 @@ impl Dedupe {
 
     /// Remembers a commit's command, and forgets what is too much or too old.
     pub(crate) fn remember(&mut self, commit: &Commit) {
-        let first = First { seq: commit.seq, digest: commit.command_digest, reply: commit.reply.clone() };
+        let first = First { seq: commit.seq, digest: commit.command_digest, reply: own(&commit.reply) };
         match &commit.command {
             CommandRef::Id(id) => {
                 self.reply_bytes = self.reply_bytes.saturating_add(first.reply.len());
@@ -207,6 +210,11 @@ impl Dedupe {
             self.ids.pop_first();
         }
     }
+}
+
+/// A copy that does not keep the record, or the snapshot, around it in memory.
+pub(crate) fn own(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
 
 fn repeated(first: &First, digest: [u8; 8], name: impl FnOnce() -> String) -> Result<Known, Refused> {

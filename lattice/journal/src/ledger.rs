@@ -239,7 +239,7 @@ impl Ledger {
                     due_ms: *due_ms,
                     misfire: *misfire,
                     command: command.clone(),
-                    body: body.clone(),
+                    body: crate::dedupe::own(body),
                 };
                 self.timers.insert(name.clone(), timer);
             }

@@ -98,7 +98,9 @@ pub fn outgoing(record: &Record) -> impl Iterator<Item = Outgoing> + '_ {
 /// How often, and how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelayPolicy {
-    /// Attempts before an effect becomes a dead letter.
+    /// Attempts before a message to a subject becomes a dead letter. A message to an actor never does:
+    /// left out, it would block all later ones of its sender, which are numbered. Nor does a call: its
+    /// caller waits for an answer, and the shell gives it one when there were enough attempts.
     pub attempts: u32,
     /// First pause after a failure, milliseconds; doubles.
     pub pause_ms: u64,
@@ -208,6 +210,12 @@ impl Outbox {
         paused.map(|lane| lane.not_before_ms).min()
     }
 
+    /// How often it has failed.
+    #[must_use]
+    pub fn attempts(&self, item: &Outgoing) -> u32 {
+        item.target().and_then(|target| self.lanes.get(&target)).map_or(0, |lane| lane.attempts)
+    }
+
     /// Its target has it.
     pub fn taken(&mut self, item: &Outgoing) {
         self.done(item);
@@ -222,7 +230,7 @@ impl Outbox {
         }
         lane.under_way = false;
         lane.attempts = lane.attempts.saturating_add(1);
-        if lane.attempts >= policy.attempts {
+        if matches!(item.effect, Effect::Publish { .. }) && lane.attempts >= policy.attempts {
             self.done(item);
             return Some(RelayAction::DeadLetter(item.clone()));
         }

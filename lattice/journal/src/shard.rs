@@ -19,7 +19,9 @@ mod actor;
 mod commit;
 mod types;
 
-pub use types::{Action, Input, Outcome, Request, ShardPolicy, StopReason, Submitted, Token};
+pub use types::{
+    Action, Answer, Input, Outcome, Question, Request, ShardPolicy, StopReason, Submitted, Token,
+};
 
 use crate::append::{Appender, Tail};
 use crate::commit::Commit;
@@ -27,7 +29,7 @@ use crate::ids::{Epoch, Now};
 use crate::outbox::OutboxPosition;
 use crate::record::Body;
 use actor::Actor;
-use lattice_protocol::EntityKey;
+use lattice_protocol::{EntityKey, Report};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A decided turn whose commit is not durable yet.
@@ -35,6 +37,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 struct Turn {
     token: Token,
     commit: Commit,
+    /// The commit says only that the command is settled.
+    refused: Option<Report>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +134,8 @@ impl Shard {
         }
         match input {
             Input::Submit(request) => self.submit(request, now),
+            Input::Ask { token, key, question } => self.ask((token, question), key, now),
+            Input::Answered { key, token, answer } => self.answered(&key, token, answer, now),
             Input::Activated { ledger } => self.activated(*ledger, now),
             Input::NotActivated { key, report } => self.not_activated(&key, &report),
             Input::Decided { key, token, outcome } => self.decided(&key, token, outcome, now),
@@ -149,6 +155,11 @@ impl Shard {
             Input::Relayed(position) => self.relayed = self.relayed.max(position),
             Input::SaveRelayed => self.save_relayed(),
             Input::Checkpoint(checkpoint) => self.control.push_back(Body::Checkpoint(checkpoint)),
+            Input::Forgive { key } => {
+                if let Some(actor) = self.actors.get_mut(&key) {
+                    actor.forgive();
+                }
+            }
             Input::Passivate { key } => self.passivate(&key),
             Input::CloseIntake => self.close_intake(),
             Input::OpenIntake => self.intake = Intake::Open,

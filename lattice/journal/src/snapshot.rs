@@ -128,6 +128,11 @@ impl SinceSnapshot {
         self.events = self.events.saturating_add(events as u64);
         self.apply_us = self.apply_us.saturating_add(took_us);
     }
+    /// Events since then.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
     /// Somebody wants one.
     pub fn ask(&mut self) {
         self.asked = true;

@@ -48,6 +48,11 @@ impl SnapshotList {
             *known = (seq, hash);
         }
     }
+    /// The snapshot of an actor.
+    #[must_use]
+    pub fn get(&self, key: &EntityKey) -> Option<SnapshotRef> {
+        self.list.get(key).map(|(seq, hash)| SnapshotRef { key: key.clone(), seq: *seq, hash: *hash })
+    }
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -100,6 +105,12 @@ impl Trimmer {
     #[must_use]
     pub fn new(snapshots: SnapshotList) -> Self {
         Self { snapshots, ..Self::default() }
+    }
+
+    /// The snapshots that stand for history that may be gone.
+    #[must_use]
+    pub fn snapshots(&self) -> &SnapshotList {
+        &self.snapshots
     }
 
     /// A valid record has a commit of this actor.

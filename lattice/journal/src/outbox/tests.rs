@@ -63,9 +63,13 @@ fn order_is_kept_per_target_and_the_position_follows_the_slowest() {
     assert_eq!((outbox.position(), outbox.waiting()), (at(3, 0), 0));
 }
 
+fn publish(subject: &str) -> Effect {
+    Effect::Publish { link: "out".into(), subject: subject.into(), body: Bytes::new() }
+}
+
 #[test]
 fn a_failing_target_blocks_only_itself_and_ends_as_a_dead_letter() {
-    let (mut outbox, _) = outbox(vec![send("a/1"), send("a/2"), send("a/1")]);
+    let (mut outbox, _) = outbox(vec![publish("a"), send("a/2"), publish("a")]);
     let mut log = Vec::new();
     for now in [0, 50, 100, 200, 250, 400, 450] {
         for action in outbox.due(now) {
@@ -82,9 +86,21 @@ fn a_failing_target_blocks_only_itself_and_ends_as_a_dead_letter() {
     }
     assert_eq!(
         log,
-        ["0: 0 failed", "0: 1 taken", "100: 0 failed", "250: 0 failed, dead letter", "400: 2 taken"]
+        ["0: 1 taken", "0: 0 failed", "100: 0 failed", "250: 0 failed, dead letter", "400: 2 taken"]
     );
     assert_eq!(outbox.position(), at(3, 0));
+}
+
+#[test]
+fn a_message_to_an_actor_is_never_given_up() {
+    let (mut outbox, _) = outbox(vec![send("a/1")]);
+    for now in (0..100_000_000).step_by(100_000) {
+        for action in outbox.due(now) {
+            let RelayAction::Relay(item) = action else { panic!("{action:?}") };
+            assert_eq!(outbox.failed(&item, now), None);
+        }
+    }
+    assert_eq!(outbox.waiting(), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One actor of a shard: its ledger, the turn under way, the commands that wait, and those that
 //! keep trapping.
 
-use super::types::{Request, Token};
+use super::types::{Question, Request, Token};
 use crate::command::{Command, CommandRef};
 use crate::ledger::Ledger;
 use std::collections::{BTreeMap, VecDeque};
@@ -9,15 +9,31 @@ use std::collections::{BTreeMap, VecDeque};
 /// Most commands remembered for having trapped; the oldest go first.
 const MAX_TRAPPED: usize = 64;
 
+/// What an actor does one of at a time, in the order of arrival.
+#[derive(Debug, Clone)]
+pub(super) enum Turn {
+    Command(Request),
+    Question(Token, Question),
+}
+
+impl Turn {
+    pub(super) fn token(&self) -> Token {
+        match self {
+            Self::Command(request) => request.token,
+            Self::Question(token, _) => *token,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Actor {
     /// None until it is in memory.
     ledger: Option<Ledger>,
     /// The turn under way, until its commit is durable.
-    turn: Option<Request>,
+    turn: Option<Turn>,
     /// The guest has it.
     deciding: bool,
-    queue: VecDeque<Request>,
+    queue: VecDeque<Turn>,
     trapped: BTreeMap<CommandRef, u32>,
 }
 
@@ -43,25 +59,37 @@ impl Actor {
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()
     }
-    pub(super) fn push(&mut self, request: Request) {
-        self.queue.push_back(request);
+    pub(super) fn push(&mut self, turn: Turn) {
+        self.queue.push_back(turn);
     }
-    /// The next command, if none is under way and the actor is in memory.
-    pub(super) fn next(&mut self) -> Option<Request> {
+    /// The next one, if none is under way and the actor is in memory.
+    pub(super) fn next(&mut self) -> Option<Turn> {
         if self.turn.is_some() || self.ledger.is_none() {
             return None;
         }
         self.queue.pop_front()
     }
-    pub(super) fn begin(&mut self, request: Request) {
-        self.turn = Some(request);
+    pub(super) fn begin(&mut self, turn: Turn) {
+        self.turn = Some(turn);
         self.deciding = true;
     }
-    /// The guest has answered: the request, if this is the turn under way.
-    pub(super) fn answered(&mut self, token: Token) -> Option<Request> {
-        let request = self.turn.clone().filter(|turn| turn.token == token && self.deciding)?;
-        self.deciding = false;
-        Some(request)
+    /// The guest has decided: the request, if this is the turn under way.
+    pub(super) fn decided(&mut self, token: Token) -> Option<Request> {
+        match &self.turn {
+            Some(Turn::Command(request)) if request.token == token && self.deciding => {
+                self.deciding = false;
+                Some(request.clone())
+            }
+            _ => None,
+        }
+    }
+    /// The guest has answered a question; was it the one under way?
+    pub(super) fn answered(&mut self, token: Token) -> bool {
+        let asked = matches!(&self.turn, Some(Turn::Question(asked, _)) if *asked == token);
+        if asked {
+            self.end_turn();
+        }
+        asked
     }
     pub(super) fn end_turn(&mut self) {
         self.turn = None;
@@ -81,15 +109,17 @@ impl Actor {
         *count = count.saturating_add(1);
         *count
     }
+    pub(super) fn forgive(&mut self) {
+        self.trapped.clear();
+    }
     pub(super) fn traps(&self, command: &Command) -> u32 {
         self.trapped.get(&command.reference).copied().unwrap_or_default()
     }
     pub(super) fn take_queue(&mut self) -> Vec<Token> {
-        self.queue.drain(..).map(|request| request.token).collect()
+        self.queue.drain(..).map(|turn| turn.token()).collect()
     }
     /// All who wait: for the turn under way, and for one of their own.
     pub(super) fn into_tokens(self) -> impl Iterator<Item = Token> {
-        let turn = self.turn.map(|turn| turn.token);
-        turn.into_iter().chain(self.queue.into_iter().map(|request| request.token))
+        self.turn.into_iter().chain(self.queue).map(|turn| turn.token())
     }
 }

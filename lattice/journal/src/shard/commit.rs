@@ -1,7 +1,7 @@
 //! The way of a turn through a shard: submitted, begun, decided, sent, durable.
 
-use super::actor::Actor;
-use super::types::{self, Action, Input, Outcome, Request, StopReason, Submitted, Token};
+use super::actor::{self, Actor};
+use super::types::{self, Action, Answer, Input, Outcome, Question, Request, StopReason, Submitted, Token};
 use super::{Intake, Shard, Turn};
 use crate::append::Progress;
 use crate::commit::Commit;
@@ -21,7 +21,16 @@ impl Shard {
     }
 
     pub(super) fn submit(&mut self, request: Request, now: Now) {
-        let Request { token, .. } = request;
+        let key = request.key.clone();
+        self.enqueue(key, actor::Turn::Command(request), now);
+    }
+
+    pub(super) fn ask(&mut self, (token, question): (Token, Question), key: EntityKey, now: Now) {
+        self.enqueue(key, actor::Turn::Question(token, question), now);
+    }
+
+    fn enqueue(&mut self, key: EntityKey, turn: actor::Turn, now: Now) {
+        let token = turn.token();
         if let Some(reason) = &self.stopped {
             let report = reason.report();
             return self.refuse(token, report);
@@ -29,7 +38,6 @@ impl Shard {
         if self.intake != Intake::Open {
             return self.refuse(token, types::moving());
         }
-        let key = request.key.clone();
         if !self.actors.contains_key(&key) {
             if self.actors.len() >= self.policy.actors {
                 let report = Report::new(ErrorCode::Overloaded, "too many actors in memory")
@@ -46,7 +54,7 @@ impl Shard {
                 Report::new(ErrorCode::Overloaded, format!("{key}: too many commands wait")).limit(limit);
             return self.refuse(token, report);
         }
-        actor.push(request);
+        actor.push(turn);
         self.begin_next(&key, now);
     }
 
@@ -72,31 +80,64 @@ impl Shard {
         let epoch = self.epoch();
         let traps = self.policy.traps;
         while let Some(actor) = self.actors.get_mut(key)
-            && let Some(request) = actor.next()
+            && let Some(turn) = actor.next()
         {
-            let token = request.token;
+            let token = turn.token();
             let Some(ledger) = actor.ledger() else { return };
+            let ended = || Report::new(ErrorCode::ActorNotFound, format!("{key}: the actor has ended"));
+            let request = match &turn {
+                actor::Turn::Command(request) => request,
+                actor::Turn::Question(_, Question::Query { .. }) if ledger.is_stopped() => {
+                    let report = ended();
+                    self.refuse(token, report);
+                    continue;
+                }
+                actor::Turn::Question(_, question) => {
+                    let question = question.clone();
+                    actor.begin(turn);
+                    self.actions.push(Action::Ask { key: key.clone(), token, question });
+                    return;
+                }
+            };
             let action = match ledger.check(&request.command, now.unix_ms) {
                 Err(refused) => Action::Refuse { token, report: refused.into() },
                 Ok(Known::Repeated(first)) => {
                     let (reply, seq) = (first.reply, first.seq);
-                    Action::Reply { token, answer: Submitted { reply, seq, epoch, repeated: true } }
+                    Action::Reply {
+                        token,
+                        answer: Submitted { reply, seq, epoch, repeated: true, refused: None },
+                    }
                 }
                 Ok(Known::Settled) => {
                     let seq = ledger.seq();
                     let reply = bytes::Bytes::new();
-                    Action::Reply { token, answer: Submitted { reply, seq, epoch, repeated: true } }
+                    Action::Reply {
+                        token,
+                        answer: Submitted { reply, seq, epoch, repeated: true, refused: None },
+                    }
                 }
-                Ok(Known::New) if ledger.is_stopped() => Action::Refuse {
-                    token,
-                    report: Report::new(ErrorCode::ActorNotFound, format!("{key}: the actor has ended")),
-                },
+                // It will never be decided, nor any that follow it: no commit has to say so.
+                Ok(Known::New) if ledger.is_stopped() && settles(&request.command) => {
+                    let (reply, seq) = (bytes::Bytes::new(), ledger.seq());
+                    let answer = Submitted { reply, seq, epoch, repeated: true, refused: Some(ended()) };
+                    Action::Reply { token, answer }
+                }
+                Ok(Known::New) if ledger.is_stopped() => Action::Refuse { token, report: ended() },
                 Ok(Known::New) if actor.traps(&request.command) >= traps => {
-                    Action::Refuse { token, report: quarantined(key, &request) }
+                    let (report, request) = (quarantined(key, request), request.clone());
+                    if !settles(&request.command) {
+                        self.refuse(token, report);
+                        continue;
+                    }
+                    actor.begin(turn);
+                    if actor.decided(token).is_some() {
+                        self.settle(request, report, now);
+                    }
+                    return;
                 }
                 Ok(Known::New) => {
                     let command = request.command.clone();
-                    actor.begin(request);
+                    actor.begin(turn);
                     self.actions.push(Action::Decide { key: key.clone(), token, command });
                     return;
                 }
@@ -105,13 +146,40 @@ impl Shard {
         }
     }
 
+    pub(super) fn answered(&mut self, key: &EntityKey, token: Token, answer: Answer, now: Now) {
+        let epoch = self.epoch();
+        let Some(actor) = self.actors.get_mut(key) else { return };
+        if !actor.answered(token) {
+            return;
+        }
+        match answer {
+            Answer::Given(reply) => {
+                let seq = actor.ledger().map(Ledger::seq).unwrap_or_default();
+                let answer = Submitted { reply, seq, epoch, repeated: false, refused: None };
+                self.actions.push(Action::Reply { token, answer });
+                self.begin_next(key, now);
+            }
+            Answer::Refused(report) => {
+                self.refuse(token, report);
+                self.begin_next(key, now);
+            }
+            Answer::Trapped(report) => {
+                self.refuse(token, report);
+                self.spoilt(key);
+            }
+        }
+    }
+
     pub(super) fn decided(&mut self, key: &EntityKey, token: Token, outcome: Outcome, now: Now) {
-        let Some(request) = self.actors.get_mut(key).and_then(|actor| actor.answered(token)) else {
+        let Some(request) = self.actors.get_mut(key).and_then(|actor| actor.decided(token)) else {
             return;
         };
         match outcome {
-            Outcome::Decided { decision, component } => self.make_commit(request, decision, component, now),
-            Outcome::Refused(report) => {
+            Outcome::Decided { decision, component } => {
+                self.make_commit(request, (decision, component), None, now);
+            }
+            Outcome::Refused(report) if settles(&request.command) => self.settle(request, report, now),
+            Outcome::Refused(report) | Outcome::Unavailable(report) => {
                 self.refuse(token, report);
                 if let Some(actor) = self.actors.get_mut(key) {
                     actor.end_turn();
@@ -122,10 +190,23 @@ impl Shard {
         }
     }
 
-    fn make_commit(&mut self, request: Request, decision: Decision, component: Digest, now: Now) {
-        let Request { token, key, command } = request;
-        let Some(ledger) = self.actors.get(&key).and_then(Actor::ledger) else { return };
-        let commit = ledger.commit(&command, decision, component, now.unix_ms).and_then(|commit| {
+    /// Stores that a command will not be carried out, so that it does not come again.
+    fn settle(&mut self, request: Request, report: Report, now: Now) {
+        // No component decided it.
+        let nothing = (Decision::default(), Digest::from_bytes([0; 32]));
+        self.make_commit(request, nothing, Some(report), now);
+    }
+
+    fn make_commit(
+        &mut self,
+        request: Request,
+        (decision, component): (Decision, Digest),
+        refused: Option<Report>,
+        now: Now,
+    ) {
+        let Request { token, key, command } = &request;
+        let Some(ledger) = self.actors.get(key).and_then(Actor::ledger) else { return };
+        let commit = ledger.commit(command, decision, component, now.unix_ms).and_then(|commit| {
             let (got, limit) = (size(&commit), MAX_RECORD_BYTES - RECORD_HEAD_BYTES);
             if got <= limit {
                 return Ok(commit);
@@ -137,12 +218,9 @@ impl Shard {
                 .hint("let one command change less"))
         });
         match commit {
-            Ok(commit) => self.waiting.push_back(Turn { token, commit }),
-            Err(report) => {
-                self.refuse(token, report);
-                // Its events are in the live state already.
-                self.spoilt(&key);
-            }
+            Ok(commit) => self.waiting.push_back(Turn { token: *token, commit, refused }),
+            // Its events are in the live state already.
+            Err(report) => self.trapped(&request, report),
         }
     }
 
@@ -233,14 +311,14 @@ impl Shard {
         let epoch = sealed.record().epoch;
         let turns = std::mem::take(&mut self.flight);
         let mut keys = Vec::with_capacity(turns.len());
-        for Turn { token, commit } in turns {
+        for Turn { token, commit, refused } in turns {
             let (reply, seq) = (commit.reply.clone(), commit.seq);
             let Some(actor) = self.actors.get_mut(&commit.key) else { continue };
             if let Some(Err(error)) = actor.ledger_mut().map(|ledger| ledger.apply(&commit)) {
                 return self.stop(StopReason::Defect(error.to_string()));
             }
             actor.end_turn();
-            let answer = Submitted { reply, seq, epoch, repeated: false };
+            let answer = Submitted { reply, seq, epoch, repeated: false, refused };
             self.actions.push(Action::Reply { token, answer });
             keys.push(commit.key);
         }
@@ -254,6 +332,12 @@ impl Shard {
             keys.iter().for_each(|key| self.begin_next(key, now));
         }
     }
+}
+
+/// Must it be settled even when it is refused? Other actors' messages are numbered without a gap,
+/// timers and answers are waited for: left open, each would block or come again for ever.
+fn settles(command: &crate::command::Command) -> bool {
+    !matches!(command.reference, crate::command::CommandRef::Id(_))
 }
 
 fn quarantined(key: &EntityKey, request: &Request) -> Report {

@@ -83,6 +83,19 @@ impl Bench {
                 };
                 Some(Input::Decided { key, token, outcome })
             }
+            Action::Ask { key, token, question } => {
+                let answer = match question {
+                    Question::Query { name, .. } if name == "trap" => {
+                        Answer::Trapped(Report::new(ErrorCode::Trap, "unreachable"))
+                    }
+                    Question::Query { name, .. } if name == "never" => {
+                        Answer::Refused(Report::new(ErrorCode::Guest, "no"))
+                    }
+                    Question::Query { .. } => Answer::Given(self.folds[&key].entity().save().1),
+                    Question::Save => Answer::Given(Bytes::new()),
+                };
+                Some(Input::Answered { key, token, answer })
+            }
             Action::Log(LogAction::Append { attempt, expected, sealed }) => {
                 self.lines.push(format!("append {}", sealed.record().commits().len()));
                 self.appends.push((attempt, expected, sealed));
@@ -100,7 +113,9 @@ impl Bench {
             }
             Action::Reply { token, answer } => {
                 let again = if answer.repeated { ", repeated" } else { "" };
-                self.lines.push(format!("reply {}: {}{again}", token.0, amount(&answer.reply)));
+                let no = answer.refused.map(|report| format!(", refused {}", report.code));
+                let no = no.unwrap_or_default();
+                self.lines.push(format!("reply {}: {}{again}{no}", token.0, amount(&answer.reply)));
                 None
             }
             Action::Refuse { token, report } => {
@@ -363,4 +378,92 @@ fn an_actor_that_cannot_be_brought_into_memory_refuses_its_commands() {
     let late = Ledger::new(key("meter/m-1"));
     bench.step(Input::Activated { ledger: Box::new(late) });
     assert!(bench.lines().is_empty());
+}
+
+fn ask(token: u64, name: &str) -> Input {
+    let question = Question::Query { name: name.to_owned(), body: Bytes::new() };
+    Input::Ask { token: Token(token), key: key("meter/m-1"), question }
+}
+
+#[test]
+fn a_query_sees_only_what_is_durable_and_stores_nothing() {
+    let mut bench = bench();
+    bench.submit(1, "meter/m-1", add(1, 5));
+    bench.step(ask(2, "total"));
+    bench.submit(3, "meter/m-1", add(2, 5));
+    assert_eq!(bench.lines(), ["decide 1", "append 1"], "it waits for the turn before it");
+    bench.answer();
+    assert_eq!(bench.lines(), ["reply 1: 5", "durable", "reply 2: 5", "decide 3", "append 1"]);
+    bench.answer();
+    bench.lines();
+    bench.step(ask(4, "never"));
+    bench.step(ask(5, "trap"));
+    assert_eq!(bench.lines(), ["refuse 4: E_GUEST", "refuse 5: E_TRAP", "drop meter/m-1"]);
+    bench.step(Input::Ask { token: Token(6), key: key("meter/m-1"), question: Question::Save });
+    bench.step(ask(7, "total"));
+    assert_eq!(bench.lines(), ["reply 6: 0", "reply 7: 10"]);
+    assert_eq!(bench.log.valid().len(), 3, "the opening and two commits");
+}
+
+fn sent(sequence: u64, name: &str) -> Command {
+    let reference = crate::CommandRef::Sent { from: key("meter/m-9"), sequence };
+    Command { reference, name: name.to_owned(), body: add(1, 5).body }
+}
+
+#[test]
+fn another_actors_message_that_is_refused_is_settled_so_that_the_next_can_come() {
+    let mut bench = bench();
+    bench.submit(1, "meter/m-1", sent(1, "never"));
+    assert_eq!(bench.lines(), ["decide 1", "append 1"]);
+    bench.answer();
+    assert_eq!(bench.lines(), ["reply 1: 0, refused E_GUEST", "durable"]);
+    bench.submit(2, "meter/m-1", sent(1, "never"));
+    bench.submit(3, "meter/m-1", sent(2, "add"));
+    bench.answer();
+    assert_eq!(bench.lines(), ["reply 2: 0, repeated", "decide 3", "append 1", "reply 3: 5", "durable"]);
+}
+
+#[test]
+fn another_actors_message_that_keeps_trapping_is_set_aside_and_settled() {
+    let mut bench = bench();
+    bench.traps = true;
+    for token in 1..=3 {
+        bench.submit(token, "meter/m-1", sent(1, "add"));
+    }
+    let lines = bench.lines();
+    assert!(lines.contains(&"quarantine add".to_owned()), "{lines:?}");
+    bench.submit(4, "meter/m-1", sent(1, "add"));
+    bench.traps = false;
+    bench.submit(5, "meter/m-1", sent(2, "add"));
+    bench.answer();
+    bench.answer();
+    let lines = bench.lines();
+    assert_eq!(
+        lines,
+        [
+            "append 1",
+            "reply 4: 0, refused E_QUARANTINED",
+            "durable",
+            "decide 5",
+            "append 1",
+            "reply 5: 5",
+            "durable"
+        ]
+    );
+    assert!(bench.shard.ledger(&key("meter/m-1")).unwrap().seq() == crate::ActorSeq(2));
+}
+
+#[test]
+fn after_another_component_came_a_command_that_trapped_is_tried_again() {
+    let mut bench = bench();
+    bench.traps = true;
+    for token in 1..=4 {
+        bench.submit(token, "meter/m-1", add(1, 5));
+    }
+    assert_eq!(bench.lines().last().unwrap(), "refuse 4: E_QUARANTINED");
+    bench.traps = false;
+    bench.step(Input::Forgive { key: key("meter/m-1") });
+    bench.submit(5, "meter/m-1", add(1, 5));
+    bench.answer();
+    assert_eq!(bench.lines(), ["decide 5", "append 1", "reply 5: 5", "durable"]);
 }

@@ -48,7 +48,33 @@ pub struct Request {
     pub command: Command,
 }
 
-/// Answer to a command, as [`Action::Reply`] carries it.
+/// What an actor is asked between two of its turns, when its state is what its journal says.
+/// Nothing is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// A query; its answer goes out as [`Action::Reply`].
+    Query {
+        /// Which.
+        name: String,
+        /// With what.
+        body: Bytes,
+    },
+    /// Save the state, with the ledger as it is now: a snapshot. The shell keeps what was saved.
+    Save,
+}
+
+/// What came of a [`Question`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// This.
+    Given(Bytes),
+    /// The actor refuses it, or the shell could not ask; the state is as it was.
+    Refused(Report),
+    /// The guest trapped, or ran over a limit: the live state is spoilt.
+    Trapped(Report),
+}
+
+/// Answer to a command or a query, as [`Action::Reply`] carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submitted {
     /// What the actor said, the first time.
@@ -59,6 +85,10 @@ pub struct Submitted {
     pub epoch: Epoch,
     /// Was it carried out before?
     pub repeated: bool,
+    /// Only of timers, answers and other actors' messages, which must not come again for ever: it
+    /// was refused (or set aside), and that is what was stored. Keep the command where a person
+    /// can see it.
+    pub refused: Option<Report>,
 }
 
 /// What the guest made of a command. Anything but [`Outcome::Decided`] leaves nothing behind.
@@ -71,8 +101,11 @@ pub enum Outcome {
         /// The component that decided.
         component: Digest,
     },
-    /// The actor refuses it, by its own rules. Its state is unchanged; a repetition is decided anew.
+    /// The actor refuses it, by its own rules. Its state is unchanged. A command from outside may be
+    /// sent again and is decided anew; any other is settled by a commit without events.
     Refused(Report),
+    /// It could not be asked now, through no fault of actor or command; its state is unchanged.
+    Unavailable(Report),
     /// The guest trapped, or ran over a limit: the live state is spoilt.
     Trapped(Report),
 }
@@ -82,6 +115,24 @@ pub enum Outcome {
 pub enum Input {
     /// A command arrived.
     Submit(Request),
+    /// Somebody asks an actor something.
+    Ask {
+        /// Who waits.
+        token: Token,
+        /// Whom.
+        key: EntityKey,
+        /// What.
+        question: Question,
+    },
+    /// Answer to [`Action::Ask`].
+    Answered {
+        /// Whose.
+        key: EntityKey,
+        /// Which.
+        token: Token,
+        /// What came of it.
+        answer: Answer,
+    },
     /// An actor is in memory, folded up to the shard's last valid record.
     Activated {
         /// What the host keeps of it.
@@ -133,6 +184,11 @@ pub enum Input {
     SaveRelayed,
     /// Write a checkpoint.
     Checkpoint(Checkpoint),
+    /// Forget which commands of this actor have trapped: there is another component now.
+    Forgive {
+        /// Which.
+        key: EntityKey,
+    },
     /// Let an idle actor leave memory.
     Passivate {
         /// Which.
@@ -165,6 +221,15 @@ pub enum Action {
         token: Token,
         /// What.
         command: Command,
+    },
+    /// Ask the guest; answer with [`Input::Answered`]. Until then no turn of this actor begins.
+    Ask {
+        /// Whom.
+        key: EntityKey,
+        /// Goes back with the answer.
+        token: Token,
+        /// What.
+        question: Question,
     },
     /// Do this to the log.
     Log(LogAction),
