@@ -104,6 +104,7 @@ impl Shared {
 pub struct Journal {
     commands: Option<SyncSender<Command>>,
     shared: Arc<Shared>,
+    most_segments: usize,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -151,7 +152,8 @@ impl Journal {
         let thread = thread
             .spawn(move || writer.run(&queue))
             .map_err(|error| JournalError::io("start", "writer", error))?;
-        Ok((Self { commands: Some(commands), shared, thread: Some(thread) }, recovered))
+        let most_segments = options.max_segments;
+        Ok((Self { commands: Some(commands), shared, most_segments, thread: Some(thread) }, recovered))
     }
 
     fn send(&self, command: Command) -> Result<(), JournalError> {
@@ -206,6 +208,11 @@ impl Journal {
     pub fn last(&self) -> u64 {
         self.shared.durable.load(Ordering::Acquire)
     }
+    /// Segments in use, and how many there may be.
+    #[must_use]
+    pub fn segments(&self) -> (usize, usize) {
+        (self.shared.segments().len(), self.most_segments)
+    }
     /// The first position that is kept; one more than the last when there is none.
     #[must_use]
     pub fn first(&self) -> u64 {
@@ -219,6 +226,15 @@ impl Journal {
     /// meanwhile); [`JournalError::Damaged`]; [`JournalError::Io`].
     pub fn read(&self, from: u64, most: usize) -> Result<Vec<(u64, Bytes)>, JournalError> {
         recovery::read(&self.shared, from, most)
+    }
+
+    /// The entries at these positions, which ascend: copies, so that no segment stays in memory
+    /// because of one entry of it. Each segment is read once.
+    ///
+    /// # Errors
+    /// As [`Journal::read`]; [`JournalError::Damaged`] also when a position is not on disk.
+    pub fn read_at(&self, positions: &[u64]) -> Result<Vec<(u64, Bytes)>, JournalError> {
+        recovery::read_at(&self.shared, positions)
     }
 }
 

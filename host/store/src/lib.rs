@@ -15,6 +15,8 @@
 //! | [`local_key`] | [`LocalKey`]: the key that authenticates the compile cache |
 //! | [`journal`] | [`Journal`]: entries that are on disk when they are acknowledged; group commit |
 //! | [`snapshot`] | [`SnapshotStore`]: the last two snapshots of each actor, encrypted if wanted |
+//! | [`aside`] | [`AsideStore`]: what was set aside for a person to look at |
+//! | [`checkpoint`] | [`CheckpointStore`]: what stands for trimmed history |
 //! | [`error`] | every failure, with path and what to do |
 //!
 //! Invariants: what a write replaces survives until the new content is on disk, whatever happens
@@ -22,7 +24,9 @@
 //! typed error; files are mode 0600.
 
 pub mod artifact;
+pub mod aside;
 mod atomic;
+pub mod checkpoint;
 pub mod error;
 pub mod journal;
 pub mod local_key;
@@ -34,6 +38,8 @@ pub mod snapshot;
 pub mod spec;
 
 pub use artifact::{ArtifactStore, Pin};
+pub use aside::AsideStore;
+pub use checkpoint::CheckpointStore;
 pub use error::StoreError;
 pub use journal::{Journal, JournalError, JournalOptions};
 pub use local_key::LocalKey;

@@ -226,6 +226,44 @@ pub(super) fn read(shared: &Shared, from: u64, most: usize) -> Result<Vec<(u64, 
     if whole { Ok(entries) } else { Err(trimmed(shared, from)) }
 }
 
+/// See [`super::Journal::read_at`].
+pub(super) fn read_at(shared: &Shared, positions: &[u64]) -> Result<Vec<(u64, Bytes)>, JournalError> {
+    let durable = shared.durable.load(Ordering::Acquire);
+    let first = shared.first.load(Ordering::Acquire);
+    if let Some(wanted) = positions.first().copied().filter(|wanted| *wanted < first) {
+        return Err(JournalError::Trimmed { wanted, first });
+    }
+    let segments = shared.segments().clone();
+    let mut entries = Vec::with_capacity(positions.len());
+    for (index, (number, first)) in segments.iter().enumerate() {
+        let next = segments.get(index + 1).map_or(u64::MAX, |(_, next)| *next);
+        let last = durable.min(next.saturating_sub(1));
+        let from = positions.partition_point(|position| position < first);
+        let to = positions.partition_point(|position| *position <= last);
+        let Some(mut wanted) = positions.get(from..to).filter(|wanted| !wanted.is_empty()) else { continue };
+        let end = wanted.last().copied().unwrap_or(last);
+        read_segment(shared, *number, (*first, end), &mut |position, entry| {
+            if let Some((next, rest)) = wanted.split_first()
+                && *next == position
+            {
+                entries.push((position, Bytes::copy_from_slice(&entry)));
+                wanted = rest;
+            }
+        })?;
+    }
+    if entries.len() == positions.len() {
+        return Ok(entries);
+    }
+    let found = |index: usize| entries.get(index).map(|(at, _)| *at);
+    let missing = positions.iter().enumerate().find(|(index, position)| found(*index) != Some(**position));
+    let wanted = missing.map_or(0, |(_, position)| *position);
+    // Trimmed meanwhile, or never there.
+    if wanted < shared.first.load(Ordering::Acquire) {
+        return Err(trimmed(shared, wanted));
+    }
+    Err(JournalError::damaged("journal", 0, format!("entry {wanted} is not there (last {durable})")))
+}
+
 fn trimmed(shared: &Shared, wanted: u64) -> JournalError {
     JournalError::Trimmed { wanted, first: shared.first.load(Ordering::Acquire) }
 }

@@ -75,6 +75,21 @@ fn what_was_acknowledged_is_there_after_a_restart_on_a_real_disk() {
 }
 
 #[test]
+fn scattered_entries_are_read_wherever_they_are() {
+    let files = MemoryFiles::default();
+    let (journal, ..) = open_ok(&files);
+    append(&journal, 1, 120);
+    let wanted = [1, 2, 40, 77, 119, 120];
+    let expected: Vec<_> = wanted.iter().map(|n| (*n, entry(*n))).collect();
+    assert_eq!(journal.read_at(&wanted).unwrap(), expected);
+    assert_eq!(journal.read_at(&[]).unwrap(), []);
+    assert!(matches!(journal.read_at(&[120, 121]), Err(JournalError::Damaged { .. })));
+    journal.trim(50).unwrap();
+    assert!(matches!(journal.read_at(&[40, 77]), Err(JournalError::Trimmed { wanted: 40, .. })));
+    assert_eq!(journal.read_at(&[77]).unwrap(), [(77, entry(77))]);
+}
+
+#[test]
 fn many_who_append_at_once_share_syncs() {
     let files = MemoryFiles::default();
     let (journal, ..) = open_ok(&files);
