@@ -12,6 +12,7 @@ pub(crate) fn actor(id: &str, digest: &str) -> ActorSpec {
         replicas: 1,
         instances: Default::default(),
         limits: Default::default(),
+        persistent: None,
         config: BTreeMap::new(),
     }
 }

@@ -107,7 +107,9 @@ impl Changes {
     fn between(now: &ActorSpec, desired: &ActorSpec) -> Self {
         Self {
             artifact: now.artifact != desired.artifact,
-            limits: now.instances != desired.instances || now.limits != desired.limits,
+            limits: now.instances != desired.instances
+                || now.limits != desired.limits
+                || now.persistent != desired.persistent,
             replicas: now.replicas != desired.replicas,
             config: now.config != desired.config,
             wiring: false,

@@ -67,6 +67,7 @@ pub(crate) fn actor(name: &str, scale: Scale) -> ActorManifest {
         scale,
         instances: Default::default(),
         limits: Default::default(),
+        persistent: None,
         config: BTreeMap::new(),
         placement: PlacementRule::default(),
         links: Vec::new(),

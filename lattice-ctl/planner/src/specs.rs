@@ -112,6 +112,7 @@ fn actor_spec(id: &ActorId, manifest: &ActorManifest, artifact: &Artifact, repli
         replicas,
         instances: manifest.instances,
         limits: manifest.limits.clone(),
+        persistent: manifest.persistent.clone(),
         config: manifest.config.clone(),
     }
 }

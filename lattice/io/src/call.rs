@@ -7,6 +7,7 @@
 use crate::{Bus, BusError, BusMessage, Subscription, TaskScope};
 use bytes::Bytes;
 use futures::FutureExt;
+use lattice_protocol::entity::{EntityAnswer, EntityAsk, EntityCall};
 use lattice_protocol::invocation::{Invocation, decode_reply, encode_reply};
 use lattice_protocol::{ErrorCode, Report};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,6 +41,47 @@ pub async fn request(
             .at(&call.target)
             .limit(format!("{waited_ms} ms"))),
         Err(other) => Err(Report::from(other).at(&call.target)),
+    }
+}
+
+/// A little more than a caller's patience, so that the owner's own answer about that arrives.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Asks whoever runs a kind of persistent actors (`Subjects::kind_call`), or the owner of one
+/// (`Subjects::owner_call`).
+///
+/// # Errors
+/// The owner's own report; `E_CONNECTION` when nobody can have received it; `E_OUTCOME_UNKNOWN` when
+/// nobody answered a command in time.
+pub async fn ask_entity(
+    bus: &dyn Bus,
+    subject: &str,
+    call: &EntityCall,
+    body: &[u8],
+) -> Result<(EntityAnswer, Bytes), Report> {
+    let place = match &call.ask {
+        EntityAsk::Command { key, .. } | EntityAsk::Query { key, .. } => key.to_string(),
+        _ => call.kind.to_string(),
+    };
+    let message = BusMessage::new(subject, call.encode(body)?);
+    let patience = Duration::from_millis(call.remaining_ms).saturating_add(GRACE);
+    match bus.request(message, patience).await {
+        Ok(answer) => EntityAnswer::decode(&decode_reply(answer.payload)?),
+        Err(BusError::NoResponders { .. }) => {
+            Err(Report::new(ErrorCode::Connection, format!("no host runs actors of kind {}", call.kind))
+                .at(place)
+                .hint("see: trellis get actors"))
+        }
+        Err(BusError::Timeout { waited_ms, .. }) if matches!(call.ask, EntityAsk::Command { .. }) => {
+            Err(Report::new(
+                ErrorCode::OutcomeUnknown,
+                "no answer in time: the command may have been carried out",
+            )
+            .at(place)
+            .limit(format!("{waited_ms} ms"))
+            .hint("send the same command id again"))
+        }
+        Err(other) => Err(Report::from(other).at(place)),
     }
 }
 

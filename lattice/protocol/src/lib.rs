@@ -11,6 +11,8 @@
 //! | [`link`] | link definitions, call policy, grants, and resolution |
 //! | [`spec`] | [`spec::HostSpec`]: everything one host shall run, with its generation |
 //! | [`desired`] | the KV records: desired application, placement |
+//! | [`persistent`] | how a kind of persistent actor is declared, and how its actors are addressed |
+//! | [`entity`] | the frame of one call of a persistent actor |
 //! | [`heartbeat`] | what a host says about itself |
 //! | [`invocation`] | the frame of one call between hosts |
 //! | [`provider`] | the frame of one call to a provider's process |
@@ -22,6 +24,7 @@
 //! | [`subject`] | every NATS subject, stream and bucket name (nowhere else) |
 
 pub mod desired;
+pub mod entity;
 pub mod error;
 pub mod event;
 pub mod heartbeat;
@@ -33,6 +36,7 @@ pub mod link;
 pub mod manifest;
 pub mod name;
 pub mod permission;
+pub mod persistent;
 pub mod provider;
 pub mod spec;
 pub mod subject;
@@ -45,4 +49,5 @@ pub use name::{
     ActorId, ActorName, AppName, EntityId, EntityKey, HostId, KindName, LatticeName, LinkName, ProviderId,
     ProviderName,
 };
+pub use persistent::{Address, Durability, Persistent};
 pub use spec::{ActorSpec, Generation, HostSpec, InstancePolicy, Limits, ProviderSpec};

@@ -19,6 +19,14 @@
 //!       artifact: ./target/edge.wasm   # a path from this file, file://…, oci://… or sha256:…
 //!       replicas: 3                    # 0..100000, or daemon: true for one on every host
 //!       instances: per-call            # or warm, or warm: {maxCalls, maxConcurrency, idleMs}
+//!       persistent:                    # or true: actors of a kind, each with a state and a history of its own
+//!         kind: meter                  # default: the actor's name; unique in the lattice
+//!         durability: lattice          # or device, the default: pinned to one host, replicas: 1
+//!         isolation: { shared: 1024 }  # actors of one instance; or shared, or instance
+//!         turnMs: 1000                 # longest turn
+//!         snapshots: { events: 10000, seconds: 300, replayMs: 1000 }
+//!         retainHours: 72              # history behind the snapshots, while there is room
+//!         idleSeconds: 300             # then an actor leaves memory
 //!       limits: { memoryMib: 64, tableElements: 10000, callMs: 30000, concurrency: 256, queue: 1024, bodyKib: 1024 }
 //!       config: { temp_threshold: 85 } # what wasi:config answers
 //!       placement:

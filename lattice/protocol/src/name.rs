@@ -119,6 +119,13 @@ token_name!(
     EntityId, "actor id"
 );
 
+impl From<&ActorName> for KindName {
+    /// Both are one token.
+    fn from(name: &ActorName) -> Self {
+        Self(name.0.clone())
+    }
+}
+
 impl LinkName {
     /// The name a link has when none is given.
     #[must_use]
@@ -222,6 +229,19 @@ impl FromStr for EntityKey {
         // Without a slash the id is empty, which is no name.
         let (kind, id) = text.split_once('/').unwrap_or((text, ""));
         Ok(Self::new(KindName::new(kind)?, EntityId::new(id)?))
+    }
+}
+
+impl Serialize for EntityKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EntityKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

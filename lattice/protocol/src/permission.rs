@@ -105,6 +105,8 @@ impl Subjects {
             self.host(host, "probe"),
             self.calls(),
             self.events_of(host),
+            // Which host's records count is decided in the stream itself, by their epochs.
+            self.shards(),
             "$JS.API.>".to_owned(),
             "$JS.ACK.>".to_owned(),
             "$JS.FC.>".to_owned(),
@@ -118,8 +120,14 @@ impl Subjects {
             publish_deny.push(format!("$KV.{bucket}.>"));
         }
         publish_deny.push(format!("$O.{}.>", self.artifact_store()));
-        let mut subscribe =
-            vec![self.hosts_ping(), self.host_all(host), self.actor_calls(), format!("{inbox_prefix}.>")];
+        let mut subscribe = vec![
+            self.hosts_ping(),
+            self.host_all(host),
+            self.actor_calls(),
+            self.kind_calls(),
+            self.owner_calls(host),
+            format!("{inbox_prefix}.>"),
+        ];
         subscribe.extend_from_slice(applications);
         Permissions { publish, publish_deny, subscribe, inbox_prefix }
     }
@@ -209,7 +217,7 @@ mod tests {
             assert!(!may(no), "{no}");
         }
         let hears = |subject: &str| granted.subscribe.iter().any(|pattern| matches(pattern, subject));
-        assert!(hears("trellis.prod.rpc.actor.edge.processor"));
+        assert!(hears("trellis.prod.rpc.actor.edge.processor") && hears("trellis.prod.rpc.kind.meter"));
         assert!(!hears("trellis.prod.rpc.prov.edge.store"), "providers' calls are the providers'");
     }
 
@@ -234,6 +242,7 @@ mod tests {
         let (publish, subscribe) = allowed(ProviderRole::Server, "shop.http.H1");
         assert!(may(&publish, "trellis.prod.rpc.actor.shop.cart") && !may(&publish, "edge.a"));
         assert!(!may(&publish, "trellis.prod.rpc.prov.shop.store.H1") && !may(&subscribe, "edge.a"));
+        assert!(!may(&publish, "trellis.prod.rpc.kind.meter"), "only hosts speak for other actors");
         let (publish, subscribe) = allowed(ProviderRole::Broker, "shop.nats.H1");
         assert!(may(&publish, "edge.a") && may(&subscribe, "edge.a") && !may(&publish, "cloud.a"));
         for kind in crate::manifest::KNOWN_KINDS {

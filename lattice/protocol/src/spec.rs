@@ -4,6 +4,7 @@
 
 use crate::link::LinkDefinition;
 use crate::name::{ActorId, AppName, HostId, LatticeName, ProviderId};
+use crate::persistent::Persistent;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -167,6 +168,9 @@ pub struct ActorSpec {
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
+    /// What makes it a kind of persistent actors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent: Option<Persistent>,
     /// Values of `wasi:config`.
     #[serde(default)]
     pub config: BTreeMap<String, String>,

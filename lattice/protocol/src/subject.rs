@@ -3,7 +3,7 @@
 //! widened by data; text that comes from guests passes [`check_subject`].
 
 use crate::error::{ErrorCode, Report};
-use crate::name::{ActorId, HostId, LatticeName};
+use crate::name::{ActorId, HostId, KindName, LatticeName};
 
 /// Longest subject, bytes: the server's control line also carries reply and sizes.
 pub const MAX_SUBJECT_BYTES: usize = 1_024;
@@ -59,6 +59,51 @@ impl Subjects {
     #[must_use]
     pub fn actor_calls(&self) -> String {
         self.in_lattice(format_args!("rpc.actor.>"))
+    }
+    /// Calls of persistent actors of a kind, whoever runs it (a queue group).
+    #[must_use]
+    pub fn kind_call(&self, kind: &KindName) -> String {
+        self.in_lattice(format_args!("rpc.kind.{kind}"))
+    }
+    /// Calls of persistent actors of any kind.
+    #[must_use]
+    pub fn kind_calls(&self) -> String {
+        self.in_lattice(format_args!("rpc.kind.*"))
+    }
+    /// Calls of actors of a kind whose shard this host owns.
+    #[must_use]
+    pub fn owner_call(&self, kind: &KindName, host: &HostId) -> String {
+        self.in_lattice(format_args!("rpc.shard.{kind}.{host}"))
+    }
+    /// Calls of actors of any kind whose shard this host owns.
+    #[must_use]
+    pub fn owner_calls(&self, host: &HostId) -> String {
+        self.in_lattice(format_args!("rpc.shard.*.{host}"))
+    }
+    /// The records of one shard of a kind of durability `lattice`.
+    #[must_use]
+    pub fn shard(&self, kind: &KindName, shard: u16) -> String {
+        self.in_lattice(format_args!("shard.{kind}.{shard}"))
+    }
+    /// The records of every shard.
+    #[must_use]
+    pub fn shards(&self) -> String {
+        self.in_lattice(format_args!("shard.*.*"))
+    }
+    /// The stream of [`Self::shard`].
+    #[must_use]
+    pub fn shard_stream(&self, kind: &KindName, shard: u16) -> String {
+        format!("TRELLIS_{}_shard_{kind}_{shard}", self.lattice)
+    }
+    /// KV bucket: leases of hosts' sessions, one key each.
+    #[must_use]
+    pub fn sessions_bucket(&self) -> String {
+        format!("TRELLIS_{}_sessions", self.lattice)
+    }
+    /// KV bucket: who has which epoch of a shard, one key each.
+    #[must_use]
+    pub fn shards_bucket(&self) -> String {
+        format!("TRELLIS_{}_shards", self.lattice)
     }
     /// Calls of a provider's process, by its [`crate::provider::process_name`] (a queue group).
     #[must_use]

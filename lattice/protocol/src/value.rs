@@ -33,7 +33,10 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use call::{decode_call, encode_call};
+pub use call::{
+    decode_call, decode_json_answer, encode_call, encode_json_call, json_call, read_json_call,
+    write_json_answer,
+};
 pub use decode::{decode, decode_all};
 pub use encode::{encode, encode_all};
 pub use error::{DecodeError, EncodeError, JsonError, JsonProblem};

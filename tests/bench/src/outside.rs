@@ -184,6 +184,7 @@ fn actor_spec(planned: &Planned, digest: Digest, size: usize) -> Result<ActorSpe
         replicas: 1,
         instances: planned.instances,
         limits: Limits::default(),
+        persistent: None,
         config: BTreeMap::new(),
     })
 }

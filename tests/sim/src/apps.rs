@@ -104,6 +104,7 @@ fn application(number: usize) -> Option<DesiredApp> {
         scale: if number == 0 { Scale::Daemon } else { Scale::Replicas(2) },
         instances: Default::default(),
         limits: Limits { memory_bytes: u64::from(REPLICA_MIB) << 20, ..Limits::default() },
+        persistent: None,
         config: BTreeMap::new(),
         placement: rule,
         links: Vec::new(),

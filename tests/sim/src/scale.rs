@@ -147,6 +147,7 @@ fn application(number: usize, actors: usize) -> Result<DesiredApp, NameError> {
             scale: Scale::Replicas(1),
             instances: Default::default(),
             limits: Default::default(),
+            persistent: None,
             config: BTreeMap::new(),
             placement: PlacementRule {
                 resources: Resources { cpu_millis: 10, memory_mib: 1 },

@@ -76,6 +76,7 @@ fn new_actor(name: &ActorName, reference: &str) -> ActorManifest {
         scale: Scale::Replicas(1),
         instances: InstancePolicy::default(),
         limits: Limits::default(),
+        persistent: None,
         config: BTreeMap::new(),
         placement: PlacementRule::default(),
         links: Vec::new(),

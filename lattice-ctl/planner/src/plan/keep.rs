@@ -5,8 +5,8 @@
 use super::fit::tier;
 use super::{Group, Input, Room, Task};
 use crate::observed::Unfit;
-use lattice_protocol::HostId;
 use lattice_protocol::desired::Verdict;
+use lattice_protocol::{Durability, HostId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,11 +53,18 @@ fn standing(task: &Task<'_>, input: &Input<'_>, room: &Room<'_>, host: &HostId) 
     if input.observed.has_refused(host, &task.id, input.now_ms) {
         return Standing::Unreliable;
     }
-    match (input.observed.judge(host, input.now_ms), is_daemon(task)) {
+    let pinned = is_pinned(task);
+    match (input.observed.judge(host, input.now_ms), is_daemon(task) || pinned) {
         (Verdict::Alive | Verdict::Suspect | Verdict::Rejoined | Verdict::CutOff, _)
         | (Verdict::Lost, true) => Standing::Stays,
+        (Verdict::Leaving, _) if pinned => Standing::Stays,
         (Verdict::Lost | Verdict::Leaving, _) => Standing::Unreliable,
     }
+}
+
+/// Is its state on the one host that it runs on? Elsewhere it would begin anew, without its history.
+pub(super) fn is_pinned(task: &Task<'_>) -> bool {
+    task.manifest.persistent.as_ref().is_some_and(|kind| kind.durability == Durability::Device)
 }
 
 fn is_daemon(task: &Task<'_>) -> bool {

@@ -44,7 +44,9 @@ impl Victims {
             return;
         }
         let mut by_host: BTreeMap<Slot, Vec<usize>> = BTreeMap::new();
-        for (offset, task) in lower.iter().enumerate() {
+        // Who is pinned by its state cannot give way: it could go nowhere else.
+        let movable = |(_, task): &(usize, &&mut Task<'_>)| !super::keep::is_pinned(task);
+        for (offset, task) in lower.iter().enumerate().filter(movable) {
             for slot in task.placed.keys().filter_map(&slot_of) {
                 by_host.entry(slot).or_default().push(self.position + 1 + offset);
             }

@@ -280,6 +280,19 @@ fn failover_checks_the_target_and_holds_what_has_none() {
 }
 
 #[test]
+fn a_kind_whose_state_is_on_its_host_waits_for_that_host() {
+    let mut world = shop(Scale::Replicas(1));
+    world.actor(0).persistent = Some(lattice_protocol::Persistent::default());
+    let before = world.planned();
+    let left: Vec<&str> = ["A", "B", "C"].into_iter().filter(|name| !before.contains(name)).collect();
+    assert_eq!(left.len(), 2, "{before}");
+    world.hear(&left, 40_000);
+    assert_eq!(world.planned(), before, "a failover would lose its history");
+    world.actor(0).persistent = None;
+    assert_ne!(world.planned(), before, "a stateless one moves");
+}
+
+#[test]
 fn all_hosts_lost_is_said_and_changes_nothing() {
     let mut world = shop(Scale::Replicas(3));
     world.planned();

@@ -2,6 +2,7 @@
 
 use crate::link::LinkDefinition;
 use crate::name::{ActorName, AppName, HostId, ProviderName};
+use crate::persistent::Persistent;
 use crate::spec::{InstancePolicy, Limits, ProviderMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,6 +69,9 @@ pub struct ActorManifest {
     /// Limits of one instance and of the actor on one host.
     #[serde(default)]
     pub limits: Limits,
+    /// What makes it a kind of persistent actors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent: Option<Persistent>,
     /// Values of `wasi:config`.
     #[serde(default)]
     pub config: BTreeMap<String, String>,

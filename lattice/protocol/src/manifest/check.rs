@@ -7,7 +7,8 @@ use super::{
 use crate::error::{ErrorCode, Report};
 use crate::link::{LinkDefinition, LinkTarget};
 use crate::name::{ActorId, LinkName};
-use crate::spec::ProviderMode;
+use crate::persistent::Durability;
+use crate::spec::{InstancePolicy, ProviderMode};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A part of an application, by position: an actor, a provider, or a link of an actor.
@@ -63,10 +64,48 @@ pub(super) fn relations(application: &Application, report: Sink<'_>) {
             let Scale::Replicas(count) = actor.scale else { continue };
             report(part, out_of_range("replicas", count, 0, Scale::MAX_REPLICAS));
         }
+        persistent(application, index).into_iter().for_each(|found| report(part, found));
         latency(&actor.placement).into_iter().for_each(|found| report(part, found));
         spread(&actor.placement.spread, &mut |found| report(part, found));
         links(application, index, report);
     }
+}
+
+/// A kind has one owner at a time, and what it is: its actors, not its replicas, are many.
+fn persistent(application: &Application, index: usize) -> Vec<Report> {
+    let Some(actor) = application.actors.get(index) else { return Vec::new() };
+    let Some(persistent) = &actor.persistent else { return Vec::new() };
+    let mut found = persistent.problems();
+    let pinned = persistent.durability == Durability::Device;
+    if pinned && !matches!(actor.scale, Scale::Replicas(0 | 1)) {
+        let got = match actor.scale {
+            Scale::Replicas(count) => count.to_string(),
+            Scale::Daemon => "daemon: true".to_owned(),
+        };
+        let what = "a kind of durability device runs on one host";
+        found.push(
+            Report::new(ErrorCode::Manifest, what)
+                .at("replicas")
+                .got(got)
+                .limit(1)
+                .hint("its actors are many by their ids; durability: lattice spreads them over hosts"),
+        );
+    }
+    if actor.instances != InstancePolicy::default() {
+        let what = "instances say nothing of a persistent actor";
+        found.push(Report::new(ErrorCode::Manifest, what).at("instances").hint("use persistent.isolation"));
+    }
+    let kind = persistent.kind_of(&actor.name);
+    let of =
+        |other: &crate::manifest::ActorManifest| other.persistent.as_ref().map(|p| p.kind_of(&other.name));
+    let mut before = application.actors.iter().take(index);
+    if let Some(other) = before.find(|other| of(other).as_ref() == Some(&kind)) {
+        let what = format!("kind {kind} is that of {}", other.name);
+        found.push(
+            Report::new(ErrorCode::Manifest, what).at("persistent.kind").hint("give each its own kind"),
+        );
+    }
+    found
 }
 
 fn out_of_range(field: &str, got: u32, low: u32, high: u32) -> Report {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub(super) use actor::{artifact, share};
 #[cfg(test)]
 pub(super) use {
-    actor::{ACTOR, LIMITS, PLACEMENT, RESOURCES, SPREAD, WARM},
+    actor::{ACTOR, ISOLATION, LIMITS, PERSISTENT, PLACEMENT, RESOURCES, SNAPSHOTS, SPREAD, WARM},
     link::{GRANTS, LINK},
 };
 

@@ -8,6 +8,7 @@ use super::scalar::{Plain, classify};
 use super::{ActorManifest, Application, PlacementRule, ProviderManifest, Resources, Scale};
 use crate::link::{Grants, LinkDefinition, LinkTarget};
 use crate::name::AppName;
+use crate::persistent::Persistent;
 use crate::spec::{InstancePolicy, Limits, ProviderMode};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -47,12 +48,35 @@ fn actor(out: &mut Block, actor: &ActorManifest, app: &AppName) {
             out.field("instances", warm);
         }
     }
+    if let Some(kind) = &actor.persistent {
+        out.nested("persistent", |out| persistent(out, kind));
+    }
     limits(out, &actor.limits);
     out.config(&actor.config);
     if actor.placement != PlacementRule::default() {
         out.nested("placement", |out| placement(out, &actor.placement));
     }
     out.list("links", &actor.links, |out, item| link(out, item, app));
+}
+
+fn persistent(out: &mut Block, kind: &Persistent) {
+    let default = Persistent::default();
+    if let Some(name) = &kind.kind {
+        out.text("kind", name.as_str());
+    }
+    out.field("durability", kind.durability.word());
+    match kind.states {
+        1 => out.field("isolation", "instance"),
+        states => out.field("isolation", format!("{{ shared: {states} }}")),
+    }
+    out.changed("turnMs", kind.turn_ms, default.turn_ms);
+    let snapshots = (kind.snapshot_events, kind.snapshot_seconds, kind.snapshot_replay_ms);
+    if snapshots != (default.snapshot_events, default.snapshot_seconds, default.snapshot_replay_ms) {
+        let (events, seconds, replay_ms) = snapshots;
+        out.field("snapshots", format!("{{ events: {events}, seconds: {seconds}, replayMs: {replay_ms} }}"));
+    }
+    out.changed("retainHours", kind.retain_hours, default.retain_hours);
+    out.changed("idleSeconds", kind.idle_seconds, default.idle_seconds);
 }
 
 fn limits(out: &mut Block, limits: &Limits) {

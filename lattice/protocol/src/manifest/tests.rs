@@ -162,6 +162,55 @@ fn a_provider_runs_in_the_host_in_a_process_or_elsewhere() {
     }
 }
 
+fn persistent(actor: &str) -> Result<Application, Vec<String>> {
+    let text = format!(
+        "{{apiVersion: trellis.dev/v1, kind: Application, metadata: {{name: a}}, spec: {{actors: [\
+         {{name: meter, artifact: m.wasm, {actor}}}, {{name: other, artifact: o.wasm, persistent: true}}]}}}}"
+    );
+    parse(&text, "a.yaml").map_err(|found| found.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_persistent_kind_is_read_with_its_defaults_and_reads_back() {
+    let app = persistent("persistent: true").unwrap();
+    assert_eq!(app.actors[0].persistent, Some(crate::Persistent::default()));
+    let app = persistent(
+        "persistent: {kind: gauge, durability: lattice, isolation: {shared: 16}, turnMs: 50, \
+         snapshots: {events: 7, seconds: 8, replayMs: 9}, retainHours: 0, idleSeconds: 10}, replicas: 3",
+    )
+    .unwrap();
+    let kind = app.actors[0].persistent.clone().unwrap();
+    assert_eq!(kind.kind_of(&app.actors[0].name).as_str(), "gauge");
+    assert_eq!((kind.states, kind.turn_ms, kind.snapshot_events, kind.retain_hours), (16, 50, 7, 0));
+    assert_eq!(parse(&render(&app), "again.yaml").unwrap(), app);
+    let app = persistent("persistent: {isolation: instance}").unwrap();
+    assert_eq!(app.actors[0].persistent.as_ref().unwrap().states, 1);
+    assert_eq!(parse(&render(&app), "again.yaml").unwrap(), app);
+}
+
+#[test]
+fn what_is_wrong_with_a_persistent_kind_is_said_with_its_place_and_what_was_meant() {
+    for (actor, expected) in [
+        ("persistent: {durabilty: device}", "did you mean \"durability\"?"),
+        ("persistent: {durability: disk}", "(got \"disk\", expected device or lattice)"),
+        ("persistent: {isolation: {shared: 9000}}", "(got number 9000, expected 2..4096)"),
+        ("persistent: {isolation: {sharred: 9}}", "did you mean \"shared\"?"),
+        ("persistent: {isolation: own}", "expected shared or instance"),
+        ("persistent: {turnMs: 0}", "spec.actors[0].persistent.turnMs (got number 0, expected 1..60000)"),
+        ("persistent: {snapshots: {event: 5}}", "did you mean \"events\"?"),
+        ("persistent: {kind: 'a b'}", "actor kind: only A-Za-z0-9_-"),
+        ("persistent: {kind: other}", "kind other is that of meter"),
+        ("persistent: true, replicas: 2", "runs on one host"),
+        ("persistent: true, daemon: true", "runs on one host"),
+        ("persistent: true, instances: warm", "use persistent.isolation"),
+        ("persistent: yes", "fields: kind, durability"),
+    ] {
+        let found = persistent(actor).unwrap_err();
+        assert!(found.iter().any(|line| line.contains(expected)), "{actor}: {found:#?}");
+        assert!(found.iter().all(|line| line.contains("a.yaml:")), "{actor}: {found:#?}");
+    }
+}
+
 /// Every field of every level is in the schema, and the schema has no other.
 #[test]
 fn the_schema_is_the_reader() {
@@ -172,6 +221,9 @@ fn the_schema_is_the_reader() {
         ("/properties/spec", native::SPEC),
         ("/$defs/actor", native::ACTOR),
         ("/$defs/warm", native::WARM),
+        ("/$defs/persistent", native::PERSISTENT),
+        ("/$defs/isolation", native::ISOLATION),
+        ("/$defs/snapshots", native::SNAPSHOTS),
         ("/$defs/limits", native::LIMITS),
         ("/$defs/placement", native::PLACEMENT),
         ("/$defs/resources", native::RESOURCES),
@@ -193,6 +245,24 @@ fn the_schema_is_the_reader() {
     assert_eq!(*kinds, serde_json::json!(KNOWN_KINDS));
     let run = &schema["$defs"]["provider"]["properties"]["run"]["enum"];
     assert_eq!(*run, serde_json::json!(ProviderMode::WORDS.map(|(word, _)| word)));
+    let persistent = &schema["$defs"]["persistent"]["properties"];
+    let default = crate::Persistent::default();
+    assert_eq!(
+        persistent["durability"]["enum"],
+        serde_json::json!(crate::Durability::WORDS.map(|(word, _)| word))
+    );
+    assert_eq!(persistent["turnMs"]["maximum"], crate::Persistent::MAX_TURN_MS);
+    assert_eq!(persistent["turnMs"]["default"], default.turn_ms);
+    assert_eq!(persistent["retainHours"]["default"], default.retain_hours);
+    assert_eq!(persistent["idleSeconds"]["maximum"], crate::Persistent::MAX_IDLE_SECONDS);
+    let shared = &schema["$defs"]["isolation"]["properties"]["shared"];
+    assert_eq!(
+        (&shared["maximum"], &shared["default"]),
+        (&crate::Persistent::MAX_STATES.into(), &default.states.into())
+    );
+    let snapshots = &schema["$defs"]["snapshots"]["properties"];
+    assert_eq!(snapshots["events"]["default"], default.snapshot_events);
+    assert_eq!(snapshots["replayMs"]["maximum"], crate::Persistent::MAX_SNAPSHOT_REPLAY_MS);
     let link = &schema["$defs"]["link"]["properties"];
     assert_eq!(link["timeoutMs"]["maximum"], CallPolicy::MAX_TIMEOUT_MS);
     assert_eq!(link["timeoutMs"]["default"], CallPolicy::default().timeout_ms);

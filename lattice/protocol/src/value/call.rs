@@ -40,6 +40,59 @@ pub fn decode_call(signature: &Signature, payload: &[u8], limits: &Limits) -> Re
     Ok(decode_all(signature.params.iter().map(|(_, ty)| ty), params, limits)?)
 }
 
+/// In the place of a fingerprint: what follows is JSON. No type has this fingerprint.
+const JSON: [u8; FINGERPRINT] = *b"trellis call by name, in JSON   ";
+
+/// A call by a caller that knows only the function's name: arguments as JSON (an array by position,
+/// an object by name), and an answer as JSON.
+#[must_use]
+pub fn encode_json_call(arguments: &[u8]) -> Vec<u8> {
+    [&JSON, arguments].concat()
+}
+
+/// The arguments, if it is a call in JSON.
+#[must_use]
+pub fn json_call(payload: &[u8]) -> Option<&[u8]> {
+    payload.strip_prefix(&JSON)
+}
+
+/// Reads the arguments of a call in JSON.
+///
+/// # Errors
+/// `E_MALFORMED` when they are no JSON, or not what the function takes.
+pub fn read_json_call(signature: &Signature, arguments: &[u8]) -> Result<Vec<Value>, Report> {
+    let malformed = |what: String| Report::new(ErrorCode::Malformed, what).limit(signature);
+    let json = match arguments.trim_ascii() {
+        [] => serde_json::Value::Null,
+        text => serde_json::from_slice(text).map_err(|error| malformed(format!("not JSON: {error}")))?,
+    };
+    super::params_from_json(&json, signature).map_err(|error| malformed(error.to_string()))
+}
+
+/// The answer to a call in JSON: its one result, or `null`.
+///
+/// # Errors
+/// `E_MALFORMED` when the values are not of the signature's types.
+pub fn write_json_answer(signature: &Signature, results: &[Value]) -> Result<Vec<u8>, Report> {
+    let shown = match (results, signature.results.as_slice()) {
+        ([value], [ty]) => {
+            super::to_json(value, ty).map_err(|error| Report::new(ErrorCode::Malformed, error.to_string()))?
+        }
+        _ => serde_json::Value::Null,
+    };
+    Ok(shown.to_string().into_bytes())
+}
+
+/// The answer to a call in JSON, as text.
+///
+/// # Errors
+/// `E_MALFORMED` when it is no JSON.
+pub fn decode_json_answer(answer: bytes::Bytes) -> Result<bytes::Bytes, Report> {
+    serde_json::from_slice::<serde::de::IgnoredAny>(&answer)
+        .map(|_| answer)
+        .map_err(|error| Report::new(ErrorCode::Malformed, format!("answer: not JSON: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Type;
@@ -47,6 +100,26 @@ mod tests {
 
     fn signature(param: Type) -> Signature {
         Signature { params: vec![("x".into(), param)], results: Vec::new() }
+    }
+
+    #[test]
+    fn a_call_in_json_reads_back_and_is_no_other_call() {
+        let takes = signature(Type::U32);
+        let payload = encode_json_call(b" [7] ");
+        assert_eq!(read_json_call(&takes, json_call(&payload).unwrap()).unwrap(), [Value::U32(7)]);
+        assert!(json_call(&encode_call(&takes, &[Value::U32(7)]).unwrap()).is_none());
+        assert_eq!(decode_call(&takes, &payload, &Limits::default()).unwrap_err().code, ErrorCode::Version);
+        for bad in ["[", "[true]", "[1, 2]", "", "{\"y\": 1}"] {
+            assert_eq!(
+                read_json_call(&takes, bad.as_bytes()).unwrap_err().code,
+                ErrorCode::Malformed,
+                "{bad}"
+            );
+        }
+        let gives = Signature { params: Vec::new(), results: vec![Type::String] };
+        let answer = write_json_answer(&gives, &[Value::String("x".into())]).unwrap();
+        assert_eq!(decode_json_answer(answer.into()).unwrap(), "\"x\"");
+        assert!(decode_json_answer("x".into()).is_err());
     }
 
     #[test]

@@ -3,17 +3,35 @@
 use crate::error::{ErrorCode, Report};
 use crate::manifest::reader::{At, Fields, Reader};
 use crate::manifest::{ActorManifest, PlacementRule, Resources, Scale, Spread};
+use crate::persistent::{Durability, Persistent};
 use crate::spec::{InstancePolicy, Limits};
 use std::collections::BTreeMap;
 
 /// Fields of an actor.
-pub(in crate::manifest) const ACTOR: &[&str] =
-    &["name", "artifact", "replicas", "daemon", "instances", "limits", "config", "placement", "links"];
+pub(in crate::manifest) const ACTOR: &[&str] = &[
+    "name",
+    "artifact",
+    "replicas",
+    "daemon",
+    "instances",
+    "persistent",
+    "limits",
+    "config",
+    "placement",
+    "links",
+];
 /// Fields of `limits`.
 pub(in crate::manifest) const LIMITS: &[&str] =
     &["memoryMib", "tableElements", "callMs", "concurrency", "queue", "bodyKib"];
 /// Fields of `instances.warm`.
 pub(in crate::manifest) const WARM: &[&str] = &["maxCalls", "maxConcurrency", "idleMs"];
+/// Fields of `persistent`.
+pub(in crate::manifest) const PERSISTENT: &[&str] =
+    &["kind", "durability", "isolation", "turnMs", "snapshots", "retainHours", "idleSeconds"];
+/// Fields of `persistent.isolation`.
+pub(in crate::manifest) const ISOLATION: &[&str] = &["shared"];
+/// Fields of `persistent.snapshots`.
+pub(in crate::manifest) const SNAPSHOTS: &[&str] = &["events", "seconds", "replayMs"];
 /// Fields of `placement`.
 pub(in crate::manifest) const PLACEMENT: &[&str] = &[
     "requirements",
@@ -36,6 +54,7 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Option<ActorMani
     let artifact = reader.required(fields, "artifact").and_then(|at| artifact(reader, &at));
     let scale = scale(reader, fields);
     let instances = fields.get("instances").map(|at| instances(reader, &at));
+    let persistent = fields.get("persistent").map(|at| persistent(reader, &at));
     let limits = fields.get("limits").map(|at| limits(reader, &at));
     let config = fields.get("config").map_or_else(BTreeMap::new, |at| reader.config(&at));
     let placement = fields.get("placement").map(|at| placement(reader, &at));
@@ -45,6 +64,7 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Option<ActorMani
         scale,
         instances: instances.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
+        persistent,
         config,
         placement: placement.unwrap_or_default(),
         links: Vec::new(),
@@ -132,6 +152,48 @@ fn limits(reader: &mut Reader, at: &At<'_>) -> Limits {
     set(reader, &fields, "concurrency", 1..=65_536, &mut limits.concurrency);
     set(reader, &fields, "queue", 0..=1_000_000, &mut limits.queue);
     limits
+}
+
+fn persistent(reader: &mut Reader, at: &At<'_>) -> Persistent {
+    use crate::manifest::yaml::Data;
+    let mut persistent = Persistent::default();
+    // `persistent: true` is the defaults.
+    if let Data::Scalar { quoted: false, text } = &at.node.data
+        && text == "true"
+    {
+        return persistent;
+    }
+    let Some(fields) = reader.fields(at, PERSISTENT) else { return persistent };
+    if let Some(at) = fields.get("kind") {
+        persistent.kind = reader.parsed(&at, ErrorCode::Name);
+    }
+    if let Some(at) = fields.get("durability") {
+        persistent.durability = reader.one_of(&at, &Durability::WORDS).unwrap_or_default();
+    }
+    if let Some(at) = fields.get("isolation") {
+        isolation(reader, &at, &mut persistent.states);
+    }
+    set(reader, &fields, "turnMs", 1..=Persistent::MAX_TURN_MS, &mut persistent.turn_ms);
+    set(reader, &fields, "retainHours", 0..=Persistent::MAX_RETAIN_HOURS, &mut persistent.retain_hours);
+    set(reader, &fields, "idleSeconds", 1..=Persistent::MAX_IDLE_SECONDS, &mut persistent.idle_seconds);
+    if let Some(fields) = fields.get("snapshots").and_then(|at| reader.fields(&at, SNAPSHOTS)) {
+        let Persistent { snapshot_events, snapshot_seconds, snapshot_replay_ms, .. } = &mut persistent;
+        set(reader, &fields, "events", 1..=Persistent::MAX_SNAPSHOT_EVENTS, snapshot_events);
+        set(reader, &fields, "seconds", 1..=Persistent::MAX_SNAPSHOT_SECONDS, snapshot_seconds);
+        set(reader, &fields, "replayMs", 1..=Persistent::MAX_SNAPSHOT_REPLAY_MS, snapshot_replay_ms);
+    }
+    persistent
+}
+
+fn isolation(reader: &mut Reader, at: &At<'_>, states: &mut u32) {
+    use crate::manifest::yaml::Data;
+    if let Data::Scalar { .. } = &at.node.data {
+        let words = [("shared", Persistent::default().states), ("instance", 1)];
+        *states = reader.one_of(at, &words).unwrap_or(*states);
+    } else if let Some(fields) = reader.fields(at, ISOLATION) {
+        reader.required(&fields, "shared");
+        set(reader, &fields, "shared", 2..=Persistent::MAX_STATES.into(), states);
+    }
 }
 
 fn placement(reader: &mut Reader, at: &At<'_>) -> PlacementRule {

@@ -26,6 +26,7 @@ pub(super) fn read(reader: &mut Reader, component: &Fields<'_>) -> Option<ActorM
         scale,
         instances: InstancePolicy::default(),
         limits: Limits::default(),
+        persistent: None,
         config,
         placement,
         links: Vec::new(),
