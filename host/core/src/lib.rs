@@ -12,6 +12,7 @@
 //! | [`pool`] | whether a call gets an instance, waits, or is refused |
 //! | [`retry`] | whether and when an attempt at a call is repeated |
 //! | [`circuit`] | whether a target that fails often is tried at all |
+//! | [`guest`] | (nothing: the boundary to what runs persistent actors' guests) |
 //! | [`supervise`] | when something that failed is started again |
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod jitter;
 pub mod accept;
 pub mod admit;
 pub mod circuit;
+pub mod guest;
 pub mod pool;
 pub mod reconcile;
 pub mod retry;

@@ -16,6 +16,7 @@ mod direct;
 mod health;
 mod options;
 
+pub(crate) use options::check_limits;
 pub use options::{ActorOptions, ActorStats};
 
 use crate::call::CallInfo;
@@ -94,7 +95,7 @@ impl Actor {
         options: ActorOptions,
         wiring: Arc<Wiring>,
     ) -> Result<Arc<Self>, Report> {
-        options.check(&component)?;
+        options::check_limits(&options.limits, &component)?;
         let limits = PoolLimits::of(&options.policy, &options.limits, options.replicas);
         let pool = Pool::new(options.id.clone(), options.policy, limits);
         runtime.watch(&pool);

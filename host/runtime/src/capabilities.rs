@@ -12,6 +12,7 @@ pub(crate) mod bindings;
 mod blobstore;
 mod bus;
 mod config;
+mod entities;
 pub(crate) mod http;
 mod keyvalue;
 mod labels;
@@ -20,11 +21,13 @@ mod messaging;
 mod secrets;
 
 pub(crate) use labels::link_labels;
+pub(crate) use messaging::publish_keyed;
 
 use crate::engine::Profile;
+use crate::persistent::Stage;
 use crate::state::{CallScope, InstanceState};
 use crate::wiring::BoundLink;
-use lattice_protocol::{Interface, LinkName, Report};
+use lattice_protocol::{ErrorCode, Interface, LinkName, Report};
 use std::sync::Arc;
 use wasmtime::component::Linker;
 
@@ -52,6 +55,8 @@ pub(crate) const INTERFACES: &[&str] = &[
     "wasmcloud:bus/lattice@2.0.0",
     "wasmcloud:secrets/store@0.1.0-draft",
     "wasmcloud:secrets/reveal@0.1.0-draft",
+    "trellis:actor/types@0.1.0",
+    "trellis:actor/client@0.1.0",
 ];
 
 /// Defines every capability interface. Called once per engine profile.
@@ -63,7 +68,9 @@ pub(crate) fn link(linker: &mut Linker<InstanceState>, profile: Profile) -> wasm
     blobstore::link(linker)?;
     messaging::link(linker)?;
     bus::link(linker)?;
-    secrets::link(linker)
+    secrets::link(linker)?;
+    crate::persistent::link(linker)?;
+    entities::link(linker)
 }
 
 /// A report that ends the call.
@@ -88,6 +95,7 @@ impl CallScope {
         interface: &Interface,
         label: Option<&LinkName>,
     ) -> Result<Arc<BoundLink>, Report> {
+        self.may_reach(interface)?;
         let chosen = || {
             if self.selected_link.is_empty() {
                 return None;
@@ -98,6 +106,30 @@ impl CallScope {
         self.actor.wiring.load().resolve(&self.actor.id, name, interface).cloned()
     }
 
+    /// The guest of a persistent actor reaches nothing outside of itself: what it wants done is data.
+    fn may_reach(&self, interface: &Interface) -> Result<(), Report> {
+        let Some(stage) = self.stage else { return Ok(()) };
+        let (doing, hint) = match stage {
+            Stage::Folding => ("while folding", "an actor's state follows from its events alone"),
+            Stage::Deciding => ("while deciding", "return an effect: publish, call or send"),
+        };
+        let what = format!("capability denied: {interface} {doing}");
+        Err(Report::new(ErrorCode::CapabilityDenied, what).at(&self.actor.id).hint(hint))
+    }
+
+    /// May the guest of a persistent actor use what is about itself: its log, its configuration?
+    pub(crate) fn may_look(&self, interface: &str) -> wasmtime::Result<()> {
+        if self.stage != Some(Stage::Folding) {
+            return Ok(());
+        }
+        let what = format!("capability denied: {interface} while folding");
+        Err(trap(
+            Report::new(ErrorCode::CapabilityDenied, what).at(&self.actor.id).hint(
+                "log and read the configuration while deciding; put into the event what the state needs",
+            ),
+        ))
+    }
+
     /// A link that was resolved earlier in this call, if it is still in force and covers this
     /// interface; else what its name leads to now.
     pub(crate) fn still(
@@ -105,6 +137,7 @@ impl CallScope {
         held: &Arc<BoundLink>,
         interface: &Interface,
     ) -> Result<Arc<BoundLink>, Report> {
+        self.may_reach(interface)?;
         let wiring = self.actor.wiring.load();
         if wiring.holds(held) && held.definition().interface.covers(interface) {
             return Ok(Arc::clone(held));
@@ -123,7 +156,7 @@ impl CallScope {
         if bytes <= limit {
             return Ok(());
         }
-        Err(Report::new(lattice_protocol::ErrorCode::Limit, format!("{what} too large"))
+        Err(Report::new(ErrorCode::Limit, format!("{what} too large"))
             .at(&self.actor.id)
             .got(format!("{bytes} bytes"))
             .limit(format!("at most {limit} bytes"))

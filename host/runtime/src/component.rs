@@ -12,7 +12,7 @@ pub use nesting::check_nesting;
 
 use crate::engine::{Profile, ProfileEngine};
 use crate::state::InstanceState;
-use crate::{capabilities, typed};
+use crate::{capabilities, persistent, typed};
 use keys::{Claims, Verified};
 use lattice_protocol::value::Signature;
 use lattice_protocol::{ErrorCode, Interface, Report};
@@ -34,9 +34,12 @@ pub struct Component {
     pub(crate) max_memory: u64,
     imports: Vec<Import>,
     exports: Vec<Interface>,
-    functions: BTreeMap<Interface, BTreeMap<String, ExportedFunction>>,
+    functions: ExportedFunctions,
     from_cache: bool,
 }
+
+/// The functions of every exported interface.
+pub(crate) type ExportedFunctions = BTreeMap<Interface, BTreeMap<String, ExportedFunction>>;
 
 /// One exported function.
 pub(crate) struct ExportedFunction {
@@ -52,6 +55,8 @@ pub(crate) struct Handlers {
     pub(crate) http: Option<HttpHandler>,
     /// `wasmcloud:messaging/handler.handle-message`.
     pub(crate) message: Option<ComponentExportIndex>,
+    /// Both halves of a persistent actor.
+    pub(crate) persistent: Option<persistent::Indices>,
 }
 
 /// The HTTP handler of either WASI.
@@ -125,6 +130,11 @@ impl Component {
     pub fn serves_messages(&self) -> bool {
         self.handlers.message.is_some()
     }
+    /// Is it a persistent actor: one whose state is folded from events?
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        self.handlers.persistent.is_some()
+    }
 
     /// An exported function. The interface is matched as the component model links versions.
     pub(crate) fn function(&self, interface: &str, function: &str) -> Option<&ExportedFunction> {
@@ -164,9 +174,7 @@ fn pre_link(
 }
 
 /// The functions of every exported interface.
-fn exported_functions(
-    compiled: &wasmtime::component::Component,
-) -> BTreeMap<Interface, BTreeMap<String, ExportedFunction>> {
+fn exported_functions(compiled: &wasmtime::component::Component) -> ExportedFunctions {
     let component = compiled.component_type();
     let engine = compiled.engine();
     let mut found = BTreeMap::new();
@@ -196,12 +204,9 @@ fn exported_functions(
 }
 
 impl Handlers {
-    fn find(
-        pre: &InstancePre<InstanceState>,
-        functions: &BTreeMap<Interface, BTreeMap<String, ExportedFunction>>,
-    ) -> Result<Self, Report> {
+    fn find(pre: &InstancePre<InstanceState>, functions: &ExportedFunctions) -> Result<Self, Report> {
         let unfit = |error: wasmtime::Error| Report::new(ErrorCode::Version, format!("{error:#}"));
-        let mut handlers = Self::default();
+        let mut handlers = Self { persistent: persistent::find(pre, functions)?, ..Self::default() };
         for (interface, functions) in functions {
             match (interface.package(), interface.name()) {
                 ("wasi:http", "incoming-handler") => {

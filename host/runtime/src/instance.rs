@@ -76,7 +76,13 @@ pub(crate) fn new_store(
         table: resources(),
         http: http(),
         limits: Limiter::new(&actor.limits, Arc::clone(budget)),
-        call: CallScope { actor: Arc::clone(actor), info, selected_link: BTreeMap::new(), reply_to: None },
+        call: CallScope {
+            actor: Arc::clone(actor),
+            info,
+            selected_link: BTreeMap::new(),
+            stage: None,
+            reply_to: None,
+        },
     };
     let mut store = Store::new(component.compiled.engine(), state);
     store.limiter(|state| &mut state.limits);
@@ -103,7 +109,7 @@ fn http() -> WasiHttpCtx {
 
 /// No files, no sockets, no names, no environment, no arguments; words go to the actor's log.
 fn wasi(actor: &Arc<ActorShared>) -> WasiCtx {
-    let stream = |stream| GuestStream { actor: Arc::clone(actor), stream };
+    let stream = |stream| GuestStream { actor: Arc::clone(actor), stream, quiet: None };
     WasiCtx::builder()
         .stdout(stream(Stream::Out))
         .stderr(stream(Stream::Err))

@@ -18,6 +18,7 @@
 //! | `state`, `limits`, `stdio`, `fault` | what one store holds, what it may use, why it failed |
 //! | [`wiring`], `grants` | links as a running actor sees them, and what they narrow |
 //! | `capabilities` | the host side of every standard interface |
+//! | [`persistent`] | the live states of persistent actors: folded, asked to decide, saved |
 //! | `typed` | calls from actor to actor by any interface |
 //!
 //! Tasks: one epoch ticker thread per runtime. A call runs on its caller's task; where a response
@@ -38,6 +39,7 @@ mod http;
 mod instance;
 mod limits;
 mod message;
+pub mod persistent;
 mod pool;
 pub mod runtime;
 mod state;
@@ -50,5 +52,6 @@ pub use actor::{Actor, ActorOptions, ActorStats};
 pub use call::CallInfo;
 pub use component::{Component, check_nesting};
 pub use config::RuntimeConfig;
+pub use persistent::{KindOptions, PersistentKind};
 pub use runtime::Runtime;
 pub use wiring::Wiring;

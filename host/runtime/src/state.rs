@@ -9,6 +9,7 @@
 
 use crate::call::CallInfo;
 use crate::limits::Limiter;
+use crate::persistent::Stage;
 use crate::stdio::GuestLog;
 use crate::wiring::Wiring;
 use arc_swap::ArcSwap;
@@ -38,6 +39,8 @@ pub(crate) struct CallScope {
     /// Link names chosen with `wasmcloud:bus/lattice.set-link-name`, by unversioned interface
     /// (`wasi:keyvalue/store`). Cleared when the next call begins.
     pub(crate) selected_link: BTreeMap<String, LinkName>,
+    /// What the guest of a persistent actor is doing; none for every other.
+    pub(crate) stage: Option<Stage>,
     /// Reply subject of the message being handled: the one inbox this call may publish to.
     pub(crate) reply_to: Option<String>,
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use lattice_protocol::{ActorId, HostId, LatticeName};
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -118,6 +119,8 @@ pub(crate) enum Stream {
 pub(crate) struct GuestStream {
     pub(crate) actor: Arc<ActorShared>,
     pub(crate) stream: Stream,
+    /// Set while what it says is not to be heard; none: never.
+    pub(crate) quiet: Option<Arc<AtomicBool>>,
 }
 
 impl IsTerminal for GuestStream {
@@ -137,7 +140,8 @@ impl StdoutStream for GuestStream {
 
 impl GuestStream {
     fn writer(&self) -> LineWriter {
-        LineWriter { actor: Arc::clone(&self.actor), stream: self.stream, line: Vec::new() }
+        let (stream, quiet) = (self.stream, self.quiet.clone());
+        LineWriter { actor: Arc::clone(&self.actor), stream, quiet, line: Vec::new() }
     }
 }
 
@@ -145,11 +149,15 @@ impl GuestStream {
 struct LineWriter {
     actor: Arc<ActorShared>,
     stream: Stream,
+    quiet: Option<Arc<AtomicBool>>,
     line: Vec<u8>,
 }
 
 impl LineWriter {
     fn take(&mut self, bytes: &[u8]) {
+        if self.quiet.as_ref().is_some_and(|quiet| quiet.load(Ordering::Relaxed)) {
+            return;
+        }
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let (head, tail) = rest.split_at(end);

@@ -22,7 +22,9 @@ use crate::state::InstanceState;
 use bytes::Bytes;
 use cargo::Generic;
 use lattice_protocol::invocation::MAX_CALL_DEPTH;
-use lattice_protocol::value::{Limits, decode_call, encode_all};
+use lattice_protocol::value::{
+    Limits, Signature, decode_call, encode_all, json_call, read_json_call, write_json_answer,
+};
 use lattice_protocol::{ErrorCode, Interface, LinkName, Report};
 use route::Imported;
 use std::sync::Arc;
@@ -139,11 +141,28 @@ pub(crate) async fn call_export(
         return Err(too_deep(&format!("{interface}.{function}")));
     }
     let signature = route::exported(actor, interface, function)?;
+    if let Some(arguments) = json_call(&params) {
+        return call_json(actor, (interface, function), (signature, arguments), info).await;
+    }
     let params = decode_call(signature, &params, &Limits::default())?;
     let values = convert::to_vals(params, signature.params.iter().map(|(_, ty)| ty))?;
     let results = actor.call_values(interface, function, &values, info).await?;
     let results = convert::from_vals(&results, &signature.results)?;
     Ok(encode_all(&results, &signature.results)?.into())
+}
+
+/// The same with JSON on both sides: for callers that know the function only by its name.
+async fn call_json(
+    actor: &Arc<Actor>,
+    (interface, function): (&str, &str),
+    (signature, arguments): (&Signature, &[u8]),
+    info: CallInfo,
+) -> Result<Bytes, Report> {
+    let params = read_json_call(signature, arguments)?;
+    let values = convert::to_vals(params, signature.params.iter().map(|(_, ty)| ty))?;
+    let results = actor.call_values(interface, function, &values, info).await?;
+    let results = convert::from_vals(&results, &signature.results)?;
+    Ok(write_json_answer(signature, &results)?.into())
 }
 
 fn too_deep(place: &str) -> Report {

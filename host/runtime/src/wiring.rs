@@ -15,13 +15,14 @@ use futures::future::BoxFuture;
 use host_core::{Circuit, CircuitPolicy, RetryPolicy};
 use lattice_protocol::invocation::Invocation;
 use lattice_protocol::link::{LinkKey, resolve_among};
-use lattice_protocol::{ActorId, ErrorCode, Interface, LinkDefinition, LinkName, Report};
+use lattice_protocol::{ActorId, EntityId, ErrorCode, Interface, LinkDefinition, LinkName, Report};
 use providers_sdk::blob::BlobStore;
 use providers_sdk::http::{Allowed, HttpClient};
 use providers_sdk::keyvalue::KeyValue;
 use providers_sdk::messaging::Messaging;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// What answers a link on this host.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub enum BoundTarget {
     BlobStore(Arc<dyn BlobStore>),
     /// Another actor, by any interface that it exports.
     Actor(Arc<dyn ActorTarget>),
+    /// Persistent actors of one kind.
+    Entities(Arc<dyn EntityTarget>),
     /// The provider calls the actor's export (HTTP server, subscription); nothing to import.
     Inbound,
     /// The target does not run, or did not start: every call gets this.
@@ -50,6 +53,7 @@ impl BoundTarget {
             Self::HttpClient(_) => "an HTTP client",
             Self::BlobStore(_) => "a blob store",
             Self::Actor(_) => "an actor",
+            Self::Entities(_) => "persistent actors",
             Self::Inbound => "a provider that calls the actor",
             Self::Unavailable(_) => "nothing that runs",
         }
@@ -69,6 +73,29 @@ pub trait ActorTarget: Send + Sync {
         call: Invocation,
         payload: bytes::Bytes,
     ) -> BoxFuture<'a, Result<bytes::Bytes, Report>>;
+}
+
+/// What a persistent actor answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntityReply {
+    /// Its words.
+    pub reply: bytes::Bytes,
+    /// In which commit.
+    pub seq: u64,
+    /// Was the command carried out before?
+    pub repeated: bool,
+}
+
+/// Persistent actors of one kind, wherever they run.
+pub trait EntityTarget: Send + Sync {
+    /// Has the actor of this id carry out a command (name, body, its id), or, without a command id,
+    /// answer a query. Nobody there is `E_CONNECTION`; every other report is the owner's own.
+    fn ask<'a>(
+        &'a self,
+        id: EntityId,
+        ask: (&'a str, bytes::Bytes, Option<String>),
+        until: Instant,
+    ) -> BoxFuture<'a, Result<EntityReply, Report>>;
 }
 
 /// Where the secrets of this host come from.

@@ -29,39 +29,37 @@ pub struct ActorOptions {
     pub config: BTreeMap<String, String>,
 }
 
-impl ActorOptions {
-    /// Does the component fit these limits, and do they fit this host?
-    pub(super) fn check(&self, component: &Component) -> Result<(), Report> {
-        const PAGE: u64 = 64 << 10;
-        if self.limits.memory_bytes > component.max_memory {
-            return Err(Report::new(ErrorCode::Memory, "limits.memoryBytes over what this host can give")
-                .got(self.limits.memory_bytes)
-                .limit(format!("at most {}", component.max_memory)));
-        }
-        if usize::try_from(self.limits.table_elements).unwrap_or(usize::MAX) > MAX_TABLE_ELEMENTS {
-            return Err(Report::new(ErrorCode::Table, "limits.tableElements over what this host can give")
-                .got(self.limits.table_elements)
-                .limit(format!("at most {MAX_TABLE_ELEMENTS}")));
-        }
-        let Some(needs) = component.compiled.resources_required() else {
-            return Err(Report::new(ErrorCode::Feature, "imported core modules disabled"));
-        };
-        let pages = needs.max_initial_memory_size.unwrap_or(0);
-        if pages.saturating_mul(PAGE) > self.limits.memory_bytes {
-            return Err(Report::new(ErrorCode::Memory, "initial memory over the limit")
-                .got(format!("min {pages} pages"))
-                .limit(format!("limit {} pages of 64 KiB", self.limits.memory_bytes / PAGE))
-                .hint("raise limits.memoryBytes"));
-        }
-        let elements = needs.max_initial_table_size.unwrap_or(0);
-        if elements > u64::from(self.limits.table_elements) {
-            return Err(Report::new(ErrorCode::Table, "initial table elements over the limit")
-                .got(elements)
-                .limit(self.limits.table_elements)
-                .hint("raise limits.tableElements"));
-        }
-        Ok(())
+/// Does the component fit these limits, and do they fit this host?
+pub(crate) fn check_limits(limits: &Limits, component: &Component) -> Result<(), Report> {
+    const PAGE: u64 = 64 << 10;
+    if limits.memory_bytes > component.max_memory {
+        return Err(Report::new(ErrorCode::Memory, "limits.memoryBytes over what this host can give")
+            .got(limits.memory_bytes)
+            .limit(format!("at most {}", component.max_memory)));
     }
+    if usize::try_from(limits.table_elements).unwrap_or(usize::MAX) > MAX_TABLE_ELEMENTS {
+        return Err(Report::new(ErrorCode::Table, "limits.tableElements over what this host can give")
+            .got(limits.table_elements)
+            .limit(format!("at most {MAX_TABLE_ELEMENTS}")));
+    }
+    let Some(needs) = component.compiled.resources_required() else {
+        return Err(Report::new(ErrorCode::Feature, "imported core modules disabled"));
+    };
+    let pages = needs.max_initial_memory_size.unwrap_or(0);
+    if pages.saturating_mul(PAGE) > limits.memory_bytes {
+        return Err(Report::new(ErrorCode::Memory, "initial memory over the limit")
+            .got(format!("min {pages} pages"))
+            .limit(format!("limit {} pages of 64 KiB", limits.memory_bytes / PAGE))
+            .hint("raise limits.memoryBytes"));
+    }
+    let elements = needs.max_initial_table_size.unwrap_or(0);
+    if elements > u64::from(limits.table_elements) {
+        return Err(Report::new(ErrorCode::Table, "initial table elements over the limit")
+            .got(elements)
+            .limit(limits.table_elements)
+            .hint("raise limits.tableElements"));
+    }
+    Ok(())
 }
 
 /// What an actor is doing, and has done since it started.

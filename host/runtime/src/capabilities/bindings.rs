@@ -97,3 +97,12 @@ pub(crate) mod blobstore {
         trappable_error_type: { "wasi:blobstore/types.error" => crate::capabilities::blobstore::Refusal },
     });
 }
+
+pub(crate) mod entities {
+    wasmtime::component::bindgen!({
+        path: "../../wit/trellis-actor",
+        world: "trellis:actor/actor-client",
+        imports: { default: async | trappable },
+        with: { "trellis:actor/types": crate::persistent::bindings::trellis::actor::types },
+    });
+}

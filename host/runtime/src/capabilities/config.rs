@@ -28,9 +28,11 @@ macro_rules! answers {
     ($($interface:path, $error:ty;)*) => {$(
         impl $interface for InstanceState {
             fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, $error>> {
+                self.call.may_look("wasi:config")?;
                 Ok(Ok(self.value(&key)))
             }
             fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, $error>> {
+                self.call.may_look("wasi:config")?;
                 Ok(Ok(self.values()))
             }
         }

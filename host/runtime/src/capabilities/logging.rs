@@ -19,6 +19,7 @@ macro_rules! logs {
                 context: String,
                 message: String,
             ) -> wasmtime::Result<()> {
+                self.call.may_look("wasi:logging/logging")?;
                 use $interface::wasi::logging::logging::Level as Said;
                 let level = match level {
                     Said::Trace => Level::TRACE,

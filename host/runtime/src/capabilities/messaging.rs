@@ -24,6 +24,23 @@ pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
 
 impl types::Host for InstanceState {}
 
+/// By which streams know a message again.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// Publishes by a link of this name, under a key that is the same on every attempt.
+///
+/// # Errors
+/// No such link, not granted, or what the broker says.
+pub(crate) async fn publish_keyed(
+    scope: &CallScope,
+    link: &LinkName,
+    message: (&str, bytes::Bytes),
+    key: &str,
+) -> Result<(), Report> {
+    let link = scope.resolve(&CONSUMER, Some(link))?;
+    scope.publish_under(link, message, key).await
+}
+
 type Answer<T> = wasmtime::Result<Result<T, String>>;
 
 /// What a guest may be told as text.
@@ -62,6 +79,26 @@ impl CallScope {
         };
         let (scope, link, message) = (self, &*link, &message);
         link.guarded(scope.info.deadline, Repeat::Unsent, |until| {
+            let context = link.context(scope, until);
+            async move { broker.publish(&context, message.clone()).await }
+        })
+        .await
+    }
+
+    async fn publish_under(
+        &self,
+        link: Arc<BoundLink>,
+        (subject, body): (&str, bytes::Bytes),
+        key: &str,
+    ) -> Result<(), Report> {
+        grants::publish(link.definition(), subject)?;
+        self.fits("message", body.len())?;
+        let broker = broker(&link)?;
+        let headers = vec![(MESSAGE_ID.to_owned(), key.to_owned())];
+        let message = Message { subject: subject.to_owned(), body, reply_to: None, headers };
+        let (scope, link, message) = (self, &*link, &message);
+        // Whoever repeats it under the same key does no harm.
+        link.guarded(scope.info.deadline, Repeat::Freely, |until| {
             let context = link.context(scope, until);
             async move { broker.publish(&context, message.clone()).await }
         })

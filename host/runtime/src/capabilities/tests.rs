@@ -66,6 +66,7 @@ fn state(links: Vec<(LinkDefinition, BoundTarget)>) -> InstanceState {
             actor: Arc::new(shared),
             info: CallInfo::within(Duration::from_secs(60)),
             selected_link: BTreeMap::new(),
+            stage: None,
             reply_to: None,
         },
     }

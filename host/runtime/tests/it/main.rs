@@ -7,5 +7,6 @@
 mod http_client;
 mod keyvalue;
 mod messaging;
+mod persistent;
 mod support;
 mod typed;

@@ -1,0 +1,287 @@
+//! Bringing actors into memory: last snapshot, then the log. Requests that wait together are served
+//! together, so that a start with thousands of actors reads each part of the log once.
+//!
+//! Task: one per shard (`activate`); folding runs in the guests' own cells. Channel: `wanted`,
+//! bounded by the shard's actors in memory.
+//!
+//! Invariants: what is folded is what the journal says up to the record that the shard names, in
+//! order, each commit checked against the one before (J1, J6); a snapshot is tried and never
+//! believed: one that cannot be read gives way to the one before it, and at last to all commits.
+
+use crate::kinds::Kind;
+use crate::log::ShardLog;
+use host_core::guest::{Done, Guest, GuestFault, Opening, Saved};
+use host_store::SnapshotStore;
+use lattice_journal::record::SnapshotRef;
+use lattice_journal::{Commit, Event, Ledger, RecordSeq, ShardId, Snapshot};
+use lattice_protocol::{EntityKey, ErrorCode, Report};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that are served together.
+const TOGETHER: usize = 256;
+/// Records that are read at once.
+const RECORDS: usize = 4_096;
+/// Events that a guest folds in one operation.
+const EVENTS: usize = 1_024;
+/// How often an actor is folded again because what it shared an instance with trapped.
+const ATTEMPTS: u32 = 5;
+
+/// One actor that is wanted in memory.
+pub(crate) struct Wanted {
+    pub(crate) key: EntityKey,
+    pub(crate) kind: Kind,
+    /// In an instance of its own.
+    pub(crate) alone: bool,
+    /// The shard's last valid record.
+    pub(crate) last: RecordSeq,
+    /// The records with commits of it that are kept.
+    pub(crate) places: Vec<RecordSeq>,
+    /// A snapshot that stands for history that is gone.
+    pub(crate) must: Option<SnapshotRef>,
+}
+
+/// Told once what came of it.
+pub(crate) type Brought = Box<dyn FnOnce(Result<Ready, Report>) + Send>;
+
+/// An actor in memory.
+pub(crate) struct Ready {
+    pub(crate) ledger: Ledger,
+    pub(crate) guest: Arc<dyn Guest>,
+    /// Events that came after the snapshot, and the time that it took to fold them, microseconds.
+    pub(crate) since: (usize, u64),
+    /// The snapshot that it began with, and the last record in that.
+    pub(crate) snapshot: Option<(SnapshotRef, RecordSeq)>,
+}
+
+/// Where snapshots and commits come from.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) shard: ShardId,
+    pub(crate) log: Arc<dyn ShardLog>,
+    pub(crate) snapshots: Arc<SnapshotStore>,
+}
+
+/// Serves until nobody can ask any more.
+pub(crate) async fn run(sources: Sources, mut wanted: mpsc::UnboundedReceiver<(Wanted, Brought)>) {
+    let mut batch = Vec::new();
+    while wanted.recv_many(&mut batch, TOGETHER).await > 0 {
+        serve(&sources, std::mem::take(&mut batch)).await;
+    }
+}
+
+/// What an actor is folded from.
+pub(crate) struct Base {
+    pub(crate) snapshot: Option<(Snapshot, SnapshotRef)>,
+    pub(crate) commits: Vec<Commit>,
+}
+
+async fn serve(sources: &Sources, batch: Vec<(Wanted, Brought)>) {
+    let keys = batch.iter().map(|(wanted, _)| (wanted.key.clone(), wanted.last)).collect();
+    let snapshots = load_snapshots(sources, keys, Pick::Skip(0)).await;
+    let mut bases: BTreeMap<EntityKey, Base> = BTreeMap::new();
+    let mut places = BTreeSet::new();
+    for (wanted, _) in &batch {
+        let snapshot = snapshots.get(&wanted.key).cloned();
+        let from = snapshot.as_ref().map_or(RecordSeq(0), |(snapshot, _)| snapshot.record);
+        places.extend(wanted.places.iter().filter(|place| **place > from && **place <= wanted.last));
+        bases.insert(wanted.key.clone(), Base { snapshot, commits: Vec::new() });
+    }
+    let read = read(sources, places.into_iter().collect(), &mut bases).await;
+    let folds = batch.into_iter().map(|(wanted, done)| {
+        let base = bases.remove(&wanted.key).unwrap_or(Base { snapshot: None, commits: Vec::new() });
+        let read = read.clone();
+        async move {
+            let ready = match read {
+                Ok(()) => bring(sources, &wanted, base).await,
+                Err(report) => Err(report),
+            };
+            done(ready);
+        }
+    });
+    futures::future::join_all(folds).await;
+}
+
+/// Which snapshots of an actor are good enough.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pick {
+    /// All but the newest few.
+    Skip(usize),
+    /// Those with no commit behind this one.
+    UpTo(u64),
+}
+
+/// The newest snapshots that can be read and are within the journal.
+pub(crate) async fn load_snapshots(
+    sources: &Sources,
+    keys: Vec<(EntityKey, RecordSeq)>,
+    pick: Pick,
+) -> BTreeMap<EntityKey, (Snapshot, SnapshotRef)> {
+    let (store, shard) = (Arc::clone(&sources.snapshots), sources.shard);
+    let load = move || {
+        let mut found = BTreeMap::new();
+        for (key, last) in keys {
+            if let Some(snapshot) = load_snapshot(&store, &key, (shard, last), pick) {
+                found.insert(key, snapshot);
+            }
+        }
+        found
+    };
+    // A panic in there is logged by the runtime; without snapshots everything is folded.
+    tokio::task::spawn_blocking(load).await.unwrap_or_default()
+}
+
+fn load_snapshot(
+    store: &SnapshotStore,
+    key: &EntityKey,
+    (shard, last): (ShardId, RecordSeq),
+    pick: Pick,
+) -> Option<(Snapshot, SnapshotRef)> {
+    let stored = store
+        .list(key)
+        .inspect_err(|error| tracing::warn!(%key, %error, "snapshots cannot be listed"))
+        .unwrap_or_default();
+    let good = |(index, stored): &(usize, &host_store::snapshot::Stored)| match pick {
+        Pick::Skip(count) => *index >= count,
+        Pick::UpTo(seq) => stored.sequence <= seq,
+    };
+    stored.iter().enumerate().filter(good).find_map(|(_, stored)| {
+        let read = || -> Result<(Snapshot, SnapshotRef), Report> {
+            let bytes = store.load(key, stored).map_err(Report::from)?;
+            let (snapshot, hash) = Snapshot::open(bytes.into()).map_err(Report::from)?;
+            snapshot.check(key, shard, last).map_err(Report::from)?;
+            let reference = snapshot.reference(hash);
+            Ok((snapshot, reference))
+        };
+        read().inspect_err(|error| tracing::warn!(%key, %error, "snapshot passed over")).ok()
+    })
+}
+
+/// Reads records, and hands out their commits.
+pub(crate) async fn read(
+    sources: &Sources,
+    places: Vec<RecordSeq>,
+    bases: &mut BTreeMap<EntityKey, Base>,
+) -> Result<(), Report> {
+    for part in places.chunks(RECORDS) {
+        for sealed in sources.log.records(part.to_vec()).await? {
+            for commit in sealed.record().commits() {
+                if let Some(base) = bases.get_mut(&commit.key) {
+                    let known = base.snapshot.as_ref().map(|(snapshot, _)| snapshot.ledger.seq());
+                    if known.is_none_or(|known| commit.seq > known) {
+                        base.commits.push(commit.clone());
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Folds one actor; when its component does not read the snapshot, from an older one, or from all.
+async fn bring(sources: &Sources, wanted: &Wanted, mut base: Base) -> Result<Ready, Report> {
+    let mut skip = 0;
+    loop {
+        let had = base.snapshot.is_some();
+        let unread = match fold_patiently(wanted, base).await {
+            Ok(ready) => return Ok(ready),
+            Err(report) if report.code == ErrorCode::Version && had => report,
+            Err(report) => return Err(report),
+        };
+        tracing::warn!(actor = %wanted.key, error = %unread, "snapshot not read by the component");
+        skip += 1;
+        let keys = vec![(wanted.key.clone(), wanted.last)];
+        let snapshot = load_snapshots(sources, keys, Pick::Skip(skip)).await.remove(&wanted.key);
+        let from = snapshot.as_ref().map_or(RecordSeq(0), |(snapshot, _)| snapshot.record);
+        let places = wanted.places.iter().copied().filter(|place| *place > from && *place <= wanted.last);
+        let mut bases = BTreeMap::from([(wanted.key.clone(), Base { snapshot, commits: Vec::new() })]);
+        read(sources, places.collect(), &mut bases).await?;
+        base = bases.remove(&wanted.key).unwrap_or(Base { snapshot: None, commits: Vec::new() });
+        if base.snapshot.is_none() && !reaches_back(&base.commits) {
+            return Err(
+                unread.hint("its history is trimmed: run a version of the actor that reads the snapshot")
+            );
+        }
+    }
+}
+
+/// Do they begin at the first of all?
+pub(crate) fn reaches_back(commits: &[Commit]) -> bool {
+    commits.first().is_some_and(|first| first.seq.0 == 1)
+}
+
+/// Folds one actor; again, when its instance has gone through no fault of its own.
+pub(crate) async fn fold_patiently(wanted: &Wanted, base: Base) -> Result<Ready, Report> {
+    let Base { snapshot, commits } = base;
+    if let (None, Some(must)) = (&snapshot, &wanted.must)
+        && !reaches_back(&commits)
+    {
+        return Err(Report::new(
+            ErrorCode::Damaged,
+            "snapshot missing, and the history before it is trimmed",
+        )
+        .at(&wanted.key)
+        .limit(format!("a snapshot of commit {} or later", must.seq))
+        .hint("restore the host's snapshots from a copy"));
+    }
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let alone = wanted.alone || attempt == ATTEMPTS;
+        match fold(wanted, (&snapshot, &commits), alone).await {
+            Err(Fault::Guest(GuestFault::Gone)) if attempt < ATTEMPTS => {}
+            Ok(ready) => return Ok(ready),
+            Err(Fault::Guest(fault)) => return Err(fault.report().at(&wanted.key)),
+            Err(Fault::Journal(report)) => return Err(report),
+        }
+    }
+}
+
+enum Fault {
+    Guest(GuestFault),
+    Journal(Report),
+}
+
+async fn fold(
+    wanted: &Wanted,
+    (snapshot, commits): (&Option<(Snapshot, SnapshotRef)>, &[Commit]),
+    alone: bool,
+) -> Result<Ready, Fault> {
+    let began = Instant::now();
+    let saved = snapshot
+        .as_ref()
+        .map(|(snapshot, _)| Saved { version: snapshot.state_version, state: snapshot.state.clone() });
+    let mut ledger = match snapshot {
+        Some((snapshot, _)) => snapshot.ledger.clone(),
+        None => Ledger::new(wanted.key.clone()),
+    };
+    let opening = Opening { key: wanted.key.clone(), snapshot: saved, alone };
+    let guest = told(|done| wanted.kind.guests.open(opening, done)).await.map_err(Fault::Guest)?;
+    let mut events: Vec<Event> = Vec::new();
+    let mut folded = 0;
+    for commit in commits {
+        ledger.apply(commit).map_err(|error| Fault::Journal(error.into()))?;
+        folded += commit.events.len();
+        events.extend(commit.events.iter().cloned());
+        if events.len() >= EVENTS {
+            let part = std::mem::take(&mut events);
+            told(|done| guest.fold(part, done)).await.map_err(Fault::Guest)?;
+        }
+    }
+    if !events.is_empty() {
+        told(|done| guest.fold(events, done)).await.map_err(Fault::Guest)?;
+    }
+    let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let snapshot = snapshot.as_ref().map(|(snapshot, reference)| (reference.clone(), snapshot.record));
+    Ok(Ready { ledger, guest, since: (folded, took_us), snapshot })
+}
+
+/// Waits for what a callback gets.
+pub(crate) async fn told<T: Send + 'static>(ask: impl FnOnce(Done<T>)) -> Result<T, GuestFault> {
+    let (sender, receiver) = oneshot::channel();
+    // Whoever asked may have stopped waiting.
+    ask(Box::new(move |answer| drop(sender.send(answer))));
+    receiver.await.unwrap_or(Err(GuestFault::Gone))
+}

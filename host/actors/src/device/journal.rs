@@ -1,0 +1,199 @@
+//! The local journal as the log of its one shard, and reading it at the start.
+
+use super::{DeviceOptions, blocking};
+use crate::checkpoint::SavedCheckpoint;
+use crate::history::History;
+use crate::index::Schedule;
+use crate::log::{Appended, Read, ShardLog, Trim};
+use crate::shard::Opened;
+use bytes::Bytes;
+use host_store::{CheckpointStore, Journal, JournalError};
+use lattice_io::BoxFuture;
+use lattice_journal::append::{AppendOutcome, ReadBack, Tail};
+use lattice_journal::trim::SnapshotList;
+use lattice_journal::{Chain, Position, RecordSeq, Sealed, ShardId};
+use lattice_protocol::{ErrorCode, Report};
+use std::sync::Arc;
+
+/// The one shard of a device's journal.
+const SHARD: ShardId = ShardId(0);
+/// Entries read at once.
+const ENTRIES: usize = 1_024;
+/// Largest list of snapshots that a checkpoint can hold, bytes.
+const MAX_LIST_BYTES: usize = 5 << 20;
+
+/// The journal as the log of its one shard: the place of a record is its sequence.
+pub(super) struct DeviceLog {
+    pub(super) journal: Arc<Journal>,
+    checkpoints: Arc<CheckpointStore>,
+}
+
+/// What is learnt from the records while they are read.
+struct Reading {
+    chain: Chain,
+    /// What stands for everything up to here.
+    through: RecordSeq,
+    history: History,
+    failed: Option<Report>,
+}
+
+impl Reading {
+    fn visit(&mut self, position: u64, entry: Bytes) {
+        if self.failed.is_none()
+            && let Err(report) = self.take(position, entry)
+        {
+            self.failed = Some(report);
+        }
+    }
+
+    fn take(&mut self, position: u64, entry: Bytes) -> Result<(), Report> {
+        if position <= self.through.0 {
+            return Ok(());
+        }
+        let damaged = |what: String| {
+            Report::new(ErrorCode::Damaged, format!("journal: {what}"))
+                .at(format!("entry {position}"))
+                .hint("keep the files for inspection, and rebuild this host's journal from its replica")
+        };
+        let sealed = Sealed::open(entry).map_err(|error| damaged(error.to_string()))?;
+        self.chain.offer(&sealed).map_err(|invalid| damaged(invalid.to_string()))?;
+        let record = sealed.record();
+        if record.seq.0 != position {
+            return Err(damaged(format!("holds record {}", record.seq)));
+        }
+        self.history.take(&sealed);
+        Ok(())
+    }
+}
+
+impl DeviceLog {
+    /// Reads everything, and opens an epoch of this session. Blocks.
+    pub(super) fn open(options: &DeviceOptions) -> Result<(Self, Opened), Report> {
+        let checkpoints = CheckpointStore::new(&options.data);
+        let saved = checkpoints.load::<SavedCheckpoint>().map_err(Report::from)?;
+        if let Some(damage) = saved.as_ref().and_then(|loaded| loaded.damage.as_ref()) {
+            tracing::error!(error = %damage, "the newest checkpoint was damaged: using the one before");
+        }
+        let (through, chain, list, schedule) = match saved {
+            None => (RecordSeq(0), Chain::new(SHARD), SnapshotList::default(), Schedule::default()),
+            Some(loaded) => {
+                let (checkpoint, chain, list, schedule) = loaded.newest.open()?;
+                (checkpoint.through, chain, list, schedule)
+            }
+        };
+        let mut reading = Reading { chain, through, history: History::new(schedule, list), failed: None };
+        let visit = &mut |position, entry| reading.visit(position, entry);
+        let (journal, recovered) = Journal::open(&options.data, options.journal, visit)?;
+        if recovered.first > through.0 + 1 {
+            let report =
+                Report::new(ErrorCode::Damaged, "journal: no checkpoint stands for what was trimmed");
+            return Err(report.got(format!("entries from {}", recovered.first)).limit(through.next()));
+        }
+        if let Some(torn) = &recovered.torn {
+            tracing::warn!(
+                file = torn.file,
+                offset = torn.offset,
+                "the last write was cut short by a crash: cut off"
+            );
+        }
+        if let Some(report) = reading.failed.take() {
+            return Err(report);
+        }
+        let epoch = reading.chain.epoch().next();
+        let opening = reading.chain.opening(epoch, options.session.clone()).seal().map_err(Report::from)?;
+        match journal.append_wait(opening.bytes().clone()) {
+            Ok(at) if at == opening.record().seq.0 && reading.chain.offer(&opening).is_ok() => {}
+            Ok(_) => {
+                let what = "the journal's epoch was stored elsewhere than expected";
+                return Err(Report::new(ErrorCode::Internal, what));
+            }
+            // There is no other owner: it goes on under the last epoch, and trims to get room.
+            Err(error @ JournalError::Full { .. }) => tracing::error!(%error, "opened without room"),
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!(record = %reading.chain.seq(), %epoch, first = recovered.first, "journal open");
+        let position = Position(reading.chain.seq().0);
+        let tail = Tail { chain: reading.chain, position };
+        let opened = reading.history.open(tail, RecordSeq(recovered.first));
+        Ok((Self { journal: Arc::new(journal), checkpoints: Arc::new(checkpoints) }, opened))
+    }
+}
+
+/// Answers even when it is dropped: an append that will never happen.
+struct Answer(Option<Appended>);
+
+impl Answer {
+    fn give(mut self, outcome: Result<AppendOutcome, Report>) {
+        if let Some(done) = self.0.take() {
+            done(outcome);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(Report::new(ErrorCode::JournalStopped, "the journal does not take writes")));
+        }
+    }
+}
+
+impl ShardLog for DeviceLog {
+    fn append(&self, _expected: Position, sealed: Sealed, done: Appended) {
+        let place = Position(sealed.record().seq.0);
+        let answer = Answer(Some(done));
+        let stored = move |outcome: Result<u64, JournalError>| {
+            answer.give(outcome.map(|_| AppendOutcome::Stored(place)).map_err(Report::from));
+        };
+        if let Err(error) = self.journal.append(sealed.bytes().clone(), Box::new(stored)) {
+            tracing::error!(%error, "record not given to the journal");
+        }
+    }
+
+    fn read(&self, after: Position, done: Read) {
+        let journal = Arc::clone(&self.journal);
+        // It answers by the callback.
+        drop(tokio::task::spawn_blocking(move || {
+            let last = journal.last();
+            let read = journal.read(after.0 + 1, ENTRIES);
+            let back = read.ok().map(|entries| {
+                let complete = entries.last().map_or(after.0, |(at, _)| *at) >= last;
+                let entries = entries.into_iter().map(|(at, entry)| (Position(at), entry)).collect();
+                ReadBack { entries, complete }
+            });
+            done(back);
+        }));
+    }
+
+    fn records(&self, wanted: Vec<RecordSeq>) -> BoxFuture<'_, Result<Vec<Sealed>, Report>> {
+        let journal = Arc::clone(&self.journal);
+        Box::pin(blocking(move || {
+            let positions: Vec<u64> = wanted.iter().map(|record| record.0).collect();
+            let entries = journal.read_at(&positions)?;
+            entries.into_iter().map(|(_, entry)| Sealed::open(entry).map_err(Report::from)).collect()
+        }))
+    }
+
+    fn durable(&self, _sealed: &Sealed) {
+        // It is read back from the journal when it is wanted.
+    }
+
+    fn used_percent(&self) -> u8 {
+        let (used, most) = self.journal.segments();
+        u8::try_from(used.saturating_mul(100) / most.max(1)).unwrap_or(100)
+    }
+
+    fn trim(&self, trim: Trim) -> BoxFuture<'_, Result<(), Report>> {
+        let (journal, checkpoints) = (Arc::clone(&self.journal), Arc::clone(&self.checkpoints));
+        Box::pin(blocking(move || {
+            if trim.list.len() > MAX_LIST_BYTES {
+                return Err(Report::new(ErrorCode::Limit, "too many actors for a checkpoint")
+                    .got(trim.list.len())
+                    .limit(MAX_LIST_BYTES));
+            }
+            let before = trim.checkpoint.through.0 + 1;
+            checkpoints.save(&SavedCheckpoint::new(SHARD, &trim)).map_err(Report::from)?;
+            journal.trim(before).map_err(Report::from)
+        }))
+    }
+}

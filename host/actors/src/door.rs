@@ -1,0 +1,119 @@
+//! What others ask of one open shard: commands, queries, and questions of people.
+
+use crate::activate::{Sources, Wanted};
+use crate::inspect::{self, CommitView, Moment, Verified};
+use crate::shard::{Inbox, Listing, Look, Message, StateView};
+use bytes::Bytes;
+use lattice_journal::Command;
+use lattice_journal::shard::Submitted;
+use lattice_protocol::{EntityKey, ErrorCode, KindName, Report};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A shard that was open a moment ago. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Door {
+    pub(crate) inbox: Inbox,
+}
+
+/// The shard ended before it could answer.
+fn ended() -> Report {
+    Report::new(ErrorCode::OutcomeUnknown, "outcome unknown: the shard closed before it could answer")
+        .hint("send the same command id again: it is answered with the first result, or carried out once")
+}
+
+impl Door {
+    /// Has an actor carry out a command, which is durable when this returns.
+    ///
+    /// # Errors
+    /// What the actor refuses, what ended its turn, and `E_OUTCOME_UNKNOWN` when there was no answer in
+    /// time: the same command id finds out.
+    pub async fn submit(
+        &self,
+        key: EntityKey,
+        command: Command,
+        patience: Duration,
+    ) -> Result<Submitted, Report> {
+        let place = key.clone();
+        let asking = self.ask(|reply| Message::Submit { key, command, reply });
+        tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
+            let what = "no answer in time: the command may have been carried out";
+            Err(Report::new(ErrorCode::OutcomeUnknown, what)
+                .at(place)
+                .limit(format!("{} ms", patience.as_millis()))
+                .hint("send the same command id again"))
+        })
+    }
+
+    /// Asks an actor something; nothing is stored.
+    ///
+    /// # Errors
+    /// What the actor refuses, what ended the query, `E_TIMEOUT`.
+    pub async fn query(
+        &self,
+        key: EntityKey,
+        (name, body): (String, Bytes),
+        patience: Duration,
+    ) -> Result<Submitted, Report> {
+        let asking = self.ask(|reply| Message::Query { key, name, body, reply });
+        tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
+            Err(Report::new(ErrorCode::Timeout, "query not answered in time")
+                .limit(format!("{} ms", patience.as_millis())))
+        })
+    }
+
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<T, Report>>) -> Message,
+    ) -> Result<T, Report> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(message(reply));
+        answer.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// What there is.
+    ///
+    /// # Errors
+    /// The shard has ended.
+    pub async fn list(&self, kind: Option<KindName>) -> Result<Listing, Report> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Message::Look(Look::List { kind, reply }));
+        answer.await.map_err(|_| ended())
+    }
+
+    async fn history(&self, key: EntityKey) -> Result<(Sources, Wanted), Report> {
+        self.ask(|reply| Message::Look(Look::History { key, reply })).await
+    }
+
+    /// An actor's state at a moment.
+    ///
+    /// # Errors
+    /// `E_HISTORY_TRIMMED`, `E_ACTOR_NOT_FOUND` without any history, `E_DAMAGED`.
+    pub async fn state_at(&self, key: EntityKey, moment: Moment) -> Result<StateView, Report> {
+        let (sources, wanted) = self.history(key).await?;
+        inspect::state(&sources, &wanted, moment).await
+    }
+
+    /// An actor's commits from this one on, as many as fit one answer.
+    ///
+    /// # Errors
+    /// `E_HISTORY_TRIMMED`, `E_DAMAGED`.
+    pub async fn journal(&self, key: EntityKey, from: u64, most: usize) -> Result<Vec<CommitView>, Report> {
+        let (sources, wanted) = self.history(key).await?;
+        inspect::journal(&sources, &wanted, (from, most)).await
+    }
+
+    /// Folds an actor's history in every way there is and compares.
+    ///
+    /// # Errors
+    /// `E_DAMAGED`: they differ, or the history is broken.
+    pub async fn verify(&self, key: EntityKey) -> Result<Verified, Report> {
+        let (sources, wanted) = self.history(key).await?;
+        inspect::verify(&sources, &wanted).await
+    }
+
+    /// Lets what trapped be tried again.
+    pub(crate) fn forgive(&self, key: EntityKey) {
+        self.inbox.send(Message::Forgive { key });
+    }
+}

@@ -1,0 +1,62 @@
+//! The kinds that run here: what decides, what carries effects out, and how they are treated.
+
+use crate::policy::KindPolicy;
+use bytes::Bytes;
+use host_core::guest::GuestKind;
+use lattice_io::BoxFuture;
+use lattice_journal::Command;
+use lattice_journal::shard::Submitted;
+use lattice_protocol::{ActorId, EntityKey, Report};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Carries out what leaves an actor by its links.
+pub trait Effects: Send + Sync {
+    /// Publishes, under a key that is the same on every attempt.
+    fn publish<'a>(
+        &'a self,
+        link: &'a str,
+        message: (&'a str, Bytes),
+        key: &'a str,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<(), Report>>;
+    /// Calls a function with JSON arguments: its results as JSON.
+    fn call<'a>(
+        &'a self,
+        link: &'a str,
+        call: (&'a str, Bytes),
+        key: &'a str,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<Bytes, Report>>;
+}
+
+/// Reaches persistent actors that do not run here.
+pub trait Peers: Send + Sync {
+    /// Has an actor, wherever it is, carry out a command.
+    fn submit(
+        &self,
+        key: EntityKey,
+        command: Command,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<Submitted, Report>>;
+}
+
+/// One kind on this host.
+#[derive(Clone)]
+pub struct Kind {
+    /// The actor of the manifest that it is.
+    pub actor: ActorId,
+    /// What decides.
+    pub guests: Arc<dyn GuestKind>,
+    /// What carries effects out.
+    pub effects: Arc<dyn Effects>,
+    /// How it is treated.
+    pub policy: KindPolicy,
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Kind").field("actor", &self.actor).finish_non_exhaustive()
+    }
+}

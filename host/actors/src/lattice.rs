@@ -1,0 +1,480 @@
+//! Durability `lattice`: kinds whose journal is in the lattice, one stream for each shard of a kind.
+//! Each shard has one owner among the hosts that run the kind; when its lease has run out another one
+//! takes over, by rank, without a controller.
+//!
+//! ```text
+//!  nobody owns it, or its owner's session has expired
+//!      │ rank × step later, while this host's lease holds
+//!      ▼
+//!  taking over (claim the epoch, fold the stream, open the epoch) ──lost──▶ watched
+//!      │ opened                                                              ▲
+//!      ▼                                                                     │
+//!  owned: a shard loop, and the subject of the shard's calls ── fenced, or lease ended ──┘
+//! ```
+//! | task | does |
+//! |---|---|
+//! | `session` | renews this host's lease by compare-and-set; begins a new session when one has ended |
+//! | `watch` | who is alive, who owns what, from the two buckets |
+//! | `rule` | what this host takes over |
+//! | `shard` (one per owned shard) | takes over, serves, gives up |
+//!
+//! Invariants: the lease keeps owners from working in vain; the fence is the epoch in the stream
+//! ([`lattice_journal::chain`]). A shard's loop checks the lease before each step, and stops by itself.
+
+mod session;
+mod stream;
+mod takeover;
+
+use crate::door::Door;
+use crate::kinds::{Kind, Peers};
+use crate::policy::Policy;
+use crate::shard::{Inbox, Message, Realm, ShardLoop, Shared};
+use host_store::{AsideStore, SnapshotStore};
+use lattice_io::{Clock, Kv, KvEvent, KvOptions, Lattice, TaskScope, WatchKeys};
+use lattice_journal::lease::LeasePolicy;
+use lattice_journal::shard::StopReason;
+use lattice_journal::takeover::ShardOwner;
+use lattice_journal::{Epoch, Hash, SessionId, ShardId};
+use lattice_protocol::subject::Subjects;
+use lattice_protocol::{EntityKey, ErrorCode, HostId, KindName, Report};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Shards of one kind. It never changes afterwards: it decides which stream a history is in.
+pub const SHARDS: u16 = 16;
+/// How often it is looked whether a shard needs an owner.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long the next in rank waits for the one before, milliseconds.
+const STEP_MS: u64 = 700;
+/// Pause after an attempt that failed.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a host gives its kinds of durability `lattice`.
+#[derive(Clone)]
+pub struct LatticeOptions {
+    /// This host.
+    pub host: HostId,
+    /// The lattice.
+    pub lattice: Lattice,
+    /// Its subjects.
+    pub subjects: Subjects,
+    /// Everything that has a bound.
+    pub policy: Policy,
+    /// How long a lease holds.
+    pub lease: LeasePolicy,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Actors elsewhere.
+    pub peers: Arc<dyn Peers>,
+    /// Snapshots: a cache of the streams.
+    pub snapshots: Arc<SnapshotStore>,
+    /// What is set aside.
+    pub aside: Arc<AsideStore>,
+    /// Copies of each stream.
+    pub replicas: lattice_io::Replicas,
+}
+
+/// A session as its key has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionValue {
+    session: String,
+    attempt: u64,
+    kinds: BTreeSet<KindName>,
+}
+
+/// A shard's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OwnerValue {
+    session: String,
+    epoch: u64,
+}
+
+impl OwnerValue {
+    fn new(owner: &ShardOwner) -> Self {
+        Self { session: owner.session.to_string(), epoch: owner.epoch.0 }
+    }
+    fn read(&self) -> Option<ShardOwner> {
+        Some(ShardOwner { session: self.session.parse().ok()?, epoch: Epoch(self.epoch) })
+    }
+}
+
+/// One shard of one kind.
+type Part = (KindName, ShardId);
+
+/// The kinds of durability `lattice` on a host. Clones are handles to the same.
+#[derive(Clone)]
+pub struct LatticeActors {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    options: LatticeOptions,
+    sessions: Arc<dyn Kv>,
+    owners: Arc<dyn Kv>,
+    scope: TaskScope,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    kinds: BTreeMap<KindName, Kind>,
+    /// This host's session, while its lease holds: who, and until when (monotonic).
+    lease: Option<(SessionId, u64)>,
+    /// Sessions by host: the value, its revision, and when that was seen first.
+    seen: BTreeMap<String, (SessionValue, u64, u64)>,
+    owners: BTreeMap<String, OwnerValue>,
+    /// Since when nobody alive owns a shard.
+    orphaned: BTreeMap<Part, u64>,
+    /// Shards being taken over or owned here; with their inbox once they are open.
+    parts: BTreeMap<Part, Option<Inbox>>,
+    started: bool,
+}
+
+fn owner_key((kind, shard): &Part) -> String {
+    format!("{kind}.{shard}")
+}
+
+impl LatticeActors {
+    /// Nothing runs before there is a kind.
+    ///
+    /// # Errors
+    /// The names of the buckets.
+    pub fn new(options: LatticeOptions, parent: &TaskScope) -> Result<Self, Report> {
+        let kv = &options.lattice.kv;
+        let sessions = kv.assume(&options.subjects.sessions_bucket())?;
+        let owners = kv.assume(&options.subjects.shards_bucket())?;
+        let scope = parent.child("lattice actors");
+        Ok(Self { inner: Arc::new(Inner { options, sessions, owners, scope, state: Mutex::default() }) })
+    }
+
+    /// A kind runs here from now on, or with another component.
+    ///
+    /// # Errors
+    /// `E_CONFLICT` when another actor has that kind here.
+    pub fn put_kind(&self, name: KindName, kind: Kind) -> Result<(), Report> {
+        let mut state = self.inner.state();
+        if let Some(other) = state.kinds.get(&name).filter(|other| other.actor != kind.actor) {
+            return Err(Report::new(ErrorCode::Conflict, format!("kind {name} belongs to another actor"))
+                .at(&kind.actor)
+                .got(&other.actor)
+                .hint("give it a kind of its own: persistent: {kind: …}"));
+        }
+        state.kinds.insert(name.clone(), kind.clone());
+        for (_, inbox) in state.parts.iter().filter(|((of, _), _)| *of == name) {
+            if let Some(inbox) = inbox {
+                inbox.send(Message::PutKind(name.clone(), Box::new(kind.clone())));
+            }
+        }
+        if !std::mem::replace(&mut state.started, true) {
+            let (scope, inner) = (&self.inner.scope, &self.inner);
+            scope.spawn_until_cancelled("session", session::run(Arc::clone(inner)));
+            scope.spawn_until_cancelled("watch sessions", Arc::clone(inner).watch_sessions());
+            scope.spawn_until_cancelled("watch owners", Arc::clone(inner).watch_owners());
+            scope.spawn_until_cancelled("rule", Arc::clone(inner).rule());
+        }
+        Ok(())
+    }
+
+    /// A kind does not run here any more: its shards go to whoever else runs it.
+    pub fn remove_kind(&self, name: &KindName) {
+        let mut state = self.inner.state();
+        state.kinds.remove(name);
+        for (_, inbox) in state.parts.iter().filter(|((of, _), _)| of == name) {
+            if let Some(inbox) = inbox {
+                inbox.send(Message::Stop(StopReason::Shutdown));
+            }
+        }
+    }
+
+    /// Does this kind run here?
+    #[must_use]
+    pub fn runs(&self, name: &KindName) -> Option<lattice_protocol::ActorId> {
+        self.inner.state().kinds.get(name).map(|kind| kind.actor.clone())
+    }
+
+    /// The shard of an actor.
+    #[must_use]
+    pub fn part(key: &EntityKey) -> ShardId {
+        ShardId::of(key, SHARDS)
+    }
+
+    /// The shard of an actor, if this host owns it.
+    #[must_use]
+    pub fn door(&self, key: &EntityKey) -> Option<Door> {
+        let state = self.inner.state();
+        let inbox = state.parts.get(&(key.kind.clone(), Self::part(key)))?.clone()?;
+        Some(Door { inbox })
+    }
+
+    /// The host that owns an actor's shard, as far as is known here.
+    #[must_use]
+    pub fn owner(&self, key: &EntityKey) -> Option<HostId> {
+        let part = (key.kind.clone(), Self::part(key));
+        let state = self.inner.state();
+        let session = &state.owners.get(&owner_key(&part))?.session;
+        session.split('.').next()?.parse().ok()
+    }
+
+    /// The shards of a kind that this host owns.
+    #[must_use]
+    pub fn doors(&self, kind: &KindName) -> Vec<(ShardId, Door)> {
+        let state = self.inner.state();
+        let owned = state.parts.iter().filter(|((of, _), _)| of == kind);
+        owned.filter_map(|((_, shard), inbox)| Some((*shard, Door { inbox: inbox.clone()? }))).collect()
+    }
+
+    /// Gives up every shard, and ends.
+    pub async fn shutdown(&self, patience: Duration) {
+        let inboxes: Vec<Inbox> = {
+            let mut state = self.inner.state();
+            state.kinds.clear();
+            state.parts.values().flatten().cloned().collect()
+        };
+        for inbox in inboxes {
+            inbox.send(Message::Stop(StopReason::Shutdown));
+        }
+        let drained = async {
+            while !self.inner.state().parts.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Elapsed, what is left is cut off.
+        drop(tokio::time::timeout(patience, drained).await);
+        self.inner.scope.shutdown(patience).await;
+    }
+}
+
+impl Inner {
+    /// Short and never across an await; whole after every statement.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.options.clock.monotonic_ms()
+    }
+
+    /// Makes the two buckets, as often as it takes.
+    async fn make_buckets(&self) {
+        let (kv, subjects) = (&self.options.lattice.kv, &self.options.subjects);
+        for bucket in [subjects.sessions_bucket(), subjects.shards_bucket()] {
+            let options = || KvOptions { replicas: self.options.replicas, ..KvOptions::default() };
+            while let Err(error) = kv.open(&bucket, options()).await {
+                tracing::debug!(%error, bucket, "bucket not there yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    async fn watch_sessions(self: Arc<Self>) {
+        self.make_buckets().await;
+        let mut watch = self.sessions.watch(WatchKeys::All);
+        while let Some(event) = watch.next().await {
+            let now_ms = self.now_ms();
+            match event {
+                KvEvent::Put(entry) => {
+                    let Ok(value) = serde_json::from_slice::<SessionValue>(&entry.value) else { continue };
+                    let mut state = self.state();
+                    // The same revision told again after a reconnection is no sign of life.
+                    if state.seen.get(&entry.key).is_none_or(|(_, revision, _)| entry.revision > *revision) {
+                        state.seen.insert(entry.key, (value, entry.revision, now_ms));
+                    }
+                }
+                KvEvent::Deleted { key, .. } => drop(self.state().seen.remove(&key)),
+                KvEvent::Current => {}
+            }
+        }
+    }
+
+    async fn watch_owners(self: Arc<Self>) {
+        self.make_buckets().await;
+        let mut watch = self.owners.watch(WatchKeys::All);
+        while let Some(event) = watch.next().await {
+            match event {
+                KvEvent::Put(entry) => {
+                    let Ok(value) = serde_json::from_slice::<OwnerValue>(&entry.value) else { continue };
+                    let mut state = self.state();
+                    let newer = state.owners.get(&entry.key).is_none_or(|known| value.epoch >= known.epoch);
+                    if newer {
+                        state.owners.insert(entry.key, value);
+                    }
+                }
+                KvEvent::Deleted { key, .. } => drop(self.state().owners.remove(&key)),
+                KvEvent::Current => {}
+            }
+        }
+    }
+
+    /// Takes over what is this host's turn to take over.
+    async fn rule(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            for (part, session) in self.due() {
+                let inner = Arc::clone(&self);
+                self.scope.spawn_best_effort("shard", async move {
+                    inner.own(&part, session).await;
+                    inner.state().parts.remove(&part);
+                });
+            }
+        }
+    }
+
+    /// The shards to take over now; they are marked as being taken.
+    fn due(&self) -> Vec<(Part, SessionId)> {
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        let Some((session, until_ms)) = state.lease.clone() else { return Vec::new() };
+        if now_ms >= until_ms {
+            return Vec::new();
+        }
+        let ttl_ms = self.options.lease.ttl_ms;
+        let alive: BTreeMap<String, BTreeSet<KindName>> = state
+            .seen
+            .values()
+            .filter(|(value, _, seen_ms)| {
+                value.session == session.as_str() || now_ms.saturating_sub(*seen_ms) < ttl_ms
+            })
+            .map(|(value, ..)| (value.session.clone(), value.kinds.clone()))
+            .collect();
+        let kinds: Vec<KindName> = state.kinds.keys().cloned().collect();
+        let parts = kinds.iter().flat_map(|kind| (0..SHARDS).map(|shard| (kind.clone(), ShardId(shard))));
+        let mut due = Vec::new();
+        for part in parts {
+            if state.parts.contains_key(&part) {
+                continue;
+            }
+            let owner = state.owners.get(&owner_key(&part));
+            let is_owned = owner.is_some_and(|owner| {
+                owner.session != session.as_str()
+                    && alive.get(&owner.session).is_some_and(|kinds| kinds.contains(&part.0))
+            });
+            if is_owned {
+                state.orphaned.remove(&part);
+                continue;
+            }
+            let since = *state.orphaned.entry(part.clone()).or_insert(now_ms);
+            let rank = rank(&part, session.as_str(), &alive);
+            if now_ms >= since.saturating_add(rank.saturating_mul(STEP_MS)) {
+                state.orphaned.remove(&part);
+                state.parts.insert(part.clone(), None);
+                due.push((part, session.clone()));
+            }
+        }
+        due
+    }
+
+    /// Takes a shard over and serves it until it stops.
+    async fn own(&self, part: &Part, session: SessionId) {
+        let began = self.now_ms();
+        let scope = self.scope.child(format_args!("{}.{}", part.0, part.1));
+        match self.serve(part, session, &scope, began).await {
+            Ok(reason) => tracing::info!(kind = %part.0, shard = %part.1, "{}", reason.report()),
+            Err(report) => {
+                tracing::warn!(kind = %part.0, shard = %part.1, error = %report, "shard not taken over");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        scope.shutdown(Duration::from_secs(2)).await;
+    }
+
+    async fn serve(
+        &self,
+        part: &Part,
+        session: SessionId,
+        scope: &TaskScope,
+        began_ms: u64,
+    ) -> Result<StopReason, Report> {
+        let log = stream::StreamLog::open(&self.options, part, scope).await?;
+        let opened = takeover::run(self, part, session, &log).await?;
+        let epoch = opened.tail.chain.epoch();
+        let (shard, messages) = {
+            let mut state = self.state();
+            let until_ms = state.lease.as_ref().map_or(0, |(_, until_ms)| *until_ms);
+            let Some(kind) = state.kinds.get(&part.0).cloned() else { return Ok(StopReason::Shutdown) };
+            let shared = Shared {
+                // The stream is kept whole: a snapshot on this host's disk stands for nothing elsewhere.
+                policy: Policy { trim_records: u64::MAX, ..self.options.policy },
+                clock: Arc::clone(&self.options.clock),
+                snapshots: Arc::clone(&self.options.snapshots),
+                aside: Arc::clone(&self.options.aside),
+                peers: Arc::clone(&self.options.peers),
+                scope: scope.clone(),
+                realm: Realm::Part { kind: part.0.clone(), shard: part.1, of: SHARDS },
+                lease_until_ms: until_ms,
+            };
+            let kinds = BTreeMap::from([(part.0.clone(), kind)]);
+            let (shard, inbox, messages) = ShardLoop::new(shared, Arc::new(log), opened, kinds);
+            state.parts.insert(part.clone(), Some(inbox));
+            (shard, messages)
+        };
+        let took_ms = self.now_ms().saturating_sub(began_ms);
+        tracing::info!(kind = %part.0, shard = %part.1, %epoch, took_ms, "shard taken over");
+        Ok(shard.run(messages).await)
+    }
+
+    /// The lease holds until then.
+    fn holds(&self, session: &SessionId, until_ms: u64) {
+        let mut state = self.state();
+        state.lease = Some((session.clone(), until_ms));
+        for inbox in state.parts.values().flatten() {
+            inbox.send(Message::Lease(until_ms));
+        }
+    }
+
+    /// The lease has ended: every shard stops.
+    fn ended(&self) {
+        let mut state = self.state();
+        state.lease = None;
+        for inbox in state.parts.values().flatten() {
+            inbox.send(Message::Stop(StopReason::LeaseEnded));
+        }
+    }
+}
+
+/// This session's place among those that could own a shard: by the highest hash of shard and session's
+/// host (rendezvous hashing, Thaler and Ravishankar, 1998), so that shards spread and a host's death
+/// moves only its own.
+fn rank(part: &Part, session: &str, alive: &BTreeMap<String, BTreeSet<KindName>>) -> u64 {
+    let weight = |session: &str| {
+        let host = session.split('.').next().unwrap_or_default();
+        Hash::of(format!("{} {} {host}", part.0, part.1).as_bytes())
+    };
+    let mine = weight(session);
+    let could = alive.iter().filter(|(other, kinds)| *other != session && kinds.contains(&part.0));
+    u64::try_from(could.filter(|(other, _)| weight(other) > mine).count()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_shard_has_one_first_and_the_death_of_a_host_moves_only_its_own() {
+        let kind: KindName = "meter".parse().unwrap();
+        let alive = |hosts: &[&str]| -> BTreeMap<String, BTreeSet<KindName>> {
+            hosts.iter().map(|host| (format!("{host}.00"), BTreeSet::from([kind.clone()]))).collect()
+        };
+        let (all, left) = (alive(&["H1", "H2", "H3"]), alive(&["H1", "H2"]));
+        let first = |alive: &BTreeMap<String, BTreeSet<KindName>>, shard| {
+            let firsts: Vec<_> = alive
+                .keys()
+                .filter(|session| rank(&(kind.clone(), ShardId(shard)), session, alive) == 0)
+                .collect();
+            assert_eq!(firsts.len(), 1);
+            firsts[0].clone()
+        };
+        let mut owners = BTreeSet::new();
+        for shard in 0..SHARDS {
+            let owner = first(&all, shard);
+            if owner != "H3.00" {
+                assert_eq!(first(&left, shard), owner);
+            }
+            owners.insert(owner);
+        }
+        assert_eq!(owners.len(), 3, "they spread");
+    }
+}

@@ -1,0 +1,98 @@
+//! This host's lease: one session after the other, each renewed by compare-and-set until it ends.
+
+use super::{Inner, PAUSE, SessionValue};
+use bytes::Bytes;
+use lattice_io::KvError;
+use lattice_journal::SessionId;
+use lattice_journal::lease::{LeaseAction, Session};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait before it is looked whether the lease has to be renewed.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Renews for ever; a session that has ended is followed by a new one.
+pub(super) async fn run(inner: Arc<Inner>) {
+    inner.make_buckets().await;
+    loop {
+        let mut boot = [0; 16];
+        if getrandom::fill(&mut boot).is_ok() {
+            let session = SessionId::new(&inner.options.host, boot);
+            hold(&inner, &session).await;
+            inner.ended();
+            tracing::warn!(%session, "lease ended: this host owns no shard until it holds another");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// One session.
+async fn hold(inner: &Inner, session: &SessionId) {
+    let key = inner.options.host.to_string();
+    let mut machine = Session::new(inner.options.lease);
+    // Whatever an earlier session of this host has left is written over.
+    let mut revision = loop {
+        match inner.sessions.get_latest(&key).await {
+            Ok(entry) => break entry.map(|entry| entry.revision),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    };
+    loop {
+        let mut todo: VecDeque<LeaseAction> = machine.tick(inner.now_ms()).into();
+        while let Some(action) = todo.pop_front() {
+            match action {
+                LeaseAction::Write { attempt } => {
+                    let value = value(inner, session, attempt);
+                    let written = match revision {
+                        None => inner.sessions.create(&key, value).await,
+                        Some(revision) => inner.sessions.update(&key, value, revision).await,
+                    };
+                    let now_ms = inner.now_ms();
+                    todo.extend(match written {
+                        Ok(written) => {
+                            revision = Some(written);
+                            machine.written(attempt, now_ms)
+                        }
+                        Err(KvError::Conflict { .. }) => machine.lost(),
+                        Err(_) => machine.unknown(attempt, now_ms),
+                    });
+                }
+                LeaseAction::Read => match inner.sessions.get_latest(&key).await {
+                    Ok(Some(entry)) => {
+                        revision = Some(entry.revision);
+                        let stands = serde_json::from_slice::<SessionValue>(&entry.value).ok();
+                        let mine = stands.filter(|value| value.session == session.as_str());
+                        todo.extend(machine.read(mine.map(|value| value.attempt), inner.now_ms()));
+                    }
+                    // Nothing there: the write did not happen.
+                    Ok(None) => {
+                        revision = None;
+                        todo.extend(machine.read(Some(0), inner.now_ms()));
+                    }
+                    Err(_) => {
+                        tokio::time::sleep(LOOK).await;
+                        let ended = machine.tick(inner.now_ms());
+                        let over = !ended.is_empty();
+                        todo.extend(ended);
+                        if !over {
+                            todo.push_back(LeaseAction::Read);
+                        }
+                    }
+                },
+                LeaseAction::Holds { until_ms } => inner.holds(session, until_ms),
+                LeaseAction::Ended => return,
+            }
+        }
+        let now_ms = inner.now_ms();
+        let wake = machine.wake_ms().map_or(LOOK, |at| Duration::from_millis(at.saturating_sub(now_ms)));
+        tokio::time::sleep(wake.min(LOOK)).await;
+    }
+}
+
+fn value(inner: &Inner, session: &SessionId, attempt: u64) -> Bytes {
+    let kinds = inner.state().kinds.keys().cloned().collect();
+    let value = SessionValue { session: session.to_string(), attempt, kinds };
+    // Plain strings and numbers: this cannot fail.
+    serde_json::to_vec(&value).unwrap_or_default().into()
+}

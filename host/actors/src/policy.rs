@@ -1,0 +1,60 @@
+//! How much, how often, how long. Every bound of this crate that somebody may want to change.
+
+use lattice_journal::outbox::RelayPolicy;
+use lattice_journal::shard::ShardPolicy;
+use lattice_journal::snapshot::SnapshotPolicy;
+use std::time::Duration;
+
+/// How actors of one kind are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KindPolicy {
+    /// When a snapshot is taken.
+    pub snapshots: SnapshotPolicy,
+    /// How long an actor may do nothing before it leaves memory, milliseconds.
+    pub idle_ms: u64,
+    /// How long history is kept behind the snapshots, while the log has room, milliseconds.
+    pub retain_ms: u64,
+}
+
+impl Default for KindPolicy {
+    /// Idle actors leave after five minutes; nothing is kept longer than it has to be.
+    fn default() -> Self {
+        Self { snapshots: SnapshotPolicy::default(), idle_ms: 300_000, retain_ms: 0 }
+    }
+}
+
+/// How a shard works on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Bounds of the shard.
+    pub shard: ShardPolicy,
+    /// Repetition of effects.
+    pub relay: RelayPolicy,
+    /// Patience of one attempt to carry an effect out.
+    pub effect: Duration,
+    /// An actor that leaves memory with at least this many events since its last snapshot gets one.
+    pub passivate_events: u64,
+    /// Snapshots that are taken or stored at once.
+    pub snapshots_at_once: usize,
+    /// Records that are trimmed at once at least: each trimming writes a checkpoint.
+    pub trim_records: u64,
+    /// How full a log may be, percent, before what would be kept for people goes as well.
+    pub full_percent: u8,
+    /// Time between two looks at what is idle, due or trimmable.
+    pub period: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            shard: ShardPolicy::default(),
+            relay: RelayPolicy::default(),
+            effect: Duration::from_secs(30),
+            passivate_events: 64,
+            snapshots_at_once: 16,
+            trim_records: 50_000,
+            full_percent: 75,
+            period: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,585 @@
+//! The loop of one shard: it owns the [`Shard`] state machine and everything that belongs to its
+//! actors in memory. Whatever happens comes as a [`Message`]; nothing is waited for.
+//!
+//! ```text
+//! activate ─▶ ready: live ── work (decide, ask) ─▶ guest ─▶ result
+//!                │  ▲ gone: folded again, and the same work once more
+//!                ▼  │
+//!              idle ─▶ (snapshot) ─▶ passivated
+//! ```
+//! | module | does |
+//! |---|---|
+//! | `turns` | actors in memory: activation, work for guests, what is folded again |
+//! | `relay` | effects on their way out, and timers |
+//! | `upkeep` | snapshots, idleness, trimming |
+//! | `look` | questions of people |
+
+mod look;
+mod relay;
+mod turns;
+mod upkeep;
+
+pub(crate) use look::Look;
+pub use look::{ActorLine, Listing, StateView};
+
+use crate::activate::{Brought, Ready, Sources, Wanted};
+use crate::index::{Index, Schedule};
+use crate::kinds::{Kind, Peers};
+use crate::log::ShardLog;
+use crate::policy::Policy;
+use bytes::Bytes;
+use host_core::guest::{GuestFault, Saved, Verdict};
+use host_store::{AsideStore, SnapshotStore};
+use keys::Digest;
+use lattice_io::{Clock, TaskScope};
+use lattice_journal::append::{LogAction, Tail};
+use lattice_journal::outbox::{Outbox, OutboxPosition, Outgoing};
+use lattice_journal::record::SnapshotRef;
+use lattice_journal::shard::{Action, Answer, Input, Question, Request, StopReason, Submitted, Token};
+use lattice_journal::trim::Trimmer;
+use lattice_journal::{Command, Ledger, Now, Position, Record, RecordSeq, Sealed, Shard, ShardId};
+use lattice_protocol::{EntityKey, ErrorCode, KindName, Report};
+use relay::Relayed;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use turns::{Live, Work};
+
+/// Where an answer goes.
+pub type Reply = oneshot::Sender<Result<Submitted, Report>>;
+
+/// Messages that are handled in one go.
+const TOGETHER: usize = 1_024;
+
+/// What happens to a shard.
+pub(crate) enum Message {
+    Submit {
+        key: EntityKey,
+        command: Command,
+        reply: Reply,
+    },
+    Query {
+        key: EntityKey,
+        name: String,
+        body: Bytes,
+        reply: Reply,
+    },
+    Log(Input),
+    LogFailed(Report),
+    Ready {
+        key: EntityKey,
+        result: Result<Ready, Report>,
+    },
+    Decided {
+        key: EntityKey,
+        token: Token,
+        component: Digest,
+        result: Result<Verdict, GuestFault>,
+    },
+    Queried {
+        key: EntityKey,
+        token: Token,
+        result: Result<Result<Bytes, Report>, GuestFault>,
+    },
+    Saved {
+        key: EntityKey,
+        token: Token,
+        at: Box<(Ledger, RecordSeq, Digest)>,
+        result: Result<Saved, GuestFault>,
+    },
+    Stored {
+        key: EntityKey,
+        snapshot: Result<(SnapshotRef, RecordSeq), Report>,
+    },
+    Relayed {
+        item: Box<Outgoing>,
+        result: Relayed,
+    },
+    Trimmed {
+        through: RecordSeq,
+        result: Result<(), Report>,
+    },
+    CutAt {
+        sealed: Result<Sealed, Report>,
+    },
+    PutKind(KindName, Box<Kind>),
+    RemoveKind(KindName, lattice_protocol::ActorId),
+    Forgive {
+        key: EntityKey,
+    },
+    Look(Look),
+    /// The host's lease holds until then (monotonic).
+    Lease(u64),
+    Stop(StopReason),
+}
+
+/// Sends messages to a shard.
+#[derive(Clone)]
+pub(crate) struct Inbox(pub(crate) mpsc::UnboundedSender<Message>);
+
+impl Inbox {
+    /// A shard that has ended drops what waits; whoever waits is told by that.
+    pub(crate) fn send(&self, message: Message) {
+        drop(self.0.send(message));
+    }
+}
+
+/// Who waits for an answer of the shard.
+enum Waiter {
+    Caller(Reply),
+    /// An effect of this shard whose target is an actor of this shard.
+    Relay(Box<Outgoing>),
+    /// The answer to a call, coming back.
+    Answer(Box<Outgoing>),
+    Timer(EntityKey, Command),
+    Snapshot(EntityKey),
+}
+
+/// What a shard is opened with.
+pub(crate) struct Opened {
+    pub(crate) tail: Tail,
+    pub(crate) relayed: OutboxPosition,
+    /// Records with effects that may not have been relayed.
+    pub(crate) outgoing: Vec<Arc<Record>>,
+    pub(crate) index: Index,
+    pub(crate) schedule: Schedule,
+    pub(crate) trimmer: Trimmer,
+    /// The first record that is kept.
+    pub(crate) first: RecordSeq,
+}
+
+/// What a shard needs of the host.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) policy: Policy,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) snapshots: Arc<SnapshotStore>,
+    pub(crate) aside: Arc<AsideStore>,
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) scope: TaskScope,
+    pub(crate) realm: Realm,
+    /// When the host's lease ends (monotonic); never, for what is pinned to it.
+    pub(crate) lease_until_ms: u64,
+}
+
+/// Which actors are a shard's.
+#[derive(Debug, Clone)]
+pub(crate) enum Realm {
+    /// All of the kinds that are pinned to this host.
+    Host,
+    /// Those of one kind whose id falls to this shard of so many.
+    Part { kind: KindName, shard: ShardId, of: u16 },
+}
+
+impl Realm {
+    fn holds(&self, key: &EntityKey) -> bool {
+        match self {
+            Self::Host => true,
+            Self::Part { kind, shard, of } => key.kind == *kind && ShardId::of(key, *of) == *shard,
+        }
+    }
+}
+
+/// Counters that others read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Actors in memory.
+    pub actors: usize,
+    /// Effects that wait or are under way.
+    pub outbox: usize,
+    /// The last record.
+    pub record: u64,
+    /// Commands carried out since the shard was opened.
+    pub commits: u64,
+}
+
+/// See the module.
+pub(crate) struct ShardLoop {
+    shared: Shared,
+    shard: Shard,
+    log: Arc<dyn ShardLog>,
+    outbox: Outbox,
+    index: Index,
+    schedule: Schedule,
+    trimmer: Trimmer,
+    first: RecordSeq,
+    trimming: bool,
+    /// Before which trimming makes no sense: what could go is kept for people (monotonic).
+    trim_not_before_ms: u64,
+    kinds: BTreeMap<KindName, Kind>,
+    live: HashMap<EntityKey, Live>,
+    /// Actors in memory in the order in which they are looked at when room is needed.
+    round: VecDeque<EntityKey>,
+    waiters: HashMap<Token, Waiter>,
+    tokens: u64,
+    /// Timers whose command is under way, and when one that failed may be tried again (monotonic).
+    firing: BTreeMap<(EntityKey, lattice_journal::CommandRef), u64>,
+    /// Answers of calls that could not be handed over yet.
+    answers: BTreeMap<OutboxPosition, Bytes>,
+    snapshots_under_way: usize,
+    inbox: Inbox,
+    wanted: mpsc::UnboundedSender<(Wanted, Brought)>,
+    /// The append on its way; it is begun again when the disk has room.
+    appending: Option<(u64, Position, Sealed)>,
+    /// Why nothing is taken: the disk is full.
+    full: Option<Report>,
+    /// It ends when what is under way is done.
+    closing: bool,
+    todo: VecDeque<Action>,
+    performing: bool,
+    stopped: Option<StopReason>,
+    commits: u64,
+    stats: watch::Sender<ShardStats>,
+}
+
+impl ShardLoop {
+    /// A shard that is open, its inbox, and its counters.
+    pub(crate) fn new(
+        shared: Shared,
+        log: Arc<dyn ShardLog>,
+        opened: Opened,
+        kinds: BTreeMap<KindName, Kind>,
+    ) -> (Self, Inbox, mpsc::UnboundedReceiver<Message>) {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the disk's thread must not wait; every sender has one message in it at most"
+        )]
+        let (sender, messages) = mpsc::unbounded_channel();
+        let inbox = Inbox(sender);
+        #[allow(clippy::disallowed_methods, reason = "at most one request for each actor in memory")]
+        let (wanted, wanting) = mpsc::unbounded_channel();
+        let shard_id = opened.tail.chain.shard();
+        let sources =
+            Sources { shard: shard_id, log: Arc::clone(&log), snapshots: Arc::clone(&shared.snapshots) };
+        shared.scope.spawn_until_cancelled("activate", crate::activate::run(sources, wanting));
+        let mut outbox = Outbox::new(shared.policy.relay, opened.relayed);
+        opened.outgoing.iter().for_each(|record| outbox.durable(record));
+        let policy = shared.policy.shard;
+        let shard = Shard::new(policy, opened.tail, opened.relayed, shared.lease_until_ms);
+        let shard_loop = Self {
+            shared,
+            shard,
+            log,
+            outbox,
+            index: opened.index,
+            schedule: opened.schedule,
+            trimmer: opened.trimmer,
+            first: opened.first,
+            trimming: false,
+            trim_not_before_ms: 0,
+            kinds,
+            live: HashMap::new(),
+            round: VecDeque::new(),
+            waiters: HashMap::new(),
+            tokens: 0,
+            firing: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            snapshots_under_way: 0,
+            inbox: inbox.clone(),
+            wanted,
+            appending: None,
+            full: None,
+            closing: false,
+            todo: VecDeque::new(),
+            performing: false,
+            stopped: None,
+            commits: 0,
+            stats: watch::Sender::new(ShardStats::default()),
+        };
+        (shard_loop, inbox, messages)
+    }
+
+    /// Its counters.
+    pub(crate) fn stats(&self) -> watch::Receiver<ShardStats> {
+        self.stats.subscribe()
+    }
+
+    /// Runs until the shard stops: why.
+    pub(crate) async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) -> StopReason {
+        let mut batch = Vec::with_capacity(TOGETHER);
+        let mut next_look = self.now().monotonic_ms;
+        loop {
+            let pause = self.pause(next_look);
+            // Elapsed: nothing came; timers, the relay or the upkeep are due.
+            if let Ok(0) = tokio::time::timeout(pause, messages.recv_many(&mut batch, TOGETHER)).await {
+                return StopReason::Shutdown;
+            }
+            let now = self.now();
+            for message in batch.drain(..) {
+                self.handle(message, now);
+            }
+            // After a pause of the whole host the lease may be over: then no effect is begun.
+            let now = self.now();
+            self.step(Input::Tick, now);
+            if let Some(reason) = self.stopped.take() {
+                return reason;
+            }
+            self.relay_due(now);
+            self.fire_timers(now);
+            if now.monotonic_ms >= next_look {
+                next_look = now.monotonic_ms + millis(self.shared.policy.period);
+                self.upkeep(now);
+                self.tell_stats();
+            }
+            if let Some(reason) = self.stopped.take() {
+                return reason;
+            }
+        }
+    }
+
+    fn tell_stats(&self) {
+        self.stats.send_replace(ShardStats {
+            actors: self.shard.actors(),
+            outbox: self.outbox.waiting(),
+            record: self.shard.tail().chain.seq().0,
+            commits: self.commits,
+        });
+    }
+
+    fn now(&self) -> Now {
+        let clock = &self.shared.clock;
+        Now { monotonic_ms: clock.monotonic_ms(), unix_ms: clock.unix_ms() }
+    }
+
+    /// How long there is nothing to do unless something comes.
+    fn pause(&self, next_look: u64) -> Duration {
+        let now = self.now();
+        let relay = self.outbox.wake_ms();
+        let retries = self.firing.values().copied().filter(|at| *at != u64::MAX).min();
+        let timer = self.schedule.next(now.unix_ms).map(|due| now.monotonic_ms + (due - now.unix_ms));
+        let wake = [relay, retries, timer].into_iter().flatten().fold(next_look, u64::min);
+        Duration::from_millis(wake.saturating_sub(now.monotonic_ms))
+    }
+
+    fn token(&mut self, waiter: Waiter) -> Token {
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        self.waiters.insert(token, waiter);
+        token
+    }
+
+    fn handle(&mut self, message: Message, now: Now) {
+        match message {
+            Message::Submit { key, command, reply } => self.submitted(key, command, reply, now),
+            Message::Query { key, name, body, reply } => {
+                if let Err(report) = self.admit(&key, now) {
+                    return drop(reply.send(Err(report)));
+                }
+                let token = self.token(Waiter::Caller(reply));
+                self.step(Input::Ask { token, key, question: Question::Query { name, body } }, now);
+            }
+            Message::Log(input) => {
+                if matches!(input, Input::Appended { .. }) {
+                    (self.appending, self.full) = (None, None);
+                }
+                self.step(input, now);
+            }
+            Message::LogFailed(report) if report.code == ErrorCode::InsufficientResources => {
+                self.no_room(report)
+            }
+            Message::LogFailed(report) => self.step(Input::Stop(StopReason::Log(report)), now),
+            Message::Ready { key, result } => self.ready(&key, result, now),
+            Message::Decided { key, token, component, result } => {
+                self.decided(key, token, (component, result), now);
+            }
+            Message::Queried { key, token, result } => self.queried(key, token, result, now),
+            Message::Saved { key, token, at, result } => self.saved(key, token, (*at, result), now),
+            Message::Stored { key, snapshot } => self.snapshot_stored(&key, snapshot),
+            Message::Relayed { item, result } => self.relayed(*item, result, now),
+            Message::Trimmed { through, result } => self.trimmed(through, result),
+            Message::CutAt { sealed } => self.cut_at(sealed, now),
+            Message::PutKind(name, kind) => self.put_kind(name, *kind, now),
+            Message::RemoveKind(name, actor) => self.remove_kind(&name, &actor, now),
+            Message::Forgive { key } => self.forgive(key, now),
+            Message::Look(look) => self.look(look, now),
+            Message::Lease(until_ms) => self.step(Input::Lease { until_ms }, now),
+            Message::Stop(StopReason::Shutdown) => {
+                self.closing = true;
+                self.step(Input::CloseIntake, now);
+            }
+            Message::Stop(reason) => self.step(Input::Stop(reason), now),
+        }
+    }
+
+    fn submitted(&mut self, key: EntityKey, command: Command, reply: Reply, now: Now) {
+        if let Err(report) = self.admit(&key, now) {
+            // Whoever asked may have stopped waiting.
+            return drop(reply.send(Err(report)));
+        }
+        let token = self.token(Waiter::Caller(reply));
+        self.submit(token, key, command, now);
+    }
+
+    fn submit(&mut self, token: Token, key: EntityKey, command: Command, now: Now) {
+        self.step(Request { token, key, command }.into(), now);
+    }
+
+    /// Is this actor one of this shard, and does its kind run here?
+    fn is_mine(&self, key: &EntityKey) -> bool {
+        self.shared.realm.holds(key) && self.kinds.contains_key(&key.kind)
+    }
+
+    /// May somebody from outside ask this actor now?
+    fn admit(&mut self, key: &EntityKey, now: Now) -> Result<(), Report> {
+        if !self.is_mine(key) {
+            return Err(no_kind(&key.kind));
+        }
+        if let Some(report) = &self.full {
+            return Err(report.clone());
+        }
+        if self.outbox.is_full() {
+            return Err(Report::new(ErrorCode::Overloaded, "too many effects wait to be carried out")
+                .limit(lattice_journal::outbox::MAX_WAITING)
+                .hint("repair the links' targets: see `trellis actor list`"));
+        }
+        if let Some(live) = self.live.get(key)
+            && let Some(left) = live.paused(now.monotonic_ms)
+        {
+            return Err(Report::new(ErrorCode::CrashLooping, "the actor traps at every command")
+                .at(key)
+                .hint(format!("tried again in {left} ms; see its log")));
+        }
+        if !self.live.contains_key(key) && self.shard.actors() >= self.shared.policy.shard.actors {
+            self.make_room(now);
+        }
+        Ok(())
+    }
+
+    /// One step of the state machine, and all that it wants done.
+    ///
+    /// What an action leads to comes after everything that was wanted before it: an actor's work never
+    /// overtakes the record that it follows from.
+    fn step(&mut self, input: Input, now: Now) {
+        self.todo.extend(self.shard.step(input, now));
+        if self.performing {
+            return;
+        }
+        self.performing = true;
+        while let Some(action) = self.todo.pop_front() {
+            self.perform(action, now);
+        }
+        self.performing = false;
+    }
+
+    fn perform(&mut self, action: Action, now: Now) {
+        match action {
+            Action::Activate { key } => self.activate(&key),
+            Action::Decide { key, token, command } => self.work(key, Work::Decide(token, command), now),
+            Action::Ask { key, token, question } => self.work(key, Work::Ask(token, question), now),
+            Action::Log(action) => {
+                if let LogAction::Append { attempt, expected, sealed } = &action {
+                    self.appending = Some((*attempt, *expected, sealed.clone()));
+                }
+                self.log(action);
+            }
+            Action::Durable(sealed) => {
+                self.log.durable(&sealed);
+                self.durable(sealed.record(), now);
+            }
+            Action::Reply { token, answer } => self.answer(token, Ok(answer), now),
+            Action::Refuse { token, report } => self.answer(token, Err(report), now),
+            Action::Drop { key } => self.drop_state(&key, now),
+            Action::Quarantined { key, command } => {
+                self.set_aside(crate::aside::Aside::command(
+                    crate::aside::Why::Trapped,
+                    &key,
+                    &command,
+                    now.unix_ms,
+                    self.live.get(&key).and_then(|live| live.last_trap.clone()),
+                ));
+            }
+            Action::Skipped(skipped) => {
+                for (at, invalid) in skipped {
+                    tracing::warn!(%at, error = %invalid.report(self.shard.tail().chain.shard()), "record skipped");
+                }
+            }
+            Action::Drained { .. } if self.closing => self.step(Input::Stop(StopReason::Shutdown), now),
+            Action::Drained { .. } => {}
+            Action::Stopped(reason) => self.stopped = Some(reason),
+        }
+    }
+
+    fn log(&self, action: LogAction) {
+        let inbox = self.inbox.clone();
+        match action {
+            LogAction::Append { attempt, expected, sealed } => {
+                let done = move |outcome| {
+                    inbox.send(match outcome {
+                        Ok(outcome) => Message::Log(Input::Appended { attempt, outcome }),
+                        Err(report) => Message::LogFailed(report),
+                    });
+                };
+                self.log.append(expected, sealed, Box::new(done));
+            }
+            LogAction::Read { attempt, after } => {
+                let done = move |back: Option<_>| {
+                    inbox.send(Message::Log(match back {
+                        Some(back) => Input::Read { attempt, back },
+                        None => Input::ReadFailed { attempt },
+                    }));
+                };
+                self.log.read(after, Box::new(done));
+            }
+        }
+    }
+
+    /// The disk is full: nothing was written, and nothing is acknowledged until there is room.
+    fn no_room(&mut self, report: Report) {
+        if self.full.is_none() {
+            tracing::error!(error = %report, "nothing is acknowledged until there is room");
+        }
+        self.full = Some(report);
+    }
+
+    /// A record counts: what is known of its actors, their timers and effects follows.
+    fn durable(&mut self, record: &Arc<Record>, now: Now) {
+        self.index.add(record);
+        for commit in record.commits() {
+            self.commits += 1;
+            self.trimmer.committed(&commit.key, record.seq);
+            self.schedule.add(commit);
+            self.noted(commit, now);
+        }
+        self.outbox.durable(record);
+    }
+
+    fn answer(&mut self, token: Token, answer: Result<Submitted, Report>, now: Now) {
+        match self.waiters.remove(&token) {
+            // Whoever asked may have stopped waiting.
+            Some(Waiter::Caller(reply)) => drop(reply.send(answer)),
+            Some(Waiter::Relay(item)) => self.sent(*item, answer, now),
+            Some(Waiter::Answer(item)) => self.answered(*item, answer, now),
+            Some(Waiter::Timer(key, command)) => self.fired(key, command, answer, now),
+            Some(Waiter::Snapshot(key)) => self.snapshot_asked(&key, answer),
+            None => {}
+        }
+    }
+
+    fn set_aside(&self, aside: crate::aside::Aside) {
+        let store = Arc::clone(&self.shared.aside);
+        self.shared.scope.spawn_best_effort("set aside", async move {
+            let keep = move || crate::aside::keep(&store, &aside);
+            // A panic in there is logged by the runtime.
+            drop(tokio::task::spawn_blocking(keep).await);
+        });
+    }
+
+    fn shard_id(&self) -> ShardId {
+        self.shard.tail().chain.shard()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn no_kind(kind: &KindName) -> Report {
+    Report::new(ErrorCode::ActorNotFound, format!("no persistent actor of kind {kind} runs here"))
+        .hint("see the kinds there are: trellis actor list")
+}
+
+/// The actor's answer, when it was asked nothing that has one.
+fn refused(report: Report) -> Answer {
+    Answer::Refused(report)
+}

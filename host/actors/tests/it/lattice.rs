@@ -1,0 +1,112 @@
+//! Durability `lattice`: shards spread over hosts, and the death of a host loses nothing.
+
+use crate::support::{Outside, PATIENCE, Shared, Sums, Wire, key, until};
+use bytes::Bytes;
+use host_actors::{Kind, KindPolicy, LatticeActors, LatticeOptions, Policy};
+use host_store::{AsideStore, DataDir, SnapshotStore};
+use lattice_io::memory::Memory;
+use lattice_io::{Clock, Lattice, Replicas, SystemClock, TaskScope};
+use lattice_journal::lease::LeasePolicy;
+use lattice_journal::shard::Submitted;
+use lattice_journal::{Command, CommandId, CommandRef};
+use lattice_protocol::subject::Subjects;
+use lattice_protocol::{ErrorCode, Report};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LEASE: LeasePolicy = LeasePolicy { ttl_ms: 600, renew_ms: 150, margin_ms: 100 };
+
+struct Node {
+    actors: LatticeActors,
+    scope: TaskScope,
+    _directory: tempfile::TempDir,
+}
+
+fn node(name: &str, lattice: &Lattice) -> Node {
+    let directory = tempfile::tempdir().unwrap();
+    let data = DataDir::open(directory.path()).unwrap();
+    let outside = Arc::new(Outside::default());
+    let scope = TaskScope::new(name);
+    let options = LatticeOptions {
+        host: name.parse().unwrap(),
+        lattice: lattice.clone(),
+        subjects: Subjects::new("test".parse().unwrap()),
+        policy: Policy { period: Duration::from_millis(20), ..Policy::default() },
+        lease: LEASE,
+        clock: Arc::new(SystemClock::new()),
+        peers: outside.clone(),
+        snapshots: Arc::new(SnapshotStore::open(&data, None).unwrap()),
+        aside: Arc::new(AsideStore::open(&data).unwrap()),
+        replicas: Replicas::One,
+    };
+    let actors = LatticeActors::new(options, &scope).unwrap();
+    let kind = Kind {
+        actor: "test/sums".parse().unwrap(),
+        guests: Arc::new(Shared(Arc::new(Sums::default()))),
+        effects: Arc::new(Wire(outside)),
+        policy: KindPolicy::default(),
+    };
+    actors.put_kind("sum".parse().unwrap(), kind).unwrap();
+    Node { actors, scope, _directory: directory }
+}
+
+fn owned(node: &Node) -> BTreeSet<u16> {
+    node.actors.doors(&"sum".parse().unwrap()).into_iter().map(|(shard, _)| shard.0).collect()
+}
+
+/// A command under an id of its own, again until its owner has answered.
+async fn submit(nodes: &[&Node], n: u8, actor: &str, amount: &str) -> Submitted {
+    let id = CommandId::new(SystemClock::new().unix_ms() / 100_000 * 100_000, [n; 10]);
+    let body = Bytes::copy_from_slice(amount.as_bytes());
+    let command = Command { reference: CommandRef::Id(id), name: "add".to_owned(), body };
+    let asking = async {
+        loop {
+            for door in nodes.iter().filter_map(|node| node.actors.door(&key(actor))) {
+                match door.submit(key(actor), command.clone(), Duration::from_secs(1)).await {
+                    Ok(answer) => return answer,
+                    Err(report) => assert!(passes(&report), "{report}"),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("an owner answers")
+}
+
+fn passes(report: &Report) -> bool {
+    matches!(report.code, ErrorCode::Fenced | ErrorCode::Moving | ErrorCode::OutcomeUnknown)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_death_of_a_host_moves_its_shards_and_loses_nothing() {
+    let lattice = Memory::new().lattice();
+    let (first, second) = (node("H1", &lattice), node("H2", &lattice));
+    until("every shard has one owner", async || {
+        let (one, two) = (owned(&first), owned(&second));
+        assert!(one.is_disjoint(&two), "{one:?} {two:?}");
+        one.len() + two.len() == 16 && !one.is_empty() && !two.is_empty()
+    })
+    .await;
+    let actors: Vec<String> = (0..24).map(|n| format!("sum/a-{n}")).collect();
+    for (n, actor) in (0..).zip(&actors) {
+        let answer = submit(&[&first, &second], n, actor, "5").await;
+        assert_eq!((answer.reply, answer.repeated), (Bytes::from_static(b"5"), false));
+    }
+    // As SIGKILL: its lease is not given back, and nothing is said.
+    first.scope.shutdown(Duration::ZERO).await;
+    until("the other has them all", async || owned(&second).len() == 16).await;
+    for (n, actor) in (0..).zip(&actors) {
+        let again = submit(&[&second], n, actor, "5").await;
+        assert!(again.repeated && again.reply == "5", "{actor}: {again:?}");
+        assert_eq!(submit(&[&second], 100 + n, actor, "2").await.reply, "7", "{actor}");
+    }
+    // It comes back, as another session, and what it takes over later continues.
+    let third = node("H1", &lattice);
+    second.actors.shutdown(Duration::from_secs(2)).await;
+    second.scope.shutdown(Duration::from_secs(2)).await;
+    until("the first has them all", async || owned(&third).len() == 16).await;
+    for (n, actor) in (0..).zip(&actors) {
+        assert_eq!(submit(&[&third], 200 + n, actor, "1").await.reply, "8", "{actor}");
+    }
+}

@@ -1,0 +1,10 @@
+//! A host's persistent actors over a real journal in a real directory, with guests that are plain
+//! Rust: what is acknowledged is there after every end, and nothing happens twice.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod effects;
+mod lattice;
+mod support;
+mod turns;
+mod upkeep;

@@ -1,0 +1,148 @@
+//! Snapshots, idleness, trimming: what is kept small, and that nothing is lost by it.
+
+use crate::support::{Host, Settings, host_with, key, until};
+use host_actors::KindPolicy;
+use host_actors::inspect::Moment;
+use lattice_journal::snapshot::SnapshotPolicy;
+use lattice_protocol::ErrorCode;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+fn snapshots(directory: &Path) -> usize {
+    let parts = std::fs::read_dir(directory.join("snapshots")).unwrap();
+    parts.map(|part| std::fs::read_dir(part.unwrap().path()).unwrap().count()).sum()
+}
+
+fn settings(events: u64) -> Settings {
+    let snapshots = SnapshotPolicy { events, ..SnapshotPolicy::default() };
+    Settings { kind: KindPolicy { snapshots, ..KindPolicy::default() }, ..Settings::default() }
+}
+
+async fn look(host: &Host) {
+    host.clock.advance(Duration::from_millis(50));
+    tokio::time::sleep(Duration::from_millis(2)).await;
+}
+
+#[tokio::test]
+async fn a_start_folds_what_came_after_the_snapshot_and_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = host_with(directory.path(), settings(100));
+    first.reply(1, "sum/a", "many", "150").await;
+    until("there is a snapshot", async || {
+        look(&first).await;
+        snapshots(directory.path()) == 1
+    })
+    .await;
+    first.reply(2, "sum/a", "many", "7").await;
+    first.end().await;
+    let second = host_with(directory.path(), settings(100));
+    assert_eq!(second.query("sum/a", "count").await.unwrap(), "157");
+    assert_eq!(second.sums.folded.load(Ordering::Relaxed), 7);
+    let verified = second.actors.verify(key("sum/a")).await.unwrap();
+    assert_eq!(verified.ways, ["from the first commit", "from the snapshot at commit 1"]);
+    second.end().await;
+    // Without it everything is folded.
+    for part in std::fs::read_dir(directory.path().join("snapshots")).unwrap() {
+        std::fs::remove_dir_all(part.unwrap().path()).unwrap();
+    }
+    let third = host_with(directory.path(), settings(100));
+    assert_eq!(third.query("sum/a", "count").await.unwrap(), "157");
+    assert_eq!(third.sums.folded.load(Ordering::Relaxed), 157);
+}
+
+#[tokio::test]
+async fn idle_actors_leave_memory_and_come_back_as_they_were() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = settings(10_000);
+    settings.kind.idle_ms = 1_000;
+    let host = host_with(directory.path(), settings);
+    host.reply(1, "sum/a", "many", "100").await;
+    host.reply(1, "sum/b", "add", "3").await;
+    let active = async || {
+        let actors = host.actors.list(None).await.unwrap().actors;
+        actors.into_iter().filter(|line| line.active).count()
+    };
+    assert_eq!(active().await, 2);
+    host.clock.advance(Duration::from_millis(1_100));
+    until("both have left", async || {
+        look(&host).await;
+        active().await == 0
+    })
+    .await;
+    assert_eq!(snapshots(directory.path()), 1, "a few events are folded again rather than saved");
+    assert_eq!(host.query("sum/a", "count").await.unwrap(), "100");
+    assert_eq!(host.query("sum/b", "balance").await.unwrap(), "3");
+    host.reply(2, "sum/a", "passivate", "").await;
+    until("it has left at its wish", async || {
+        look(&host).await;
+        active().await == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_trimmed_journal_starts_from_its_checkpoint_with_state_timers_and_ids() {
+    let directory = tempfile::tempdir().unwrap();
+    let trims = |events| {
+        let mut settings = settings(events);
+        settings.policy.trim_records = 20;
+        settings.journal.segment_bytes = 8 << 10;
+        settings
+    };
+    let first = host_with(directory.path(), trims(10));
+    first.reply(1, "sum/lazy", "add", "4").await;
+    first.reply(2, "sum/lazy", "later", "ring 1000000 1").await;
+    for n in 1..=200 {
+        first.reply(n, "sum/busy", "many", "2").await;
+        if n % 10 == 0 {
+            look(&first).await;
+        }
+    }
+    until("it is trimmed", async || {
+        look(&first).await;
+        let oldest = first.actors.journal(key("sum/lazy"), 0, 1).await;
+        oldest.is_ok_and(|commits| commits.is_empty())
+    })
+    .await;
+    let refused = first.actors.journal(key("sum/busy"), 1, 10).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::HistoryTrimmed, "{refused}");
+    let refused = first.actors.state_at(key("sum/lazy"), Moment::Seq(1)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::HistoryTrimmed, "{refused}");
+    first.end().await;
+    let second = host_with(directory.path(), trims(10));
+    assert_eq!(second.query("sum/busy", "count").await.unwrap(), "400");
+    assert_eq!(second.query("sum/lazy", "balance").await.unwrap(), "4");
+    assert!(second.command(1, "sum/lazy", "add", "4").await.unwrap().repeated);
+    second.clock.advance(Duration::from_secs(1_000));
+    until("the timer of trimmed history fired", async || {
+        second.query("sum/lazy", "balance").await.unwrap() == "5"
+    })
+    .await;
+    second.end().await;
+    // What stands for trimmed history must be there.
+    for part in std::fs::read_dir(directory.path().join("snapshots")).unwrap() {
+        std::fs::remove_dir_all(part.unwrap().path()).unwrap();
+    }
+    let third = host_with(directory.path(), trims(10));
+    let refused = third.query("sum/lazy", "balance").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Damaged, "{refused}");
+}
+
+#[tokio::test]
+async fn a_damaged_journal_is_refused_and_says_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = host_with(directory.path(), settings(10_000));
+    for n in 1..=20 {
+        first.reply(n, "sum/a", "add", "1").await;
+    }
+    first.end().await;
+    let segment = directory.path().join("journal/segment-0000000000000001");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[700] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let second = host_with(directory.path(), settings(10_000));
+    let refused = second.query("sum/a", "balance").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Damaged, "{refused}");
+    assert!(refused.what.contains("offset"), "{refused}");
+}
