@@ -12,6 +12,7 @@
 //! ```
 
 mod actions;
+mod kinds;
 mod providers;
 mod secrets;
 mod snapshot;
@@ -21,6 +22,7 @@ pub use snapshot::Snapshot;
 use crate::artifacts::Artifacts;
 use crate::config::HostConfig;
 use crate::directory::Directory;
+use crate::entities::Entities;
 use crate::files::Files;
 use crate::processes::Launcher;
 use crate::secrets::Secrets;
@@ -111,6 +113,8 @@ pub struct Parts {
     pub scope: TaskScope,
     /// Who runs here.
     pub directory: Arc<Directory>,
+    /// Persistent actors.
+    pub entities: Entities,
 }
 
 /// The loop's state.
@@ -122,6 +126,7 @@ pub struct Control {
     spec: Option<HostSpec>,
     inventory: Inventory,
     running: BTreeMap<ActorId, RunningActor>,
+    kinds: BTreeMap<ActorId, kinds::RunningKind>,
     providers: BTreeMap<ProviderId, Provider>,
     processes: BTreeMap<ProviderId, crate::processes::Running>,
     /// How often the process of each provider has ended: calls in hand then end too.
@@ -157,6 +162,7 @@ impl Control {
             spec: None,
             inventory: Inventory::default(),
             running: BTreeMap::new(),
+            kinds: BTreeMap::new(),
             providers: BTreeMap::new(),
             processes: BTreeMap::new(),
             ends: BTreeMap::new(),

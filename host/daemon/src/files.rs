@@ -6,14 +6,14 @@ use host_store::{ArtifactStore, DataDir, HighWaterStore, LocalKey, SealedStore, 
 use keys::{Claims, Digest, HighWater, Signed, Verified};
 use lattice_protocol::Report;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of artifacts kept on disk, beyond which those not in use are dropped, oldest first.
 const ARTIFACT_BYTES: u64 = 2 << 30;
 
 /// The durable files of a host, held for as long as it runs.
 pub struct Files {
-    data: DataDir,
+    data: Arc<DataDir>,
     specs: SpecStore,
     artifacts: ArtifactStore,
     marks: Mutex<HighWater>,
@@ -36,8 +36,14 @@ impl Files {
             marks: Mutex::new(marks),
             mark_store,
             key: LocalKey::load_or_create(&data)?,
-            data,
+            data: Arc::new(data),
         })
+    }
+
+    /// The directory itself, for what is kept by others.
+    #[must_use]
+    pub fn data(&self) -> Arc<DataDir> {
+        Arc::clone(&self.data)
     }
 
     /// Where compiled components are cached.

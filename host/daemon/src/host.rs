@@ -9,14 +9,19 @@ use crate::artifacts::Artifacts;
 use crate::config::HostConfig;
 use crate::control::{Control, Event, Parts, Snapshot};
 use crate::directory::Directory;
+use crate::entities::{Entities, OverBus};
 use crate::files::Files;
 use crate::heartbeat::Pulse;
 use crate::identity::Identity;
 use crate::processes::{Launcher, Processes};
 use crate::secrets::Secrets;
+use host_actors::{Actors, DeviceOptions, LatticeActors, LatticeOptions, Peers, Policy};
 use host_runtime::{Runtime, RuntimeConfig};
+use host_store::JournalOptions;
 use lattice_io::task::CancellationToken;
-use lattice_io::{BusMessage, Clock, KvEvent, Lattice, TaskScope, WatchKeys};
+use lattice_io::{BusMessage, Clock, KvEvent, Lattice, Replicas, TaskScope, WatchKeys};
+use lattice_journal::SessionId;
+use lattice_journal::lease::LeasePolicy;
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, Report};
@@ -46,6 +51,7 @@ pub struct HostHandle {
     inbox: mpsc::Sender<Event>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     directory: Arc<Directory>,
+    entities: Entities,
     pulse: Arc<Pulse>,
     leave: CancellationToken,
     lattice: Lattice,
@@ -89,6 +95,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         store.sealed().map_err(Report::from)?,
     ));
     let directory = Arc::new(Directory::default());
+    let entities = persistent_actors(&config, &store, &deps.clock, (&lattice, &subjects), &scope)?;
     let kinds = deps.factories.iter().map(|factory| factory.kind().to_owned()).collect();
     let parts = Parts {
         config: Arc::clone(&config),
@@ -109,6 +116,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         secrets: Arc::clone(&secrets),
         scope: scope.child("work"),
         directory: Arc::clone(&directory),
+        entities: entities.clone(),
     };
     let (control, inbox, snapshot) = Control::new(parts);
     let pulse = Arc::new(Pulse::new(
@@ -124,6 +132,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         inbox: inbox.clone(),
         snapshot,
         directory,
+        entities,
         pulse: Arc::clone(&pulse),
         leave: leave.clone(),
         lattice: lattice.clone(),
@@ -161,6 +170,57 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
     Ok(handle)
 }
 
+/// Nothing of it runs, and no journal is opened, before there is a kind.
+fn persistent_actors(
+    config: &HostConfig,
+    store: &Files,
+    clock: &Arc<dyn Clock>,
+    (lattice, subjects): (&Lattice, &Subjects),
+    scope: &TaskScope,
+) -> Result<Entities, Report> {
+    let mut boot = [0; 16];
+    getrandom::fill(&mut boot)
+        .map_err(|error| Report::new(ErrorCode::Internal, format!("no random numbers: {error}")))?;
+    let over_bus = OverBus { bus: Arc::clone(&lattice.bus), subjects: subjects.clone() };
+    let peers: Arc<dyn Peers> = Arc::new(over_bus);
+    let options = DeviceOptions {
+        data: store.data(),
+        session: SessionId::new(&config.host, boot),
+        journal: JournalOptions::default(),
+        policy: Policy::default(),
+        clock: Arc::clone(clock),
+        peers: Arc::clone(&peers),
+    };
+    let device = Actors::new(options, scope)?;
+    let (snapshots, aside) = device.stores();
+    let options = LatticeOptions {
+        host: config.host.clone(),
+        lattice: lattice.clone(),
+        subjects: subjects.clone(),
+        policy: Policy::default(),
+        lease: lease(config.heartbeat),
+        clock: Arc::clone(clock),
+        peers,
+        snapshots,
+        aside,
+        replicas: Replicas::One,
+    };
+    Ok(Entities {
+        device,
+        lattice: LatticeActors::new(options, scope)?,
+        bus: Arc::clone(&lattice.bus),
+        subjects: subjects.clone(),
+        host: config.host.clone(),
+    })
+}
+
+/// A host that beats often is on a good network: its lease is short, and so is its failover.
+fn lease(heartbeat: Duration) -> LeasePolicy {
+    let beat_ms = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
+    let ttl_ms = beat_ms.saturating_mul(6).clamp(LeasePolicy::FAST.ttl_ms, LeasePolicy::EDGE.ttl_ms);
+    LeasePolicy { ttl_ms, renew_ms: ttl_ms / 4, margin_ms: ttl_ms / 5 }
+}
+
 /// Two tasks: one finds what has changed, one tells the control loop.
 fn watch_secrets(
     secrets: Arc<Secrets>,
@@ -192,6 +252,12 @@ impl HostHandle {
     #[must_use]
     pub fn directory(&self) -> Arc<Directory> {
         Arc::clone(&self.directory)
+    }
+
+    /// The persistent actors of this host.
+    #[must_use]
+    pub fn entities(&self) -> Entities {
+        self.entities.clone()
     }
 
     /// What this host says about itself.

@@ -13,6 +13,7 @@
 //! | [`config`], [`host`] | what a host is told; putting it together and taking it apart |
 //! | [`control`] | the one owner of what runs |
 //! | [`wires`], [`ingress`], [`egress`], [`serve`] | links: bound, inbound, outbound, from other hosts |
+//! | [`entities`] | persistent actors: their calls, their effects |
 //! | [`processes`] | providers in processes of their own |
 //! | [`artifacts`], [`files`] | fetched, verified, kept; everything durable |
 //! | [`secrets`] | values that the spec only names |
@@ -26,6 +27,7 @@ pub mod config;
 pub mod control;
 pub mod directory;
 pub mod egress;
+pub mod entities;
 pub mod files;
 pub mod heartbeat;
 pub mod host;

@@ -3,6 +3,7 @@
 
 use crate::directory::Directory;
 use crate::egress::LinkedActor;
+use crate::entities::{Entities, LinkedKind};
 use crate::ingress::Inbound;
 use crate::secrets::Secrets;
 use host_runtime::wiring::{BoundTarget, SecretSource};
@@ -10,7 +11,9 @@ use host_runtime::{Actor, Wiring};
 use lattice_io::Bus;
 use lattice_protocol::manifest::secret_ref;
 use lattice_protocol::subject::{Subjects, encode_token};
-use lattice_protocol::{ActorId, ErrorCode, Interface, LinkDefinition, LinkTarget, ProviderId, Report};
+use lattice_protocol::{
+    ActorId, ErrorCode, Interface, KindName, LinkDefinition, LinkTarget, ProviderId, Report,
+};
 use providers_sdk::Provider;
 use providers_sdk::http::{Route, RouteRequest};
 use providers_sdk::messaging::{Durable, SubscribeRequest, Subscription};
@@ -29,6 +32,8 @@ pub struct Binder<'host> {
     pub providers: &'host BTreeMap<ProviderId, Provider>,
     /// Why others do not run.
     pub failures: &'host BTreeMap<ProviderId, Report>,
+    /// Persistent actors.
+    pub entities: &'host Entities,
     /// Running actors.
     pub directory: &'host Arc<Directory>,
     /// The bus, for actors elsewhere.
@@ -39,6 +44,17 @@ pub struct Binder<'host> {
     pub secrets: &'host Arc<Secrets>,
     /// Secrets that links name.
     pub revealed: &'host BTreeMap<String, Result<Zeroizing<String>, Report>>,
+}
+
+/// The package by whose interface persistent actors are asked.
+const PERSISTENT: &str = "trellis:actor";
+
+/// The kind that a link leads to: its configuration says, or it is named as the actor is.
+fn kind_of(actor: &ActorId, link: &LinkDefinition) -> Result<KindName, Report> {
+    match link.config.get("kind") {
+        Some(kind) => Ok(kind.parse()?),
+        None => Ok(KindName::from(&actor.name)),
+    }
 }
 
 /// What a provider holds for an actor: dropped, it is taken back.
@@ -102,6 +118,14 @@ impl Binder<'_> {
 
     fn target(&self, link: &LinkDefinition) -> BoundTarget {
         match &link.target {
+            LinkTarget::Actor(id) if link.interface.package() == PERSISTENT => match kind_of(id, link) {
+                Ok(kind) => BoundTarget::Entities(Arc::new(LinkedKind {
+                    app: id.app.clone(),
+                    kind,
+                    entities: self.entities.clone(),
+                })),
+                Err(report) => BoundTarget::Unavailable(report.at(link)),
+            },
             LinkTarget::Actor(id) => BoundTarget::Actor(Arc::new(LinkedActor::new(
                 id.clone(),
                 Arc::clone(self.directory),

@@ -92,8 +92,13 @@ pub enum Command {
     /// Store, list, share and delete secrets that manifests refer to.
     #[command(subcommand)]
     Secret(commands::secret::SecretCommand),
-    /// Call an actor.
+    /// Call an actor, or have a persistent actor carry out a command.
     Call(commands::call::CallArgs),
+    /// Ask a persistent actor something; nothing is stored.
+    Query(commands::query::QueryArgs),
+    /// Look into persistent actors: state, journal, time travel, what was set aside.
+    #[command(subcommand)]
+    Actor(commands::actor::ActorCommand),
     /// Send one message on the lattice's bus.
     Publish(commands::publish::PublishArgs),
     /// Store a component in the lattice, or in an OCI registry.

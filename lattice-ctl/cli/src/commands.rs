@@ -1,6 +1,7 @@
 //! One file per noun. A command takes its arguments and the global ones, prints what it has to
 //! say through [`crate::output`], and ends in a report or in success.
 
+pub mod actor;
 pub mod app;
 pub mod build;
 pub mod call;
@@ -11,6 +12,7 @@ pub mod controller;
 pub mod dev;
 pub mod doctor;
 pub mod down;
+pub mod entity;
 pub mod events;
 pub mod get;
 pub mod host;
@@ -22,6 +24,7 @@ pub mod new;
 pub mod provider;
 pub mod publish;
 pub mod push;
+pub mod query;
 pub mod run;
 pub mod scale;
 pub mod secret;
@@ -73,7 +76,9 @@ pub async fn run(args: &Args) -> Outcome {
         Command::Scale(command) => scale::run(args, command).await,
         Command::Link(command) => link::run(args, command).await,
         Command::Secret(command) => secret::run(args, command).await,
+        Command::Actor(command) => actor::run(args, command).await,
         Command::Call(command) => call::run(args, command).await,
+        Command::Query(command) => query::run(args, command).await,
         Command::Publish(command) => publish::run(args, command).await,
         Command::Push(command) => push::push(args, command).await,
         Command::Pull(command) => push::pull(args, command).await,

@@ -5,6 +5,8 @@
 
 #[path = "it/foreign.rs"]
 mod foreign;
+#[path = "it/persistent.rs"]
+mod persistent;
 #[path = "it/providers.rs"]
 mod providers;
 

@@ -27,10 +27,11 @@ impl Control {
         }
     }
 
-    fn binder(&self) -> Binder<'_> {
+    pub(super) fn binder(&self) -> Binder<'_> {
         Binder {
             providers: &self.providers,
             failures: &self.provider_failures,
+            entities: &self.parts.entities,
             directory: &self.parts.directory,
             bus: &self.parts.lattice.bus,
             subjects: &self.subjects,
@@ -55,7 +56,7 @@ impl Control {
         self.prepare(spec);
     }
 
-    fn prepare(&mut self, spec: ActorSpec) {
+    pub(super) fn prepare(&mut self, spec: ActorSpec) {
         self.preparing.insert(spec.id.clone(), spec.clone());
         let (artifacts, runtime) = (Arc::clone(&self.parts.artifacts), Arc::clone(&self.parts.runtime));
         let now_unix = i64::try_from(self.parts.clock.unix_ms() / 1_000).unwrap_or(i64::MAX);
@@ -81,7 +82,10 @@ impl Control {
         }
         self.preparing.remove(&spec.id);
         let live = match result {
-            Ok(prepared) => self.go_live(&spec, prepared.component, prepared.claims).await,
+            Ok(prepared) => match &spec.persistent {
+                Some(persistent) => self.kind_go_live(&spec, persistent, prepared).await,
+                None => self.go_live(&spec, prepared.component, prepared.claims).await,
+            },
             Err(report) => Err(report),
         };
         match live {
@@ -141,13 +145,18 @@ impl Control {
     }
 
     /// What `wasi:config` answers: the manifest's values, and where the actor runs.
-    fn values(&self, spec: &ActorSpec) -> BTreeMap<String, String> {
+    pub(super) fn values(&self, spec: &ActorSpec) -> BTreeMap<String, String> {
         let mut values = spec.config.clone();
         values.entry("node_id".to_owned()).or_insert_with(|| self.parts.config.host.to_string());
         values
     }
 
-    fn admit(&self, spec: &ActorSpec, claims: &Claims, links: &[LinkDefinition]) -> Result<(), Report> {
+    pub(super) fn admit(
+        &self,
+        spec: &ActorSpec,
+        claims: &Claims,
+        links: &[LinkDefinition],
+    ) -> Result<(), Report> {
         let capacity =
             Capacity { memory_bytes: self.parts.config.memory_bytes, overcommit: Capacity::OVERCOMMIT };
         admit_links(spec, claims, links)?;
@@ -166,7 +175,7 @@ impl Control {
             .ok()
     }
 
-    fn actor_failed(&mut self, spec: &ActorSpec, report: Report) {
+    pub(super) fn actor_failed(&mut self, spec: &ActorSpec, report: Report) {
         const PREFIX: &str = "actor start failed";
         let report = if report.what.starts_with(PREFIX) { report } else { report.during(PREFIX) };
         let report = if report.place.is_none() { report.at(&spec.id) } else { report };
@@ -186,6 +195,15 @@ impl Control {
 
     async fn update_actor(&mut self, spec: ActorSpec, links: Vec<LinkDefinition>, changes: Changes) {
         let id = spec.id.clone();
+        let live = self.kinds.contains_key(&id) || self.running.contains_key(&id);
+        if live && self.kinds.contains_key(&id) != spec.persistent.is_some() {
+            // It has become persistent, or is so no more: another thing under the same name.
+            self.stop_actor(&id);
+            return self.start_actor(spec, links);
+        }
+        if self.update_kind(&spec, &links, changes).await {
+            return;
+        }
         if changes.wiring {
             self.rebind(&id, links).await;
         }
@@ -264,6 +282,10 @@ impl Control {
         self.preparing.remove(id);
         self.actor_failures.remove(id);
         self.parts.directory.remove(id);
+        if self.stop_kind(id) {
+            tracing::info!(actor = %id, "persistent actor stopped");
+            self.parts.events.emit("actor.stopped", Some(id.to_string()), json!({}));
+        }
         if let Some(old) = self.running.remove(id) {
             self.retire(old);
             tracing::info!(actor = %id, "actor stopped");
@@ -281,6 +303,7 @@ impl Control {
         let patience = self.parts.config.drain;
         let running = std::mem::take(&mut self.running);
         futures::future::join_all(running.into_values().map(|old| finish(old, patience))).await;
+        self.stop_kinds().await;
         self.parts.directory.clear();
         self.inventory.actors.clear();
         self.inventory.providers.clear();

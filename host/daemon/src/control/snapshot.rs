@@ -84,10 +84,12 @@ impl Control {
         };
         let actors = self.inventory.actors.iter().map(|(id, actor)| {
             let running = self.running.get(id);
+            let claims = running.map(|running| &running.claims);
+            let claims = claims.or_else(|| self.kinds.get(id).map(|kind| &kind.claims));
             let status = ActorStatus {
                 id: id.clone(),
                 digest: actor.spec.artifact.digest.clone(),
-                claims: running.map(|running| summary(&running.claims)),
+                claims: claims.map(|claims| summary(claims)),
                 replicas: actor.spec.replicas,
                 state: state(format!("actor {id}"), actor.phase),
                 reason: why(id, actor),

@@ -2,14 +2,17 @@
 //!
 //! `HandleMessage` (or any call with `--subject`) hands the actor a message, `HandleRequest` an
 //! HTTP request; anything else is a function of one of its exports, with parameters as JSON.
+//!
+//! `trellis call KIND/ID COMMAND` has a persistent actor carry out a command ([`super::entity`]).
 
 use crate::args::Args;
 use crate::client::Client;
-use crate::commands::Outcome;
+use crate::commands::{Outcome, entity};
 use crate::component::Shape;
 use crate::{artifacts, output, reference, signing};
 use bytes::Bytes;
 use lattice_io::{BusError, BusMessage};
+use lattice_journal::CommandId;
 use lattice_protocol::invocation::{HttpHead, Invocation, MessageHead, decode_reply, join, split};
 use lattice_protocol::value::{Limits, Signature, decode_all, encode_call, params_from_json, to_json};
 use lattice_protocol::{ActorId, ErrorCode, Report};
@@ -20,10 +23,13 @@ use std::time::Duration;
 /// Its arguments.
 #[derive(Debug, clap::Args)]
 pub struct CallArgs {
-    /// The actor: app/name, a bare name, or its module key.
+    /// The actor: app/name, a bare name, or its module key; kind/id or app/kind/id for a persistent one.
     pub actor: String,
-    /// The function: one of its exports', `HandleMessage` or `HandleRequest`.
+    /// The function: one of its exports', `HandleMessage` or `HandleRequest`; a persistent actor's command.
     pub function: String,
+    /// Id of a persistent actor's command, a `UUIDv7`: the same id is carried out once. Default: a new one.
+    #[arg(long, value_name = "UUID")]
+    pub id: Option<CommandId>,
     /// Which of its interfaces, when several have the function.
     #[arg(long)]
     pub interface: Option<String>,
@@ -53,15 +59,19 @@ enum Kind {
 
 /// Runs it.
 pub async fn run(args: &Args, call: &CallArgs) -> Outcome {
-    let data = data(call)?;
+    let data = data(call.data.as_deref())?;
     let client = Client::connect(args).await?;
     let result = connected(args, &client, call, data).await;
     client.close().await;
     result
 }
 
-fn data(call: &CallArgs) -> Result<Vec<u8>, Report> {
-    match call.data.as_deref() {
+/// The text of `--data`, or the file that it names.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn data(text: Option<&str>) -> Result<Vec<u8>, Report> {
+    match text {
         None => Ok(Vec::new()),
         Some(text) => match text.strip_prefix('@') {
             Some(path) => signing::read_file(Path::new(path), 1 << 20, "read the data"),
@@ -71,6 +81,10 @@ fn data(call: &CallArgs) -> Result<Vec<u8>, Report> {
 }
 
 async fn connected(args: &Args, client: &Client, call: &CallArgs, data: Vec<u8>) -> Outcome {
+    if let Some(address) = entity::meant(client, &call.actor, call.id.is_some()).await? {
+        let id = call.id.map_or_else(entity::new_id, Ok)?;
+        return entity::command(args, client, (&address, id), (&call.function, data, call.timeout)).await;
+    }
     let actor = reference::find_actor(client, &call.actor).await?;
     let kind = kind(client, call, &actor).await?;
     let (interface, function, payload) = payload(call, &kind, data)?;

@@ -1,0 +1,361 @@
+//! Persistent actors as the rest of the daemon sees them: their components behind `host/actors`, the
+//! calls that come for them over the bus, and those that they send to actors elsewhere.
+
+use bytes::Bytes;
+use host_actors::shard::Listing;
+use host_actors::{Actors, Door, Effects, Kind, KindPolicy, LatticeActors, Peers};
+use host_runtime::PersistentKind;
+use host_runtime::wiring::{EntityReply, EntityTarget};
+use lattice_io::call::{answer_each, ask_entity};
+use lattice_io::{Bus, TaskScope};
+use lattice_journal::command::CommandRef;
+use lattice_journal::shard::Submitted;
+use lattice_journal::snapshot::SnapshotPolicy;
+use lattice_journal::{ActorSeq, Command, Epoch};
+use lattice_protocol::entity::{CommandBy, EntityAnswer, EntityAsk, EntityCall};
+use lattice_protocol::subject::{SERVE_GROUP, Subjects};
+use lattice_protocol::{
+    ActorId, AppName, EntityId, EntityKey, ErrorCode, HostId, KindName, Persistent, Report,
+};
+use providers_sdk::BoxFuture;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Calls from the bus that one kind has in hand at once.
+const MAX_IN_HAND: usize = 4_096;
+/// Pause before the owner of an actor is looked for again.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Patience for an owner that may have died, milliseconds.
+const PASSED_MS: u64 = 2_000;
+/// Longest wait for one call, whatever its head says.
+const MAX_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How a kind is treated, as its manifest says.
+#[must_use]
+pub fn policy(persistent: &Persistent) -> KindPolicy {
+    KindPolicy {
+        snapshots: SnapshotPolicy {
+            events: persistent.snapshot_events,
+            interval_ms: persistent.snapshot_seconds.saturating_mul(1_000),
+            replay_us: persistent.snapshot_replay_ms.saturating_mul(1_000),
+        },
+        idle_ms: persistent.idle_seconds.saturating_mul(1_000),
+        retain_ms: persistent.retain_hours.saturating_mul(3_600_000),
+    }
+}
+
+/// A kind that runs, for `host/actors`.
+#[must_use]
+pub fn kind(actor: ActorId, running: Arc<PersistentKind>, persistent: &Persistent) -> Kind {
+    let effects = Arc::new(ThroughLinks(Arc::clone(&running)));
+    Kind { actor, guests: running, effects, policy: policy(persistent) }
+}
+
+/// Effects go through the links of the actor that the kind is.
+struct ThroughLinks(Arc<PersistentKind>);
+
+impl Effects for ThroughLinks {
+    fn publish<'a>(
+        &'a self,
+        link: &'a str,
+        message: (&'a str, Bytes),
+        key: &'a str,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<(), Report>> {
+        Box::pin(self.0.publish(link, message, key, patience))
+    }
+    fn call<'a>(
+        &'a self,
+        link: &'a str,
+        call: (&'a str, Bytes),
+        key: &'a str,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<Bytes, Report>> {
+        Box::pin(self.0.call(link, call, key, patience))
+    }
+}
+
+/// Persistent actors on other hosts.
+pub struct OverBus {
+    /// The bus.
+    pub bus: Arc<dyn Bus>,
+    /// Subjects of the lattice.
+    pub subjects: Subjects,
+}
+
+impl Peers for OverBus {
+    fn submit(
+        &self,
+        key: EntityKey,
+        command: Command,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<Submitted, Report>> {
+        Box::pin(async move {
+            let Command { reference, name, body } = command;
+            let by = match reference {
+                CommandRef::Sent { from, sequence } => CommandBy::Actor { from, sequence },
+                CommandRef::Id(id) => CommandBy::Id(id.to_string()),
+                CommandRef::Timer { .. } | CommandRef::Answer { .. } => {
+                    return Err(Report::new(ErrorCode::Internal, "timers and answers stay with their actor"));
+                }
+            };
+            let call = EntityCall {
+                kind: key.kind.clone(),
+                app: None,
+                ask: EntityAsk::Command { key, name, by },
+                remaining_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+                traceparent: None,
+            };
+            let (answer, reply) =
+                ask_entity(&*self.bus, &self.subjects.kind_call(&call.kind), &call, &body).await?;
+            Ok(Submitted {
+                reply,
+                seq: ActorSeq(answer.seq),
+                epoch: Epoch(answer.epoch),
+                repeated: answer.repeated,
+                refused: None,
+            })
+        })
+    }
+}
+
+/// A kind that another actor is linked to: this host first, then whoever runs it.
+pub struct LinkedKind {
+    pub(crate) app: AppName,
+    pub(crate) kind: KindName,
+    pub(crate) entities: Entities,
+}
+
+impl EntityTarget for LinkedKind {
+    fn ask<'a>(
+        &'a self,
+        id: EntityId,
+        (name, body, command_id): (&'a str, Bytes, Option<String>),
+        until: Instant,
+    ) -> BoxFuture<'a, Result<EntityReply, Report>> {
+        let key = EntityKey::new(self.kind.clone(), id);
+        let ask = match command_id {
+            Some(id) => EntityAsk::Command { key, name: name.to_owned(), by: CommandBy::Id(id) },
+            None => EntityAsk::Query { key, name: name.to_owned() },
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let call = EntityCall {
+            kind: self.kind.clone(),
+            app: Some(self.app.clone()),
+            ask,
+            remaining_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            traceparent: None,
+        };
+        Box::pin(async move {
+            let entities = &self.entities;
+            let (answer, reply) = if entities.kind(&self.kind).is_some() {
+                entities.answer(call, body).await?
+            } else {
+                ask_entity(&*entities.bus, &entities.subjects.kind_call(&self.kind), &call, &body).await?
+            };
+            Ok(EntityReply { reply, seq: answer.seq, repeated: answer.repeated })
+        })
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Result<(EntityAnswer, Bytes), Report> {
+    let text = serde_json::to_vec(value)
+        .map_err(|error| Report::new(ErrorCode::Internal, format!("answer not written: {error}")))?;
+    Ok((EntityAnswer::default(), text.into()))
+}
+
+fn submitted(answer: Submitted) -> Result<(EntityAnswer, Bytes), Report> {
+    let Submitted { reply, seq, epoch, repeated, .. } = answer;
+    Ok((EntityAnswer { seq: seq.0, epoch: epoch.0, repeated }, reply))
+}
+
+/// All persistent actors, as this host reaches them.
+#[derive(Clone)]
+pub struct Entities {
+    /// Those that are pinned to this host.
+    pub device: Actors,
+    /// Those whose journal is in the lattice.
+    pub lattice: LatticeActors,
+    /// The bus.
+    pub bus: Arc<dyn Bus>,
+    /// Subjects of the lattice.
+    pub subjects: Subjects,
+    /// This host.
+    pub host: HostId,
+}
+
+impl Entities {
+    /// The actor of the manifest that a kind is, if it runs here.
+    #[must_use]
+    pub fn kind(&self, kind: &KindName) -> Option<ActorId> {
+        self.device.kind(kind).or_else(|| self.lattice.runs(kind))
+    }
+
+    /// Answers one call of a kind that runs here; what another host owns, that host is asked for.
+    ///
+    /// # Errors
+    /// What is wrong with the call, or becomes of it.
+    pub async fn answer(&self, call: EntityCall, body: Bytes) -> Result<(EntityAnswer, Bytes), Report> {
+        self.check_app(&call)?;
+        if self.lattice.runs(&call.kind).is_some()
+            && let Some(key) = call.ask.key().cloned()
+        {
+            return self.find(&key, call, body).await;
+        }
+        let door = self.device.door();
+        self.carry_out(door, call, body).await
+    }
+
+    /// Answers a call that another host has passed on, believing that this one owns the actor.
+    ///
+    /// # Errors
+    /// `E_MOVING` when it does not.
+    pub async fn answer_here(&self, call: EntityCall, body: Bytes) -> Result<(EntityAnswer, Bytes), Report> {
+        self.check_app(&call)?;
+        let door = match call.ask.key() {
+            Some(key) if self.lattice.runs(&call.kind).is_some() => self.lattice.door(key).ok_or_else(moving),
+            _ => self.device.door(),
+        };
+        self.carry_out(door, call, body).await
+    }
+
+    fn check_app(&self, call: &EntityCall) -> Result<(), Report> {
+        match (&call.app, self.kind(&call.kind)) {
+            (Some(app), Some(of)) if of.app != *app => {
+                let what = format!("kind {} is not of {app}", call.kind);
+                Err(Report::new(ErrorCode::ActorNotFound, what).got(of))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the owner, whoever it is by then, for as long as the caller waits: each attempt carries
+    /// the same command id, and a query changes nothing.
+    async fn find(
+        &self,
+        key: &EntityKey,
+        mut call: EntityCall,
+        body: Bytes,
+    ) -> Result<(EntityAnswer, Bytes), Report> {
+        let until = Instant::now() + Duration::from_millis(call.remaining_ms).min(MAX_PATIENCE);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            call.remaining_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let attempt = match (self.lattice.door(key), self.lattice.owner(key)) {
+                (Some(door), _) => self.carry_out(Ok(door), call.clone(), body.clone()).await,
+                (None, Some(owner)) if owner != self.host => {
+                    // A dead owner must not use up the caller's time.
+                    let passed =
+                        EntityCall { remaining_ms: call.remaining_ms.min(PASSED_MS), ..call.clone() };
+                    let subject = self.subjects.owner_call(&call.kind, &owner);
+                    ask_entity(&*self.bus, &subject, &passed, &body).await
+                }
+                (None, _) => Err(moving()),
+            };
+            match attempt {
+                Err(report) if passes(report.code) && left > PAUSE => tokio::time::sleep(PAUSE).await,
+                settled => return settled,
+            }
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        door: Result<Door, Report>,
+        call: EntityCall,
+        body: Bytes,
+    ) -> Result<(EntityAnswer, Bytes), Report> {
+        let patience = Duration::from_millis(call.remaining_ms).min(MAX_PATIENCE);
+        match call.ask {
+            EntityAsk::Command { key, name, by } => {
+                let reference = match by {
+                    CommandBy::Actor { from, sequence } => CommandRef::Sent { from, sequence },
+                    CommandBy::Id(id) => CommandRef::Id(id.parse().map_err(|error| {
+                        Report::new(ErrorCode::Usage, format!("{error}"))
+                            .hint("leave the id out, and one is made")
+                    })?),
+                };
+                submitted(door?.submit(key, Command { reference, name, body }, patience).await?)
+            }
+            EntityAsk::Query { key, name } => submitted(door?.query(key, (name, body), patience).await?),
+            EntityAsk::List => self.list(call.kind).await,
+            EntityAsk::State { key, at } => json(&door?.state_at(key, at).await?),
+            EntityAsk::Journal { key, from, most } => {
+                json(&door?.journal(key, from, usize::try_from(most).unwrap_or(usize::MAX)).await?)
+            }
+            EntityAsk::Verify { key } => json(&door?.verify(key).await?),
+            EntityAsk::SetAside => {
+                let all = self.device.set_aside().await?.into_iter();
+                json(&all.filter(|aside| aside.actor.kind == call.kind).collect::<Vec<_>>())
+            }
+            EntityAsk::Replay { id } => {
+                let of = |key: &EntityKey| match self.lattice.runs(&key.kind) {
+                    Some(_) => self.lattice.door(key).ok_or_else(moving),
+                    None => self.device.door(),
+                };
+                submitted(self.device.replay(&id, of, patience).await?)
+            }
+            EntityAsk::Discard { id } => json(&self.device.discard(&id).await?),
+        }
+    }
+
+    /// The actors of a kind: of a lattice's, those of the shards that this host owns.
+    async fn list(&self, kind: KindName) -> Result<(EntityAnswer, Bytes), Report> {
+        if self.lattice.runs(&kind).is_none() {
+            return json(&self.device.list(Some(kind)).await?);
+        }
+        let mut all = Listing::default();
+        for (_, door) in self.lattice.doors(&kind) {
+            let part = door.list(Some(kind.clone())).await?;
+            all.actors.extend(part.actors);
+            (all.outbox, all.more) = (all.outbox + part.outbox, all.more || part.more);
+            all.kinds = part.kinds;
+        }
+        all.actors.sort_by(|left, right| left.key.cmp(&right.key));
+        json(&all)
+    }
+
+    /// Subscribes to the calls of a kind, and answers them until the returned scope is shut down.
+    ///
+    /// # Errors
+    /// What the bus says; actors on this host reach each other all the same.
+    pub async fn serve(&self, kind: &KindName, parent: &TaskScope) -> Result<TaskScope, Report> {
+        let calls = self.bus.subscribe(&self.subjects.kind_call(kind), Some(SERVE_GROUP)).await?;
+        let passed = self.bus.subscribe(&self.subjects.owner_call(kind, &self.host), None).await?;
+        let scope = parent.child("entities");
+        let (here, anywhere) = (self.clone(), self.clone());
+        let answering = move |frame: Bytes| {
+            let entities = anywhere.clone();
+            async move {
+                let (call, body) = EntityCall::decode(&frame)?;
+                let (head, reply) = entities.answer(call, body).await?;
+                Ok(Bytes::from(head.encode(&reply)?))
+            }
+        };
+        let owning = move |frame: Bytes| {
+            let entities = here.clone();
+            async move {
+                let (call, body) = EntityCall::decode(&frame)?;
+                let (head, reply) = entities.answer_here(call, body).await?;
+                Ok(Bytes::from(head.encode(&reply)?))
+            }
+        };
+        let serving = answer_each(calls, Arc::clone(&self.bus), scope.clone(), MAX_IN_HAND, answering);
+        scope.spawn_until_cancelled("serve", serving);
+        let serving = answer_each(passed, Arc::clone(&self.bus), scope.clone(), MAX_IN_HAND, owning);
+        scope.spawn_until_cancelled("serve as owner", serving);
+        Ok(scope)
+    }
+}
+
+fn moving() -> Report {
+    Report::new(ErrorCode::Moving, "the actor is on its way to another host")
+        .hint("send the same command id again: it goes to the new owner")
+}
+
+/// May another attempt find the owner?
+fn passes(code: ErrorCode) -> bool {
+    use ErrorCode::{Connection, Fenced, Moving, OutcomeUnknown, Timeout};
+    matches!(code, Connection | Fenced | Moving | OutcomeUnknown | Timeout)
+}

@@ -1,0 +1,334 @@
+//! `trellis actor`: what persistent actors there are, what they have done, what their state was at any
+//! moment that is kept, and what was set aside.
+
+use crate::args::Args;
+use crate::client::Client;
+use crate::commands::{Outcome, entity};
+use crate::output;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use clap::Subcommand;
+use lattice_protocol::entity::{EntityAsk, Moment};
+use lattice_protocol::event::rfc3339;
+use lattice_protocol::{Address, EntityId, EntityKey, ErrorCode, KindName, Report};
+use serde_json::Value as Json;
+use std::collections::BTreeSet;
+
+/// Patience for one question, milliseconds. Folding a long history takes its time.
+const PATIENCE_MS: u64 = 60_000;
+
+/// What to look at.
+#[derive(Debug, Subcommand)]
+pub enum ActorCommand {
+    /// List persistent actors of one kind, or of every kind that is deployed.
+    List {
+        /// The kind.
+        kind: Option<KindName>,
+    },
+    /// Show an actor's state, as its component saves it.
+    State {
+        /// Which: kind/id, or app/kind/id.
+        actor: Address,
+    },
+    /// Show what an actor has done: its commits, with their events and effects.
+    Journal {
+        /// Which: kind/id, or app/kind/id.
+        actor: Address,
+        /// The first commit to show.
+        #[arg(long, default_value_t = 0, value_name = "SEQ")]
+        from: u64,
+        /// How many commits to show at most.
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: u32,
+    },
+    /// Show an actor's state as it was.
+    History {
+        /// Which: kind/id, or app/kind/id.
+        actor: Address,
+        /// When: a commit's number, or a time such as 2026-11-28T17:00:00Z.
+        #[arg(long, value_name = "SEQ|TIME", value_parser = moment)]
+        at: Moment,
+    },
+    /// Fold an actor's history in every way there is, and compare.
+    Verify {
+        /// Which: kind/id, or app/kind/id.
+        actor: Address,
+    },
+    /// List what was set aside: commands that keep trapping, messages that were refused, dead letters.
+    Quarantine {
+        /// The kind.
+        kind: KindName,
+    },
+    /// Send a command again that was set aside.
+    Replay {
+        /// The kind.
+        kind: KindName,
+        /// Its id, as `quarantine` shows it.
+        id: String,
+    },
+    /// Forget something that was set aside.
+    Discard {
+        /// The kind.
+        kind: KindName,
+        /// Its id, as `quarantine` shows it.
+        id: String,
+    },
+}
+
+/// A commit's number, or a time.
+fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(seq) = text.parse() {
+        return Ok(Moment::Seq(seq));
+    }
+    unix_ms(text)
+        .map(Moment::Time)
+        .ok_or_else(|| "want a commit's number, or a time such as 2026-11-28T17:00:00Z".to_owned())
+}
+
+/// `YYYY-MM-DDThh:mm:ss[.mmm]Z`, in milliseconds since 1970. Days from the civil calendar as Howard
+/// Hinnant derives them.
+fn unix_ms(text: &str) -> Option<u64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, separator: char| -> Option<[u64; 3]> {
+        let parts: Vec<u64> = text.split(separator).map(str::parse).collect::<Result<_, _>>().ok()?;
+        parts.try_into().ok()
+    };
+    let [year, month, day] = numbers(date, '-')?;
+    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let [hour, minute, second] = numbers(clock, ':')?;
+    let valid = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !valid || hour > 23 || minute > 59 || second > 60 || fraction.len() > 3 {
+        return None;
+    }
+    let millis = fraction.parse::<u64>().ok()? * 10_u64.pow(3 - u32::try_from(fraction.len()).ok()?);
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + millis)
+}
+
+/// Runs it.
+pub async fn run(args: &Args, command: &ActorCommand) -> Outcome {
+    let client = Client::connect(args).await?;
+    let result = connected(args, &client, command).await;
+    client.close().await;
+    result
+}
+
+async fn connected(args: &Args, client: &Client, command: &ActorCommand) -> Outcome {
+    match command {
+        ActorCommand::List { kind } => list(args, client, kind.as_ref()).await,
+        ActorCommand::State { actor } => state(args, client, actor, Moment::Last).await,
+        ActorCommand::History { actor, at } => state(args, client, actor, *at).await,
+        ActorCommand::Journal { actor, from, limit } => journal(args, client, actor, (*from, *limit)).await,
+        ActorCommand::Verify { actor } => {
+            let found = asked(client, actor, EntityAsk::Verify { key: actor.key.clone() }).await?;
+            let ways = field(&found, "ways").as_array().map(Vec::len).unwrap_or_default();
+            output::say(
+                args,
+                format!("{}: {ways} ways to fold it, one state: {}", actor.key, text(field(&found, "state"))),
+            );
+            if args.output == output::Format::Json {
+                output::json(&found);
+            }
+            Ok(())
+        }
+        ActorCommand::Quarantine { kind } => quarantine(args, client, kind).await,
+        ActorCommand::Replay { kind, id } => {
+            everywhere(client, kind, &EntityAsk::Replay { id: id.clone() }).await?;
+            client.audit("admin.actor-replay", id, serde_json::json!({ "kind": kind })).await;
+            output::say(args, format!("{id} is carried out, and set aside no more"));
+            Ok(())
+        }
+        ActorCommand::Discard { kind, id } => {
+            let found = everywhere(client, kind, &EntityAsk::Discard { id: id.clone() }).await?;
+            if !found.contains(&Json::Bool(true)) {
+                return Err(Report::new(ErrorCode::NotFound, "nothing of this id is set aside").got(id));
+            }
+            client.audit("admin.actor-discard", id, serde_json::json!({ "kind": kind })).await;
+            output::say(args, format!("{id} is forgotten"));
+            Ok(())
+        }
+    }
+}
+
+/// For what is asked of a kind rather than of an actor.
+fn of_kind(kind: &KindName) -> Result<Address, Report> {
+    Ok(Address { app: None, key: EntityKey::new(kind.clone(), EntityId::new("-")?) })
+}
+
+/// What each host says that runs the kind: of what it owns.
+async fn everywhere(client: &Client, kind: &KindName, ask: &EntityAsk) -> Result<Vec<Json>, Report> {
+    let mut answers = Vec::new();
+    let hosts = client.hosts().await?;
+    for host in hosts.iter().filter(|(_, seen)| seen.answered).map(|(host, _)| host) {
+        match entity::ask_host(client, (kind, host), ask.clone()).await {
+            Ok(answer) => answers.push(answer),
+            // It does not run the kind, or has not what is asked for.
+            Err(report) if matches!(report.code, ErrorCode::Connection | ErrorCode::NotFound) => {}
+            Err(report) => return Err(report),
+        }
+    }
+    if answers.is_empty() {
+        // Why nobody answers.
+        answers.push(asked(client, &of_kind(kind)?, ask.clone()).await?);
+    }
+    Ok(answers)
+}
+
+async fn asked(client: &Client, address: &Address, ask: EntityAsk) -> Result<Json, Report> {
+    let (_, reply) = entity::ask(client, address, ask, (&[], PATIENCE_MS)).await?;
+    serde_json::from_slice(&reply)
+        .map_err(|error| Report::new(ErrorCode::Malformed, format!("answer of the host: {error}")))
+}
+
+fn field<'v>(value: &'v Json, name: &str) -> &'v Json {
+    value.get(name).unwrap_or(&Json::Null)
+}
+
+fn text(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// What was encoded, as text where it is text.
+fn readable(value: &Json) -> String {
+    let encoded = value.as_str().unwrap_or_default();
+    match BASE64.decode(encoded).map(String::from_utf8) {
+        Ok(Ok(text)) if !text.chars().any(|c| c.is_control() && c != '\n') => text,
+        _ => format!("base64:{encoded}"),
+    }
+}
+
+fn when(value: &Json) -> String {
+    value.as_u64().map_or_else(|| "-".to_owned(), rfc3339)
+}
+
+fn rows<'v>(value: &'v Json, row: impl Fn(&'v Json) -> Vec<String>) -> Vec<Vec<String>> {
+    value.as_array().map(|items| items.iter().map(row).collect()).unwrap_or_default()
+}
+
+/// The kinds of everything that is deployed.
+async fn kinds(client: &Client) -> Result<BTreeSet<KindName>, Report> {
+    let apps = client.apps().await?;
+    let actors = apps.values().flat_map(|record| &record.application.actors);
+    Ok(actors.filter_map(|actor| Some(actor.persistent.as_ref()?.kind_of(&actor.name))).collect())
+}
+
+async fn list(args: &Args, client: &Client, kind: Option<&KindName>) -> Outcome {
+    let kinds = match kind {
+        Some(kind) => BTreeSet::from([kind.clone()]),
+        None => kinds(client).await?,
+    };
+    let mut found = Vec::new();
+    for kind in &kinds {
+        match everywhere(client, kind, &EntityAsk::List).await {
+            Ok(listings) => {
+                let actors = listings.iter().filter_map(|listing| field(listing, "actors").as_array());
+                found.extend(actors.flatten().cloned());
+            }
+            Err(report) if kinds.len() > 1 => output::warn(report.to_string()),
+            Err(report) => return Err(report),
+        }
+    }
+    found.sort_by_cached_key(|line| text(field(line, "key")));
+    let found = Json::Array(found);
+    let row = |line: &Json| {
+        let state = if field(line, "active") == true { "active" } else { "passive" };
+        let state =
+            field(line, "failing").as_str().map_or_else(|| state.to_owned(), |why| format!("failing: {why}"));
+        vec![text(field(line, "key")), state, text(field(line, "seq")), text(field(line, "timers"))]
+    };
+    let rows = rows(&found, row);
+    output::table(args, &found, &["ACTOR", "STATE", "COMMIT", "TIMERS"], rows);
+    Ok(())
+}
+
+async fn state(args: &Args, client: &Client, actor: &Address, at: Moment) -> Outcome {
+    let found = asked(client, actor, EntityAsk::State { key: actor.key.clone(), at }).await?;
+    if args.output == output::Format::Json {
+        output::json(&found);
+        return Ok(());
+    }
+    output::say(
+        args,
+        format!("{} after commit {}, {}", actor.key, field(&found, "seq"), when(field(&found, "atMs"))),
+    );
+    output::raw(&readable(field(&found, "state")));
+    Ok(())
+}
+
+async fn journal(args: &Args, client: &Client, actor: &Address, (from, most): (u64, u32)) -> Outcome {
+    let found = asked(client, actor, EntityAsk::Journal { key: actor.key.clone(), from, most }).await?;
+    let row = |commit: &Json| {
+        let events = rows(field(commit, "events"), |event| {
+            vec![format!(
+                "{} v{} {}",
+                text(field(event, "name")),
+                field(event, "version"),
+                readable(field(event, "payload"))
+            )]
+        });
+        let effects = rows(field(commit, "effects"), |effect| vec![format!("→ {}", text(effect))]);
+        let did: Vec<String> = events.into_iter().chain(effects).flatten().collect();
+        vec![
+            text(field(commit, "seq")),
+            when(field(commit, "atMs")),
+            text(field(commit, "command")),
+            did.join("\n"),
+        ]
+    };
+    let rows = rows(&found, row);
+    output::table(args, &found, &["COMMIT", "TIME", "COMMAND", "EVENTS AND EFFECTS"], rows);
+    Ok(())
+}
+
+async fn quarantine(args: &Args, client: &Client, kind: &KindName) -> Outcome {
+    let found = everywhere(client, kind, &EntityAsk::SetAside).await?;
+    let all = found.iter().filter_map(Json::as_array).flatten().cloned();
+    let found = Json::Array(all.collect());
+    let row = |aside: &Json| {
+        let said = field(field(aside, "report"), "what");
+        let command = format!("{} {}", text(field(aside, "name")), readable(field(aside, "body")));
+        vec![
+            text(field(aside, "id")),
+            when(field(aside, "atMs")),
+            text(field(aside, "actor")),
+            text(field(aside, "why")),
+            command,
+            text(said),
+        ]
+    };
+    let rows = rows(&found, row);
+    output::table(args, &found, &["ID", "SINCE", "ACTOR", "WHY", "COMMAND", "SAID"], rows);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_commit_or_a_time() {
+        assert_eq!(moment("17"), Ok(Moment::Seq(17)));
+        for ms in [0, 951_782_399_000, 951_782_400_000, 1_709_164_800_123, 1_795_885_200_000] {
+            let shown = rfc3339(ms);
+            assert_eq!(moment(&shown), Ok(Moment::Time(ms)), "{shown}");
+        }
+        for bad in [
+            "",
+            "now",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01",
+            "2026-01-01T25:00:00Z",
+            "-5",
+            "1969-01-01T00:00:00Z",
+        ] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+    }
+}

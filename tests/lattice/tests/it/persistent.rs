@@ -1,0 +1,267 @@
+//! Persistent actors on real processes: what is acknowledged survives SIGKILL, each command is carried
+//! out once, and people can look into it all.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tests_harness::{eventually, fixtures};
+use tests_lattice::{PATIENCE, TestLattice};
+
+const BANK: &str = r#"
+apiVersion: trellis.dev/v1
+kind: Application
+metadata: { name: bank }
+spec:
+  actors:
+    - name: account
+      artifact: account.wasm
+      persistent: { snapshots: { events: 20 }, turnMs: 500 }
+"#;
+
+/// A lattice of one host that runs accounts.
+async fn bank() -> Result<TestLattice> {
+    bank_of(1, BANK).await
+}
+
+async fn bank_of(hosts: u8, manifest: &str) -> Result<TestLattice> {
+    let lattice = TestLattice::start(hosts).await?;
+    let file = lattice.path().join("account.wasm");
+    std::fs::copy(fixtures::guest("fixture-account")?, file)?;
+    sign(&lattice)?;
+    std::fs::write(lattice.path().join("app.yaml"), manifest)?;
+    lattice.trellis(&["app", "deploy", "app.yaml"])?;
+    Ok(lattice)
+}
+
+fn sign(lattice: &TestLattice) -> Result<String> {
+    lattice.trellis(&[
+        "claim",
+        "sign",
+        "account.wasm",
+        "--name",
+        "account",
+        "--cap",
+        "wasi:keyvalue",
+        "--issuer",
+        "trellis-lattice/keys/issuer.nk",
+        "--subject",
+        "trellis-lattice/keys/fixture.nk",
+    ])
+}
+
+/// The n-th id of a sender: a `UUIDv7` issued now.
+fn id(sender: u64, n: u64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let time = format!("{:012x}", now.as_millis());
+    format!("{}-{}-7{:03x}-8{:03x}-{n:012x}", &time[..8], &time[8..], sender & 0xfff, sender >> 12 & 0xfff)
+}
+
+/// The same one each time within a few hours.
+fn id_at(sender: u64, n: u64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let time = format!("{:012x}", now.as_secs() / 10_000 * 10_000_000);
+    format!("{}-{}-7{:03x}-8{:03x}-{n:012x}", &time[..8], &time[8..], sender & 0xfff, sender >> 12 & 0xfff)
+}
+
+fn call(lattice: &TestLattice, actor: &str, command: &str, data: &str, id: &str) -> Result<String> {
+    let args = ["call", actor, command, "--data", data, "--id", id, "--timeout", "10000"];
+    lattice.trellis(&args).map(|text| text.trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledged_command_survives_a_killed_host_and_a_repetition_gets_the_first_answer() -> Result<()>
+{
+    let mut lattice = bank().await?;
+    assert_eq!(lattice.trellis(&["call", "account/a-1", "add", "--data", "5"])?.trim(), "5");
+    let second = id(1, 2);
+    assert_eq!(call(&lattice, "bank/account/a-1", "add", "7", &second)?, "12");
+    lattice.hosts[0].kill()?;
+    lattice.hosts[0] = lattice.spawn_host(1).await?;
+    eventually(PATIENCE, "the actor answers again", || async {
+        ensure!(call(&lattice, "account/a-1", "add", "7", &second)? == "12");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(lattice.trellis(&["query", "account/a-1", "balance"])?.trim(), "12");
+    let journal = lattice.json(&["actor", "journal", "account/a-1"])?;
+    assert_eq!(journal.as_array().map(Vec::len), Some(2), "{journal}");
+    assert_eq!(journal[1]["command"], second.as_str());
+    let before = lattice.json(&["actor", "history", "account/a-1", "--at", "1"])?;
+    assert_eq!((&before["seq"], before["state"] == journal[0]["state"]), (&Value::from(1), false));
+    lattice.trellis(&["actor", "verify", "account/a-1"])?;
+    let listed = lattice.json(&["actor", "list"])?;
+    assert_eq!(listed[0]["key"], "account/a-1");
+    let refused = call(&lattice, "account/a-1", "withdraw", "13", &id(1, 3)).unwrap_err().to_string();
+    assert!(refused.contains("E_GUEST") && refused.contains("insufficient"), "{refused}");
+    let unknown = call(&lattice, "meter/m-1", "add", "1", &id(1, 4)).unwrap_err().to_string();
+    assert!(unknown.contains("no host runs actors of kind meter"), "{unknown}");
+    let other = call(&lattice, "shop/account/a-1", "add", "1", &id(1, 5)).unwrap_err().to_string();
+    assert!(other.contains("kind account is not of shop"), "{other}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisonous_command_is_set_aside_seen_and_forgotten_and_the_actor_lives_on() -> Result<()> {
+    let lattice = bank().await?;
+    assert_eq!(call(&lattice, "account/a-1", "add", "5", &id(2, 1))?, "5");
+    let poison = id(2, 2);
+    for _ in 0..3 {
+        let trapped = call(&lattice, "account/a-1", "trap", "boom", &poison).unwrap_err().to_string();
+        ensure!(trapped.contains("E_TRAP"), "{trapped}");
+    }
+    let refused = call(&lattice, "account/a-1", "trap", "boom", &poison).unwrap_err().to_string();
+    ensure!(refused.contains("E_QUARANTINED"), "{refused}");
+    let slow = call(&lattice, "account/a-2", "loop", "", &id(2, 3)).unwrap_err().to_string();
+    ensure!(slow.contains("turn took too long"), "{slow}");
+    assert_eq!(call(&lattice, "account/a-1", "add", "5", &id(2, 4))?, "10");
+    let aside = eventually(PATIENCE, "it is set aside", || async {
+        let aside = lattice.json(&["actor", "quarantine", "account"])?;
+        ensure!(aside.as_array().is_some_and(|all| all.len() == 1), "{aside}");
+        Ok(aside)
+    })
+    .await?;
+    assert_eq!((&aside[0]["why"], &aside[0]["name"]), (&"trapped".into(), &"trap".into()));
+    let name = aside[0]["id"].as_str().context("an id")?;
+    let again = lattice.trellis(&["actor", "replay", "account", name]).unwrap_err().to_string();
+    ensure!(again.contains("E_TRAP"), "it is the same component still: {again}");
+    lattice.trellis(&["actor", "discard", "account", name])?;
+    ensure!(lattice.trellis(&["actor", "discard", "account", name]).is_err());
+    Ok(())
+}
+
+const LATTICE_BANK: &str = r#"
+apiVersion: trellis.dev/v1
+kind: Application
+metadata: { name: bank }
+spec:
+  actors:
+    - name: account
+      artifact: account.wasm
+      replicas: 2
+      persistent: { durability: lattice }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_host_dies_the_next_command_is_answered_by_another_and_nothing_is_lost() -> Result<()> {
+    let mut lattice = bank_of(2, LATTICE_BANK).await?;
+    let actors: Vec<String> = (0..8).map(|n| format!("account/a-{n}")).collect();
+    for (n, actor) in (0..).zip(&actors) {
+        eventually(PATIENCE, "its shard has an owner", || async {
+            let balance = call(&lattice, actor, "add", "5", &id_at(30, n))?;
+            ensure!(balance == "5", "{balance}");
+            Ok(())
+        })
+        .await?;
+    }
+    lattice.hosts[0].kill()?;
+    for (n, actor) in (0..).zip(&actors) {
+        eventually(PATIENCE, "the other host answers", || async {
+            let again = call(&lattice, actor, "add", "5", &id_at(30, n))?;
+            ensure!(again == "5", "{actor}: the first answer, not {again}");
+            let next = call(&lattice, actor, "add", "2", &id_at(31, n))?;
+            ensure!(next == "7", "{actor}: {next}");
+            Ok(())
+        })
+        .await?;
+        lattice.trellis(&["actor", "verify", actor])?;
+        let journal = lattice.json(&["actor", "journal", actor])?;
+        ensure!(journal.as_array().is_some_and(|commits| commits.len() == 2), "{actor}: {journal}");
+    }
+    Ok(())
+}
+
+/// One client: its own actors and ids; every command is repeated until it is acknowledged.
+fn client(
+    lattice: &TestLattice,
+    sender: u64,
+    (over, count): (&AtomicBool, &AtomicU64),
+) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut acknowledged: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut n = 0;
+    while !over.load(Ordering::Relaxed) || n < 20 {
+        n += 1;
+        let actor = format!("account/c{sender}-{}", n % 3);
+        let (id, began) = (id(sender, n), std::time::Instant::now());
+        loop {
+            match call(lattice, &actor, "add", "1", &id) {
+                Ok(_) => break,
+                Err(error) => {
+                    let text = error.to_string();
+                    let passes = [
+                        "E_CONNECTION",
+                        "E_OUTCOME_UNKNOWN",
+                        "E_OVERLOADED",
+                        "E_TIMEOUT",
+                        "E_ACTOR_NOT_FOUND",
+                    ];
+                    ensure!(passes.iter().any(|code| text.contains(code)), "{text}");
+                    ensure!(began.elapsed() < PATIENCE, "never acknowledged: {text}");
+                }
+            }
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        acknowledged.entry(actor).or_default().push(id);
+    }
+    Ok(acknowledged)
+}
+
+/// Every acknowledged command is in its actor's journal, once, in the order of acknowledgement; and
+/// nothing else is.
+fn check(lattice: &TestLattice, acknowledged: &BTreeMap<String, Vec<String>>) -> Result<usize> {
+    let mut commands = 0;
+    for (actor, ids) in acknowledged {
+        let journal = lattice.json(&["actor", "journal", actor, "--limit", "1000"])?;
+        let commits = journal.as_array().context("commits")?;
+        let stored: Vec<&str> = commits.iter().filter_map(|commit| commit["command"].as_str()).collect();
+        let lost: Vec<_> = ids.iter().filter(|id| !stored.contains(&id.as_str())).collect();
+        ensure!(lost.is_empty(), "{actor}: lost {lost:?}");
+        ensure!(
+            stored == *ids,
+            "{actor}: doubled, unexpected or in another order: {stored:?}, acknowledged {ids:?}"
+        );
+        let balance = lattice.trellis(&["query", actor, "balance"])?;
+        ensure!(balance.trim() == ids.len().to_string(), "{actor}: {balance}");
+        lattice.trellis(&["actor", "verify", actor])?;
+        commands += ids.len();
+    }
+    Ok(commands)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_with_kills_no_acknowledged_command_is_lost_or_doubled() -> Result<()> {
+    const KILLS: usize = 4;
+    /// Acknowledged commands between two kills.
+    const KILLS_APART: u64 = 15;
+    let mut lattice = bank().await?;
+    assert_eq!(call(&lattice, "account/warm", "add", "1", &id(9, 1))?, "1");
+    let (over, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut host = lattice.hosts.remove(0);
+    let lattice = Arc::new(lattice);
+    let clients: Vec<_> = (1..=3)
+        .map(|sender| {
+            let (lattice, over, count) = (Arc::clone(&lattice), Arc::clone(&over), Arc::clone(&acknowledged));
+            tokio::task::spawn_blocking(move || client(&lattice, sender, (&over, &count)))
+        })
+        .collect();
+    for kill in 1..=KILLS {
+        let enough = KILLS_APART * kill as u64;
+        eventually(PATIENCE, "the clients get on", || async {
+            ensure!(acknowledged.load(Ordering::Relaxed) >= enough);
+            Ok(())
+        })
+        .await?;
+        host.kill()?;
+        host = lattice.spawn_host(1).await?;
+    }
+    over.store(true, Ordering::Relaxed);
+    let mut commands = 0;
+    for client in clients {
+        let acknowledged = client.await??;
+        commands += check(&lattice, &acknowledged)?;
+    }
+    ensure!(commands >= 60, "only {commands} commands: that proves little");
+    drop(host);
+    Ok(())
+}
