@@ -266,3 +266,19 @@ fn stored_histories_stay_readable() {
         assert_eq!(agent.flow.ended(), Some(&End::RolledBack { reason }));
     });
 }
+
+#[test]
+fn nothing_that_is_sent_makes_it_trap() {
+    over_the_target()
+        .never_traps_on("report-level", &[r#"{"level":19.5}"#])
+        .never_traps_on("start-mission", &[r#"{"mission":"m-2"}"#])
+        .never_traps_on(
+            "flow",
+            &[
+                r#"{"done":{"step":"payload-drop"}}"#,
+                r#"{"failed":{"step":"payload-drop","reason":"wind","uncertain":true}}"#,
+                r#"{"late":{"step":"payload-drop","attempt":4294967295}}"#,
+                r#"{"abort":{"reason":"storm"}}"#,
+            ],
+        );
+}

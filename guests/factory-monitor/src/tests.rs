@@ -141,3 +141,11 @@ fn stored_histories_stay_readable() {
     assert_reads_every_version::<Machine>(include_str!("../history.jsonl"))
         .then_state(|machine| assert_eq!((machine.readings, machine.alarms), (1, 0)));
 }
+
+#[test]
+fn nothing_that_is_sent_makes_it_trap() {
+    machine()
+        .when(record(73.4, 1))
+        .never_traps_on("record-temperature", &[r#"{"deviceId":"machine-01","value":85.7,"timestamp":1}"#])
+        .never_traps_on("trigger-alarm", &[r#"{"deviceId":"machine-01","reason":"\u00e9 smoke"}"#]);
+}

@@ -80,4 +80,12 @@ mod tests {
             .when_from(Some("drone/d-1"), report(1.0, false))
             .then_refused("not-a-substation");
     }
+
+    #[test]
+    fn nothing_that_is_sent_makes_it_trap() {
+        Given::<Grid>::nothing()
+            .when_from(Some("substation/s-1"), report(900.0, true))
+            .never_traps_on("report", &[r#"{"averageKw":9e2,"shedding":true}"#])
+            .never_traps_on("keys-expire", &["{}"]);
+    }
 }

@@ -137,3 +137,14 @@ fn stored_histories_stay_readable() {
     assert_reads_every_version::<Substation>(include_str!("../history.jsonl"))
         .then_query(&Query::Load, &Load { limit_kw: 900.0, ..load(700.0, false) });
 }
+
+#[test]
+fn nothing_that_is_sent_makes_it_trap() {
+    substation()
+        .when(measure(800.0, 0))
+        .never_traps_on(
+            "measure",
+            &[r#"{"voltage":1e4,"current":0.5,"breaker":"open","timestamp":1700000000000}"#],
+        )
+        .never_traps_on("set-limit", &[r#"{"limitKw":900}"#]);
+}

@@ -41,6 +41,7 @@
 #![allow(clippy::panic, reason = "a test kit says by a panic what is wrong")]
 
 mod drive;
+mod garbage;
 mod history;
 mod laws;
 mod then;

@@ -59,6 +59,12 @@ pub fn query<A: Actor>(actor: &A, name: &str, body: &[u8]) -> Result<Vec<u8>, Re
     match A::Query::decode(name, body) {
         Ok(query) => serde_json::to_vec(&actor.query(query)?).map_err(fault),
         Err(Problem::Name { .. }) if name == "state" => serde_json::to_vec(actor).map_err(fault),
-        Err(problem) => Err(Refusal::unread("query", name, &problem)),
+        Err(problem) => {
+            let mut refusal = Refusal::unread("query", name, &problem);
+            if refusal.code == "unknown-query" && !refusal.message.contains("state") {
+                refusal.message.push_str(", state");
+            }
+            Err(refusal)
+        }
     }
 }

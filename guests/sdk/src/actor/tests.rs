@@ -301,7 +301,7 @@ fn every_actor_answers_state() {
         |name: &str, body: &str| machine::query(&Meter::new("a"), name, body.as_bytes()).unwrap_err();
     assert_eq!(
         refused("level-of", "").to_string(),
-        "unknown-query: query level-of: unknown; known are level, from"
+        "unknown-query: query level-of: unknown; known are level, from, state"
     );
     assert_eq!(refused("from", r#"{"source":"b"}"#).code, "unknown-source");
 }
@@ -397,6 +397,12 @@ mod bad {
     );
     bad_actor!(Lost { n: u64 }, |_, _| Ok(Decision::nothing().send("nowhere", &Do::It)), |_, _| {});
 
+    bad_actor!(
+        Fragile { n: u64 },
+        |state, _| did("x".repeat(10).get(..10 - usize::try_from(state.n).unwrap()).expect("slipped")),
+        |state, _| state.n = 11
+    );
+
     fn run<A: Actor<Command = Do>>() -> Given<A> {
         Given::<A>::nothing().when(Do::It)
     }
@@ -445,6 +451,11 @@ mod bad {
     #[should_panic(expected = "send to \"nowhere\": want kind/id")]
     fn a_target_that_is_none() {
         run::<Lost>();
+    }
+    #[test]
+    #[should_panic(expected = "attempt to subtract with overflow")]
+    fn a_decision_that_panics() {
+        run::<Fragile>().never_traps_on("it", &["{}"]);
     }
     #[test]
     #[should_panic(expected = "events differ")]

@@ -19,31 +19,32 @@ const AARCH64: &str = "aarch64-unknown-linux-gnu";
 /// # Errors
 /// No Node or Python, a tool that cannot be installed, or an actor that does not build.
 pub fn languages() -> Result<()> {
-    timed("javascript", javascript)?;
-    timed("python", python)
+    timed("javascript", "hello", javascript)?;
+    timed("javascript", "parking", javascript)?;
+    timed("python", "hello", python)
 }
 
-fn timed(language: &str, build: fn() -> Result<PathBuf>) -> Result<()> {
+fn timed(language: &str, actor: &str, build: fn(&str) -> Result<PathBuf>) -> Result<()> {
     let start = Instant::now();
-    let component = build()?;
+    let component = build(actor)?;
     let (size, seconds) = (component.metadata()?.len() >> 10, start.elapsed().as_secs());
     println!("    {language}: {} ({size} KiB, {seconds} s with its tools)", component.display());
     Ok(())
 }
 
 /// The folder of an actor, a folder for its tools, and one for what comes out.
-fn folders(language: &str) -> Result<(PathBuf, PathBuf, PathBuf)> {
-    let source = workspace::root().join("guests").join(language).join("hello");
-    let tools = workspace::tools_dir().join(language);
+fn folders(language: &str, actor: &str) -> Result<(PathBuf, PathBuf, PathBuf)> {
+    let source = workspace::root().join("guests").join(language).join(actor);
+    let tools = workspace::tools_dir().join(language).join(actor);
     let output = workspace::root().join("guests/target").join(language);
     fs::create_dir_all(&tools)?;
     fs::create_dir_all(&output)?;
-    Ok((source, tools, output.join(format!("hello_{language}.wasm"))))
+    Ok((source, tools, output.join(format!("{actor}_{language}.wasm"))))
 }
 
-fn javascript() -> Result<PathBuf> {
+fn javascript(actor: &str) -> Result<PathBuf> {
     tools::on_path("npm").context("npm: not on PATH; install Node 18 or newer")?;
-    let (source, tools, output) = folders("javascript")?;
+    let (source, tools, output) = folders("javascript", actor)?;
     for file in ["package.json", "package-lock.json", ".npmrc"] {
         fs::copy(source.join(file), tools.join(file))?;
     }
@@ -53,16 +54,17 @@ fn javascript() -> Result<PathBuf> {
     let path = std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&path)))?;
     fresh(&output)?;
     run(Command::new("npm").args(["run", "build"]).env("PATH", path).current_dir(&source))?;
+    run(Command::new("npm").args(["run", "--if-present", "test"]).current_dir(&source))?;
     Ok(output)
 }
 
-fn python() -> Result<PathBuf> {
-    let (source, tools, output) = folders("python")?;
+fn python(actor: &str) -> Result<PathBuf> {
+    let (source, tools, output) = folders("python", actor)?;
     run(Command::new("python3").args(["-m", "venv"]).arg(&tools))?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
     run(Command::new(tools.join("bin/python")).args(pip).arg(source.join("requirements.txt")))?;
     fresh(&output)?;
-    let componentize = ["-d", "wit", "-w", "hello", "componentize", "hello", "-o"];
+    let componentize = ["-d", "wit", "-w", "hello", "componentize", actor, "-o"];
     run(Command::new(tools.join("bin/componentize-py"))
         .args(componentize)
         .arg(&output)
