@@ -306,6 +306,19 @@ fn every_actor_answers_state() {
     assert_eq!(refused("from", r#"{"source":"b"}"#).code, "unknown-source");
 }
 
+#[test]
+fn what_is_refused_of_a_timer_or_another_actor_is_settled_and_of_a_client_is_not() {
+    let seq = |given: &Given<Meter>| given.state().unit.clone();
+    let rolled = Given::<Meter>::nothing().when(measure(101.0)).then_refused("bad-body").when(Command::Roll);
+    let settled = Given::<Meter>::nothing()
+        .when_from(Some("meter/other"), measure(101.0))
+        .then_refused("bad-body")
+        .when(Command::Roll);
+    let first = Given::<Meter>::nothing().when(Command::Roll);
+    assert_eq!(seq(&rolled), seq(&first), "the dice are of the same turn");
+    assert_ne!(seq(&settled), seq(&first));
+}
+
 /// Actors that break a law, each in one way.
 mod bad {
     use super::*;
@@ -377,20 +390,6 @@ mod bad {
     );
     bad_actor!(NotANumber { n: f64 }, |_, _| did("x"), |state, _| state.n = f64::NAN);
     bad_actor!(
-        Deaf { n: u64 },
-        |state, turn| if state.n == 0 {
-            Ok(Decision::event(Done::It { what: String::new() }).timer(
-                turn,
-                "t",
-                Duration::from_secs(1),
-                &Do::It,
-            ))
-        } else {
-            Err(Refusal::new("no", "not again"))
-        },
-        |state, _| state.n = 1
-    );
-    bad_actor!(
         Loud { n: u64 },
         |_, _| Ok(Decision::events((0..1_025).map(|_| Done::It { what: "x".into() }))),
         |_, _| {}
@@ -436,11 +435,6 @@ mod bad {
     #[should_panic(expected = "a state does not load what it saved")]
     fn a_number_that_is_none() {
         run::<NotANumber>();
-    }
-    #[test]
-    #[should_panic(expected = "a timer's command was refused")]
-    fn a_timer_that_is_not_heard() {
-        run::<Deaf>().advance(Duration::from_secs(2));
     }
     #[test]
     #[should_panic(expected = "too many events (got 1025, limit 1024)")]
