@@ -6,15 +6,8 @@ use lattice_protocol::{ActorSpec, Grants, LinkDefinition, LinkTarget, ProviderSp
 use std::collections::BTreeMap;
 
 pub(crate) fn actor(id: &str, digest: &str) -> ActorSpec {
-    ActorSpec {
-        id: id.parse().unwrap(),
-        artifact: Artifact { digest: format!("sha256:{digest}"), size: 1 },
-        replicas: 1,
-        instances: Default::default(),
-        limits: Default::default(),
-        persistent: None,
-        config: BTreeMap::new(),
-    }
+    let artifact = Artifact { digest: format!("sha256:{digest}"), size: 1 };
+    ActorSpec::new(id.parse().unwrap(), artifact)
 }
 
 pub(crate) fn provider(id: &str, kind: &str) -> ProviderSpec {

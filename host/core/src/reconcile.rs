@@ -101,6 +101,8 @@ pub struct Changes {
     pub config: bool,
     /// Links, or the providers behind them.
     pub wiring: bool,
+    /// It is on trial, or no longer: its revision becomes the least that may run.
+    pub trial: bool,
 }
 
 impl Changes {
@@ -113,6 +115,7 @@ impl Changes {
             replicas: now.replicas != desired.replicas,
             config: now.config != desired.config,
             wiring: false,
+            trial: now.trial != desired.trial,
         }
     }
     fn any(self) -> bool {

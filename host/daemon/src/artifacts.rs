@@ -41,11 +41,12 @@ impl Artifacts {
         }
     }
 
-    /// The artifact, fetched and verified at this time (Unix seconds).
+    /// The artifact, fetched and verified at this time (Unix seconds). One on trial is held against
+    /// the host's memory of revisions and does not raise it.
     ///
     /// # Errors
     /// Where it could not be had, or `invalid claim: …`.
-    pub async fn get(&self, artifact: &Artifact, now_unix: i64) -> Result<VerifiedFile, Report> {
+    pub async fn get(&self, artifact: &Artifact, now_unix: i64, trial: bool) -> Result<VerifiedFile, Report> {
         if artifact.size > self.max_bytes {
             return Err(Report::new(ErrorCode::TooLarge, "artifact over the limit")
                 .at(&artifact.digest)
@@ -64,7 +65,7 @@ impl Artifacts {
                 self.fetch(digest).await?
             }
         };
-        let claims = self.verify(&file, now_unix)?;
+        let claims = self.verify(&file, now_unix, trial)?;
         Ok(VerifiedFile { file, claims })
     }
 
@@ -78,14 +79,14 @@ impl Artifacts {
         Ok(file)
     }
 
-    fn verify(&self, file: &Bytes, now_unix: i64) -> Result<Verified<Claims>, Report> {
+    fn verify(&self, file: &Bytes, now_unix: i64, trial: bool) -> Result<Verified<Claims>, Report> {
         let policy = VerifyPolicy {
             max_bytes: usize::try_from(self.max_bytes).unwrap_or(usize::MAX),
             ..VerifyPolicy::ACTOR
         };
         let claims =
             keys::verify(file, &self.trust, now_unix, &policy).map_err(|error| invalid_claim(&error))?;
-        self.store.admit(&claims)?;
+        self.store.admit(&claims, trial)?;
         Ok(claims)
     }
 }

@@ -16,6 +16,7 @@ mod kinds;
 mod providers;
 mod secrets;
 mod snapshot;
+mod staging;
 
 pub use snapshot::Snapshot;
 
@@ -62,6 +63,8 @@ pub enum Event {
     Revealed(String, Result<Zeroizing<String>, Report>),
     /// A running provider, built anew with a changed secret.
     Rebuilt(Box<ProviderSpec>, Result<Built, Report>),
+    /// A component to be made ready beside a running one is ready, or is not to be had.
+    Staged(ActorId, String, Result<Prepared, Report>),
     /// Stop everything, drained, and end; answered when done.
     Shutdown(oneshot::Sender<()>),
 }
@@ -134,6 +137,8 @@ pub struct Control {
     supervisors: BTreeMap<String, Supervisor>,
     /// Updates whose component is being prepared.
     preparing: BTreeMap<ActorId, ActorSpec>,
+    /// Components made ready beside running ones.
+    staged: BTreeMap<ActorId, staging::Staged>,
     /// Why actors and providers do not run (or run as before).
     actor_failures: BTreeMap<ActorId, Report>,
     provider_failures: BTreeMap<ProviderId, Report>,
@@ -168,6 +173,7 @@ impl Control {
             ends: BTreeMap::new(),
             supervisors: BTreeMap::new(),
             preparing: BTreeMap::new(),
+            staged: BTreeMap::new(),
             actor_failures: BTreeMap::new(),
             provider_failures: BTreeMap::new(),
             revealed: BTreeMap::new(),
@@ -235,6 +241,7 @@ impl Control {
                 }
             }
             Event::Prepared(spec, result) => self.prepared(*spec, result).await,
+            Event::Staged(id, digest, result) => self.staged(&id, &digest, result),
             Event::Built(spec, result) => self.built(*spec, result),
             Event::ProviderEnded(id, incarnation, how) => self.provider_ended(&id, incarnation, &how),
             Event::Rebuilt(spec, result) => self.rebuilt(&spec, result),
@@ -288,6 +295,7 @@ impl Control {
         for action in steps.actions {
             self.perform(action).await;
         }
+        self.stage(&spec);
         // What was done may allow more at once: an actor whose provider has just been stopped.
         if acted { Some(self.now_ms().saturating_add(50)) } else { steps.wake_at_ms }
     }

@@ -104,13 +104,18 @@ impl Files {
         self.artifacts.put(&digest, content)
     }
 
-    /// Refuses a rollback; a mark that rises is on disk before this returns.
+    /// Refuses a rollback; a mark that rises is on disk before this returns. One on trial raises
+    /// none: its rollout may be taken back, and the version before must still be let in then.
     ///
     /// # Errors
     /// `E_ROLLBACK`, `E_EQUIVOCATION`, or the disk: then the actor must not start.
-    pub fn admit(&self, claims: &Verified<Claims>) -> Result<(), Report> {
+    pub fn admit(&self, claims: &Verified<Claims>, trial: bool) -> Result<(), Report> {
         // Replaced whole, after it is on disk: a panic cannot leave it half-changed.
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if trial {
+            let checked = marks.check(claims.subject, claims.revision, claims.digest);
+            return checked.map_err(|error| crate::artifacts::invalid_claim(&error));
+        }
         let mut next = marks.clone();
         if next.admit(claims).map_err(|error| crate::artifacts::invalid_claim(&error))? {
             self.mark_store.save(&next).map_err(Report::from)?;

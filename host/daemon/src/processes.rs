@@ -142,7 +142,7 @@ impl Launcher {
             other => other.map_err(|error| io_failed("read the executable", &path, &error))?,
         };
         let claims = self.claims(&path, &file, now_unix)?;
-        self.store.admit(&claims)?;
+        self.store.admit(&claims, false)?;
         let role = ProviderRole::needed(|interface| claims.may_use(interface));
         Ok((self.copy(&file)?, role))
     }

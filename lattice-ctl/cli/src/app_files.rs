@@ -5,10 +5,10 @@ use crate::component::claims_report;
 use crate::{output, signing};
 use bytes::Bytes;
 use keys::{Digest, KeyPair};
-use lattice_protocol::desired::{DesiredApp, PastVersion};
+use lattice_protocol::desired::DesiredApp;
 use lattice_protocol::manifest::{self, ActorManifest, Application};
 use lattice_protocol::spec::Artifact;
-use lattice_protocol::{ActorId, AppName, ErrorCode, Report};
+use lattice_protocol::{ActorId, ErrorCode, Report};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -149,43 +149,15 @@ pub fn desired(
     let artifacts = prepared.files.iter().map(|(id, file)| (id.clone(), artifact_of(file))).collect();
     let mut record = DesiredApp {
         version: previous.map_or(0, |previous| previous.version),
-        deployed: true,
         application: prepared.application.clone(),
         artifacts,
-        at_unix_ms: now_unix_ms,
-        by: by.to_owned(),
         history: previous.map(|previous| previous.history.clone()).unwrap_or_default(),
+        ..DesiredApp::empty(prepared.application.name.clone())
     };
-    stamp(&mut record, by, now_unix_ms, "put");
+    // What was ordered about the version before is no order about this one.
+    record.rollout.attempt = previous.map_or(0, |previous| previous.rollout.attempt);
+    record.stamp(by, now_unix_ms, "put");
     record
-}
-
-/// Marks a record as changed: the next version, by whom, when, and how, newest first.
-pub fn stamp(record: &mut DesiredApp, by: &str, now_unix_ms: u64, change: &str) {
-    record.version = record.version.saturating_add(1);
-    record.at_unix_ms = now_unix_ms;
-    by.clone_into(&mut record.by);
-    let entry = PastVersion {
-        version: record.version,
-        at_unix_ms: now_unix_ms,
-        by: by.to_owned(),
-        change: change.to_owned(),
-    };
-    record.history.insert(0, entry);
-    record.history.truncate(DesiredApp::MAX_HISTORY);
-}
-
-/// A record of nothing: what an imperative command edits when there is none.
-pub fn empty_record(app: AppName) -> DesiredApp {
-    DesiredApp {
-        version: 0,
-        deployed: true,
-        application: Application::empty(app),
-        artifacts: BTreeMap::new(),
-        at_unix_ms: 0,
-        by: String::new(),
-        history: Vec::new(),
-    }
 }
 
 /// How a signed file is named in desired state.

@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::context::Context;
-use crate::{app_files, compose, home, output};
+use crate::{compose, home, output};
 use bytes::Bytes;
 use keys::Digest;
 use lattice_ctl_planner::edit::Edited;
@@ -240,7 +240,7 @@ impl Client {
         self.edit(name, |have| {
             let mut next = have.cloned().ok_or_else(|| app_not_found(name))?;
             edit(&mut next)?;
-            app_files::stamp(&mut next, &home::who(), home::now_unix_ms(), change);
+            next.stamp(&home::who(), home::now_unix_ms(), change);
             Ok(next)
         })
         .await
@@ -258,14 +258,14 @@ impl Client {
             .edit(name, |have| {
                 let base = match have {
                     Some(have) => have.clone(),
-                    None if *name == AppName::imperative() => app_files::empty_record(name.clone()),
+                    None if *name == AppName::imperative() => DesiredApp::empty(name.clone()),
                     None => return Err(app_not_found(name)),
                 };
                 let edited = edit(&base)?;
                 notes = edited.notes;
                 let mut next = edited.record;
                 if Some(&next) != have {
-                    app_files::stamp(&mut next, &home::who(), home::now_unix_ms(), &edited.change);
+                    next.stamp(&home::who(), home::now_unix_ms(), &edited.change);
                 }
                 Ok(next)
             })

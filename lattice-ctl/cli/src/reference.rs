@@ -162,7 +162,6 @@ fn one<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app_files::empty_record;
     use lattice_protocol::manifest;
 
     fn apps() -> BTreeMap<AppName, DesiredApp> {
@@ -172,7 +171,7 @@ mod tests {
             let text = format!(
                 "apiVersion: trellis.dev/v1\nkind: Application\nmetadata:\n  name: {name}\nspec:\n  actors:\n{list}"
             );
-            let mut record = empty_record(name.parse().unwrap());
+            let mut record = DesiredApp::empty(name.parse().unwrap());
             record.application = manifest::parse(&text, "t").unwrap();
             (record.application.name.clone(), record)
         };
@@ -193,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_provider_is_found_by_the_id_made_of_its_name_and_a_broken_id_says_why() {
-        let mut record = empty_record("shop".parse().unwrap());
+        let mut record = DesiredApp::empty("shop".parse().unwrap());
         record.application.providers.push(manifest::ProviderManifest {
             name: "cache".parse().unwrap(),
             kind: "keyvalue-redis".to_owned(),

@@ -1,9 +1,10 @@
 //! What a controller tells the audit stream: hosts that come and go, decisions, failovers, and what
 //! found no place. Pure but for the queue it writes to.
 
+use lattice_ctl_planner::Turn;
 use lattice_io::Events;
-use lattice_protocol::HostId;
 use lattice_protocol::desired::{ObservedHost, Placement, Verdict};
+use lattice_protocol::{AppName, HostId};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -22,6 +23,22 @@ pub fn host(events: &Events, host: &HostId, before: Option<Verdict>, record: &Ob
     };
     let data = json!({ "verdict": record.verdict, "before": before, "reason": record.reason });
     events.emit(kind, Some(host.to_string()), data);
+}
+
+/// A rollout has taken a turn, by a decision that is in force.
+pub fn turned(events: &Events, app: &AppName, turn: &Turn) {
+    let kind = match turn {
+        Turn::Begun { .. } => "app.rollout-begun",
+        Turn::Switched { .. } => "app.rollout-advanced",
+        Turn::Paused => "app.rollout-paused",
+        Turn::Resumed => "app.rollout-resumed",
+        Turn::Complete => "app.rollout-complete",
+        Turn::Final { .. } => "app.rollout-final",
+        Turn::RolledBack { .. } => "app.rolled-back",
+        Turn::Withdrawn { .. } => "app.rollout-withdrawn",
+        Turn::AtOnce { .. } => "app.rollout-skipped",
+    };
+    events.emit(kind, Some(app.to_string()), json!({ "text": turn.to_string() }));
 }
 
 /// A decision is in force: what it is, which actors left hosts that are lost, what found no place.

@@ -10,12 +10,14 @@ use crate::world::{Source, World};
 use crate::write::{Buckets, Written};
 use lattice_ctl_planner::observed::{Applied, Observed};
 use lattice_ctl_planner::specs::{SpecInput, host_specs};
-use lattice_ctl_planner::{Input as PlanInput, NoPolicy, Pacer, Plan, check, plan};
+use lattice_ctl_planner::{
+    Input as PlanInput, NoPolicy, Pacer, Plan, Scaling, Step, Trials, Turn, check, plan,
+};
 use lattice_io::{Bus, Events, Kv, KvEvent, KvOptions, Replicas, TaskScope, WatchKeys};
 use lattice_protocol::desired::{ObservedHost, Verdict};
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{ErrorCode, HostId, Report};
+use lattice_protocol::{AppName, ErrorCode, HostId, Report};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,6 +90,8 @@ pub async fn start(
     let control = Loop {
         world: World::new(Observed::new(config.profile, now_ms)),
         pacer: Pacer::new(config.pace, now_ms),
+        trials: Trials::default(),
+        scaling: Scaling::default(),
         verdicts: BTreeMap::new(),
         events,
         buckets,
@@ -144,6 +148,10 @@ struct Loop {
     world: World,
     /// How much may move, after what has moved lately.
     pacer: Pacer,
+    /// What hosts with new versions have shown: seen anew after a restart, which costs one window.
+    trials: Trials,
+    /// What was seen of actors that scale by themselves: seen anew as well, for one cool-down.
+    scaling: Scaling,
     /// What was last written about each host: verdict, and whether it said it was leaving.
     verdicts: BTreeMap<HostId, (Verdict, String)>,
     /// What happened, for the lattice's audit stream.
@@ -237,6 +245,13 @@ impl Loop {
                 None => tracing::info!("{step}"),
             }
         }
+        let turns: Vec<(AppName, Turn)> = plan
+            .explanation
+            .iter()
+            .filter_map(|step| {
+                if let Step::Rollout { app, what } = step { Some((app.clone(), what.clone())) } else { None }
+            })
+            .collect();
         self.pacer.spend(&plan.moved, self.deps.clock.monotonic_ms());
         if plan.moved.failovers > 0 {
             tracing::info!("Total failovers: {}", self.pacer.failovers());
@@ -248,6 +263,8 @@ impl Loop {
                 let (observed, now_ms) = (&self.world.observed, self.deps.clock.monotonic_ms());
                 let is_lost = |host: &HostId| observed.judge(host, now_ms) == Verdict::Lost;
                 events::placed(&self.events, before.as_ref(), &decision, is_lost);
+                let of_app = turns.iter().filter(|(app, _)| *app == decision.app);
+                of_app.for_each(|(app, turn)| events::turned(&self.events, app, turn));
             }
         }
         for app in plan.removed {
@@ -267,6 +284,8 @@ impl Loop {
     fn plan(&mut self) -> Result<Plan, Report> {
         let now_ms = self.deps.clock.monotonic_ms();
         let allowance = self.pacer.allowance(now_ms);
+        self.scaling.observe(self.world.apps(), &self.world.observed, now_ms);
+        self.trials.observe(self.world.decisions(), &self.world.observed, now_ms);
         let input = PlanInput {
             desired: self.world.desired.iter().map(|(app, have)| (app, &have.value)).collect(),
             placements: self.world.placements.iter().map(|(app, have)| (app, &have.value)).collect(),
@@ -275,6 +294,8 @@ impl Loop {
             seed: 0,
             policy: &NoPolicy,
             allowance,
+            trials: &self.trials,
+            scaling: &self.scaling,
         };
         let plan = plan(&input);
         let violations = check(&input, &plan);

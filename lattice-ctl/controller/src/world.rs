@@ -1,6 +1,7 @@
 //! What a controller has seen. Pure bookkeeping: watches and heartbeats in, the planner's input
 //! out. A record that cannot be read is reported and left out; it never stops the others.
 
+use lattice_ctl_planner::Decision;
 use lattice_ctl_planner::observed::Observed;
 use lattice_io::{KvEntry, KvEvent};
 use lattice_protocol::desired::{DesiredApp, Placement};
@@ -58,6 +59,20 @@ impl World {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.current.len() == 3
+    }
+
+    /// Every application, with the decision about it.
+    pub fn apps(&self) -> impl Iterator<Item = (&DesiredApp, Option<&Placement>)> {
+        let placement = |app: &AppName| self.placements.get(app).map(|have| &have.value);
+        self.desired.iter().map(move |(app, have)| (&have.value, placement(app)))
+    }
+
+    /// Every decision in force of an application that is desired.
+    pub fn decisions(&self) -> impl Iterator<Item = Decision<'_>> {
+        self.placements.iter().filter_map(|(app, have)| {
+            let desired = &self.desired.get(app)?.value;
+            Some(Decision { desired, placement: &have.value, revision: have.revision })
+        })
     }
 
     /// Takes one event of a watch. `true` when it may change a plan.

@@ -9,6 +9,8 @@ use lattice_protocol::manifest::{ActorManifest, Scale};
 use lattice_protocol::{ActorId, HostId};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod rollout;
+
 /// A rule that a plan breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -44,6 +46,7 @@ pub fn check(input: &Input<'_>, plan: &Plan) -> Vec<Violation> {
         }
     }
     check_capacity(input, plan, &mut found);
+    rollout::check(input, plan, &mut found);
     found
 }
 
@@ -52,7 +55,8 @@ fn check_app(input: &Input<'_>, desired: &DesiredApp, placement: &Placement, fou
         found.push(violation(&placement.app, "was planned from another version"));
     }
     for (id, hosts) in &placement.actors {
-        match desired.application.actor(&id.name).filter(|_| desired.deployed && id.app == placement.app) {
+        let manifest = desired.application.actor(&id.name).or_else(|| last(placement, id));
+        match manifest.filter(|_| desired.deployed && id.app == placement.app) {
             None => found.push(violation(id, "is placed and not desired")),
             Some(manifest) => {
                 for (host, count) in hosts {
@@ -71,8 +75,21 @@ fn check_app(input: &Input<'_>, desired: &DesiredApp, placement: &Placement, fou
     }
     for manifest in desired.application.actors.iter().filter(|_| desired.deployed) {
         let id = ActorId::new(placement.app.clone(), manifest.name.clone());
-        check_count(manifest, &id, placement, found);
+        if !is_taken_back(placement, &id) {
+            check_count((desired, manifest), &id, placement, found);
+        }
     }
+}
+
+/// An actor that the new version has no more stays until it is final.
+fn last<'a>(placement: &'a Placement, id: &ActorId) -> Option<&'a ActorManifest> {
+    placement.rollout.as_deref()?.base.content.actor(id)
+}
+
+/// One that only a version has that was rolled back is not there at all.
+fn is_taken_back(placement: &Placement, id: &ActorId) -> bool {
+    let rollout = placement.rollout.as_deref().filter(|rollout| rollout.is_rolled_back());
+    rollout.is_some_and(|rollout| rollout.actors.contains_key(id) && rollout.base.content.actor(id).is_none())
 }
 
 fn replicas(placement: Option<&Placement>, id: &ActorId, host: &HostId) -> u32 {
@@ -126,11 +143,24 @@ fn beyond(
     input.policy.refusal(id, manifest, view).map(|words| format!("which policy forbids: {words}"))
 }
 
-fn check_count(manifest: &ActorManifest, id: &ActorId, placement: &Placement, found: &mut Vec<Violation>) {
+fn check_count(
+    (desired, manifest): (&DesiredApp, &ActorManifest),
+    id: &ActorId,
+    placement: &Placement,
+    found: &mut Vec<Violation>,
+) {
+    if let (Some(count), Some(_)) = (placement.scaled.get(id), &manifest.autoscale) {
+        let (least, most) = crate::scaling::bounds(manifest);
+        if !(least..=most).contains(count) {
+            found.push(violation(id, format!("is scaled to {count}, which is not within {least}..{most}")));
+        }
+    }
     let hosts = placement.actors.get(id);
     let sum: u64 = hosts.into_iter().flat_map(BTreeMap::values).map(|count| u64::from(*count)).sum();
-    match manifest.scale {
-        Scale::Replicas(wanted) if sum > wanted.into() => {
+    match placement.scale(id, manifest.scale) {
+        Scale::Replicas(wanted)
+            if sum > u64::from(wanted) + u64::from(rollout::surge(desired, placement, id, wanted)) =>
+        {
             found.push(violation(id, format!("has {sum} replicas of {wanted}")));
         }
         Scale::Replicas(wanted) if sum < wanted.into() && !placement.unplaced.contains_key(id) => {

@@ -14,10 +14,12 @@ use std::collections::BTreeSet;
 mod actor;
 mod link;
 mod provider;
+mod rollout;
 
 pub use actor::{ScaleActor, StartActor, StopActor, scale_actor, start_actor, stop_actor};
 pub use link::{DeleteLink, PutLink, delete_link, put_link};
 pub use provider::{StartProvider, start_provider, stop_provider};
+pub use rollout::{finalise, pause, resume, rollback};
 
 /// A record after an edit.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,9 +3,7 @@
 use crate::observed::{Observed, Profile};
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, Load, RunState};
-use lattice_protocol::manifest::{
-    ActorManifest, Application, PlacementRule, ProviderManifest, Resources, Scale,
-};
+use lattice_protocol::manifest::{ActorManifest, ProviderManifest, Resources, Scale};
 use lattice_protocol::spec::Artifact;
 use lattice_protocol::{ActorId, AppName, CallPolicy, Grants, HostId, LinkDefinition, LinkTarget};
 use std::collections::BTreeMap;
@@ -45,33 +43,12 @@ pub(crate) fn heartbeat(name: &str, boot: &str, seq: u64) -> Heartbeat {
 }
 
 pub(crate) fn status(actor: &str, state: RunState, reason: Option<&str>) -> ActorStatus {
-    ActorStatus {
-        id: actor.parse().unwrap(),
-        digest: "sha256:aa".into(),
-        claims: None,
-        replicas: 1,
-        state,
-        reason: reason.map(str::to_owned),
-        calls: 0,
-        errors: 0,
-        cpu_ms: 0,
-        cpu_used_millis: 0,
-        memory_used_mib: 0,
-    }
+    let reason = reason.map(str::to_owned);
+    ActorStatus { state, reason, ..ActorStatus::running(actor.parse().unwrap(), "sha256:aa", 1) }
 }
 
 pub(crate) fn actor(name: &str, scale: Scale) -> ActorManifest {
-    ActorManifest {
-        name: name.parse().unwrap(),
-        artifact: format!("./{name}.wasm"),
-        scale,
-        instances: Default::default(),
-        limits: Default::default(),
-        persistent: None,
-        config: BTreeMap::new(),
-        placement: PlacementRule::default(),
-        links: Vec::new(),
-    }
+    ActorManifest { scale, ..ActorManifest::new(name.parse().unwrap(), format!("./{name}.wasm")) }
 }
 
 pub(crate) fn needing(cpu_millis: u32, memory_mib: u32) -> Resources {
@@ -109,17 +86,11 @@ pub(crate) fn app(name: &str, actors: Vec<ActorManifest>) -> DesiredApp {
             (ActorId::new(name.clone(), actor.name.clone()), artifact)
         })
         .collect();
-    let mut application = Application::empty(name);
-    application.actors = actors;
-    DesiredApp {
-        version: 1,
-        deployed: true,
-        application,
-        artifacts,
-        at_unix_ms: 0,
-        by: "test".into(),
-        history: Vec::new(),
-    }
+    let mut record = DesiredApp::empty(name);
+    record.application.actors = actors;
+    record.artifacts = artifacts;
+    record.version = 1;
+    record
 }
 
 /// Hosts with labels, alive at 0 under the edge profile.

@@ -8,6 +8,8 @@
 //! | [`observed`] | heartbeats in, liveness out |
 //! | [`pace`] | how fast things may move |
 //! | [`plan`] | which host runs how many of what, and why |
+//! | [`rollout`] | new versions, a few hosts at a time |
+//! | [`scaling`] | how many replicas at which load |
 //! | [`specs`] | what follows from that for each host |
 //! | [`check`] | an independent judge of plans |
 //! | [`edit`] | imperative commands as changes of what is desired |
@@ -17,6 +19,8 @@ pub mod edit;
 pub mod observed;
 pub mod pace;
 pub mod plan;
+pub mod rollout;
+pub mod scaling;
 pub mod specs;
 
 #[cfg(test)]
@@ -25,5 +29,7 @@ mod fixtures;
 pub use check::{Violation, check};
 pub use observed::{Applied, HostView, Observed, Profile};
 pub use pace::{Pace, Pacer};
-pub use plan::{Allowance, Input, NoPolicy, Plan, Policy, Step, plan};
+pub use plan::{Allowance, Input, NoPolicy, Plan, Policy, Step, Turn, plan};
+pub use rollout::{Decision, Trials};
+pub use scaling::Scaling;
 pub use specs::{SpecInput, host_specs};

@@ -7,12 +7,15 @@
 //! better. If there is an allowance for it, a few replicas are then moved to emptier hosts.
 //!
 //! Invariants: the same input gives the same plan; planning again after a plan was carried out
-//! changes nothing; nothing new goes to a host that is not fit or has no room, and what one actor
+//! changes nothing (but for a rollout, which may take a further turn when replicas went where its
+//! gate waited for nobody); nothing new goes to a host that is not fit or has no room, and what one actor
 //! was given in this run is not given to the next.
 
 use crate::observed::Observed;
+use crate::rollout::{self, Stance, Trials};
+use crate::scaling::Scaling;
 use lattice_protocol::desired::{DesiredApp, Placement};
-use lattice_protocol::manifest::{ActorManifest, Application};
+use lattice_protocol::manifest::{ActorManifest, Application, Scale};
 use lattice_protocol::spec::ProviderMode;
 use lattice_protocol::{ActorId, AppName, HostId, LinkTarget};
 use std::cmp::Reverse;
@@ -31,8 +34,9 @@ mod room;
 mod words;
 
 pub use choose::Reasons;
+pub(crate) use choose::coin;
 pub use consider::{Assessment, consider};
-pub use explain::Step;
+pub use explain::{Step, Turn};
 pub(crate) use fit::{Distance, distance};
 pub use fit::{NoPolicy, Policy, Refusal};
 pub(crate) use group::{Group, groups};
@@ -55,6 +59,10 @@ pub struct Input<'a> {
     pub policy: &'a dyn Policy,
     /// How much may move now.
     pub allowance: Allowance,
+    /// What hosts with new versions have shown.
+    pub trials: &'a Trials,
+    /// What was seen of actors that scale by themselves.
+    pub scaling: &'a Scaling,
 }
 
 /// How many replicas one plan may move, beyond placing what is missing. What it may not move yet
@@ -121,6 +129,9 @@ pub(crate) struct Task<'a> {
     displaced: BTreeMap<HostId, u32>,
     /// Hosts that it has left for a reason that was already explained.
     excused: BTreeSet<HostId>,
+    /// Replicas that its load wants, and that load; and how many that were before.
+    scaled: Option<(u32, Option<u64>)>,
+    scaled_before: Option<u32>,
     unplaced: Option<String>,
     unplaced_before: Option<String>,
     /// Actors that it is linked to, in either direction.
@@ -136,8 +147,9 @@ pub(crate) struct Task<'a> {
 /// Makes a plan.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
+    let stances = rollout::stances(input);
     let mut room = Room::new(input);
-    let mut tasks = tasks(input);
+    let mut tasks = tasks(input, &stances);
     for task in &mut tasks {
         keep::keep(task, input, &mut room);
     }
@@ -157,21 +169,27 @@ pub fn plan(input: &Input<'_>) -> Plan {
     rebalance::rebalance(&mut order, &mut filling);
     let moved = input.allowance.without(&filling.left);
     let explanation = filling.notes.finish(&tasks, input);
-    finish(input, tasks, (explanation, moved))
+    let placements = placements(input, tasks);
+    finish(input, stances, placements, (explanation, moved))
 }
 
 /// Every actor of every deployed application.
-fn tasks<'a>(input: &Input<'a>) -> Vec<Task<'a>> {
+fn tasks<'a>(input: &Input<'a>, stances: &BTreeMap<&AppName, Stance<'a>>) -> Vec<Task<'a>> {
     let deployed = || input.desired.iter().filter(|(_, desired)| desired.deployed);
     let mut partners = partners(deployed().flat_map(|(_, desired)| &desired.application.actors));
     let mut tasks: Vec<Task<'a>> = deployed()
         .flat_map(|(app, desired)| {
             let placement = input.placements.get(app);
-            desired.application.actors.iter().map(move |manifest| {
+            let stance = stances.get(*app);
+            let actors = stance.map(|stance| stance.actors(desired)).unwrap_or_default();
+            actors.into_iter().map(move |(manifest, artifact)| {
                 let id = ActorId::new((*app).clone(), manifest.name.clone());
                 let before = placement.and_then(|placement| placement.actors.get(&id)).cloned();
                 let unplaced_before = placement.and_then(|placement| placement.unplaced.get(&id)).cloned();
-                let artifact = desired.artifacts.get(&id);
+                let scaled = input.scaling.wanted(&id, manifest, placement.copied());
+                let scaled_before = placement.and_then(|placement| placement.scaled.get(&id)).copied();
+                let scale = scaled.map_or(manifest.scale, |(count, _)| Scale::Replicas(count));
+                let surge = stance.map_or(0, |stance| stance.surge(desired, &id, scale));
                 Task {
                     has_artifact: artifact.is_some(),
                     digest: artifact.map(|artifact| artifact.digest.as_str()),
@@ -182,7 +200,9 @@ fn tasks<'a>(input: &Input<'a>) -> Vec<Task<'a>> {
                     manifest,
                     before: before.unwrap_or_default(),
                     placed: BTreeMap::new(),
-                    groups: groups(manifest),
+                    groups: groups(manifest, scale, surge),
+                    scaled,
+                    scaled_before,
                     kept: Vec::new(),
                     displaced: BTreeMap::new(),
                     excused: BTreeSet::new(),
@@ -222,18 +242,17 @@ pub(crate) fn kinds<'a>(application: &'a Application, manifest: &ActorManifest) 
     in_process.map(|provider| provider.kind.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn finish(input: &Input<'_>, tasks: Vec<Task<'_>>, (explanation, moved): (Vec<Step>, Allowance)) -> Plan {
-    let mut placements: BTreeMap<AppName, Placement> = input
-        .desired
-        .iter()
-        .map(|(app, desired)| {
-            let (actors, unplaced) = (BTreeMap::new(), BTreeMap::new());
-            let desired_version = desired.version;
-            ((*app).clone(), Placement { app: (*app).clone(), desired_version, actors, unplaced })
-        })
-        .collect();
+/// What was placed, by application.
+fn placements(input: &Input<'_>, tasks: Vec<Task<'_>>) -> BTreeMap<AppName, Placement> {
+    let empty = |(app, desired): (&&AppName, &&DesiredApp)| {
+        ((*app).clone(), Placement::empty((*app).clone(), desired.version))
+    };
+    let mut placements: BTreeMap<AppName, Placement> = input.desired.iter().map(empty).collect();
     for task in tasks {
         let Some(placement) = placements.get_mut(&task.id.app) else { continue };
+        if let Some((count, _)) = task.scaled {
+            placement.scaled.insert(task.id.clone(), count);
+        }
         if let Some(words) = task.unplaced {
             placement.unplaced.insert(task.id.clone(), words);
         }
@@ -241,6 +260,24 @@ fn finish(input: &Input<'_>, tasks: Vec<Task<'_>>, (explanation, moved): (Vec<St
             placement.actors.insert(task.id, task.placed);
         }
     }
+    placements
+}
+
+fn finish(
+    input: &Input<'_>,
+    stances: BTreeMap<&AppName, Stance<'_>>,
+    mut placements: BTreeMap<AppName, Placement>,
+    (mut explanation, moved): (Vec<Step>, Allowance),
+) -> Plan {
+    let mut turns = Vec::new();
+    for (app, stance) in stances {
+        let (Some(desired), Some(placement)) = (input.desired.get(app), placements.get_mut(app)) else {
+            continue;
+        };
+        let before = input.placements.get(app).copied();
+        turns.extend(rollout::carry_on(stance, desired, before, placement, input));
+    }
+    explanation.splice(0..0, turns);
     placements.retain(|app, placement| input.placements.get(app).is_none_or(|have| *have != placement));
     let gone = input.placements.keys().filter(|app| !input.desired.contains_key(**app));
     Plan { changed: placements, removed: gone.map(|app| (*app).clone()).collect(), explanation, moved }

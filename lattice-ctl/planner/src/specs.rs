@@ -1,14 +1,16 @@
 //! What follows from the decisions for each host: its full spec, with the next generation when
 //! anything in it differs from the one in force.
 //!
-//! Invariants: a spec holds exactly the actors placed on its host, their links, and the providers
-//! that those links lead to, each sorted by its key, so equal content is equal bytes; a host whose
-//! spec in force comes from a newer decision than this view has is left alone, because this view
-//! is behind.
+//! Invariants: a spec holds exactly the actors placed on its host, each in the version that the
+//! decision gives this host, their links, and the providers that those links lead to, each sorted
+//! by its key, so equal content is equal bytes; a host whose spec in force comes from a newer
+//! decision than this view has is left alone, because this view is behind; of an application that
+//! was changed and not yet decided upon a host keeps what it has, because how a new version
+//! comes to it *is* the decision.
 
+use crate::rollout::{Version, version_on};
 use lattice_protocol::desired::{DesiredApp, Placement};
-use lattice_protocol::manifest::{ActorManifest, ProviderManifest};
-use lattice_protocol::spec::Artifact;
+use lattice_protocol::manifest::ProviderManifest;
 use lattice_protocol::{
     ActorId, ActorSpec, AppName, Generation, HostId, HostSpec, LatticeName, LinkDefinition, LinkTarget,
     ProviderId, ProviderSpec,
@@ -38,32 +40,48 @@ pub struct SpecInput<'a> {
 pub fn host_specs(input: &SpecInput<'_>) -> BTreeMap<HostId, HostSpec> {
     let mut hosts: BTreeMap<&HostId, Vec<Placed<'_>>> =
         input.previous.keys().map(|host| (*host, Vec::new())).collect();
+    let undecided = undecided(input);
     for (app, (placement, revision)) in &input.placements {
         let Some(desired) = input.desired.get(app).filter(|desired| desired.deployed) else { continue };
+        if undecided.contains(app) {
+            continue;
+        }
         for (id, places) in &placement.actors {
-            let manifest = desired.application.actor(&id.name);
-            let (Some(manifest), Some(artifact)) = (manifest, desired.artifacts.get(id)) else { continue };
             for (host, replicas) in places.iter().filter(|(_, replicas)| **replicas > 0) {
-                let placed = Placed { id, manifest, artifact, replicas: *replicas, revision: *revision };
+                let Some(version) = version_on(desired, placement, id, host) else { continue };
+                let placed = Placed { id, version, replicas: *replicas, revision: *revision };
                 hosts.entry(host).or_default().push(placed);
             }
         }
     }
-    let specs =
-        hosts.iter().filter_map(|(host, placed)| Some(((*host).clone(), next_spec(input, host, placed)?)));
+    let specs = hosts
+        .iter()
+        .filter_map(|(host, placed)| Some(((*host).clone(), next_spec(input, &undecided, host, placed)?)));
     specs.collect()
+}
+
+/// Applications whose decision in force was made from another version than this view has.
+fn undecided<'a>(input: &SpecInput<'a>) -> BTreeSet<&'a AppName> {
+    let differs = |app: &AppName, desired: &DesiredApp| {
+        input.placements.get(app).is_some_and(|(placement, _)| placement.desired_version != desired.version)
+    };
+    input.desired.iter().filter(|(app, desired)| differs(app, desired)).map(|(app, _)| *app).collect()
 }
 
 /// What one decision says of one actor on one host.
 struct Placed<'a> {
     id: &'a ActorId,
-    manifest: &'a ActorManifest,
-    artifact: &'a Artifact,
+    version: Version<'a>,
     replicas: u32,
     revision: u64,
 }
 
-fn next_spec(input: &SpecInput<'_>, host: &HostId, placed: &[Placed<'_>]) -> Option<HostSpec> {
+fn next_spec(
+    input: &SpecInput<'_>,
+    undecided: &BTreeSet<&AppName>,
+    host: &HostId,
+    placed: &[Placed<'_>],
+) -> Option<HostSpec> {
     let previous = input.previous.get(host).copied();
     if previous.is_some_and(|previous| is_behind(input, previous)) {
         return None;
@@ -73,7 +91,9 @@ fn next_spec(input: &SpecInput<'_>, host: &HostId, placed: &[Placed<'_>]) -> Opt
     if have.incarnation > input.incarnation {
         return None; // The host lives in a later life of the lattice than this view.
     }
-    let mut spec = content(input, host, placed);
+    let kept = previous.filter(|previous| previous.generation.incarnation == input.incarnation);
+    let kept = Kept { previous: kept, undecided };
+    let mut spec = content(input, host, (placed, &kept));
     spec.generation = have;
     if input.incarnation == have.incarnation && previous == Some(&spec) {
         return None;
@@ -92,33 +112,60 @@ fn is_behind(input: &SpecInput<'_>, previous: &HostSpec) -> bool {
             && previous.apps.iter().any(|(app, revision)| newer(app, *revision)))
 }
 
-fn content(input: &SpecInput<'_>, host: &HostId, placed: &[Placed<'_>]) -> HostSpec {
+/// What a host keeps of its spec in force.
+struct Kept<'a> {
+    previous: Option<&'a HostSpec>,
+    undecided: &'a BTreeSet<&'a AppName>,
+}
+
+impl Kept<'_> {
+    fn has(&self, app: &AppName) -> bool {
+        self.undecided.contains(app)
+    }
+
+    fn of<T: Clone>(
+        &self,
+        part: impl Fn(&HostSpec) -> &[T],
+        app: impl Fn(&T) -> &AppName,
+    ) -> impl Iterator<Item = T> {
+        let all = self.previous.map(|spec| part(spec).to_vec()).unwrap_or_default();
+        all.into_iter().filter(move |one| self.has(app(one)))
+    }
+}
+
+fn content(input: &SpecInput<'_>, host: &HostId, (placed, kept): (&[Placed<'_>], &Kept<'_>)) -> HostSpec {
     let mut spec = HostSpec::empty(input.lattice.clone(), host.clone());
     for part in placed {
         spec.apps.insert(part.id.app.clone(), part.revision);
-        spec.actors.push(actor_spec(part.id, part.manifest, part.artifact, part.replicas));
-        spec.links.extend(part.manifest.links.iter().cloned());
+        spec.actors.push(actor_spec(part));
+        spec.links.extend(part.version.manifest.links.iter().cloned());
     }
+    let apps = kept.previous.iter().flat_map(|spec| &spec.apps).filter(|(app, _)| kept.has(app));
+    spec.apps.extend(apps.map(|(app, revision)| (app.clone(), *revision)));
+    spec.actors.extend(kept.of(|spec| &spec.actors, |actor| &actor.id.app));
+    spec.links.extend(kept.of(|spec| &spec.links, |link| &link.source.app));
     spec.actors.sort_by(|left, right| left.id.cmp(&right.id));
     spec.links.sort_by_cached_key(LinkDefinition::key);
-    spec.providers = providers(input, &spec.links);
+    spec.providers = providers(input, &spec.links, kept);
     spec
 }
 
-fn actor_spec(id: &ActorId, manifest: &ActorManifest, artifact: &Artifact, replicas: u32) -> ActorSpec {
+fn actor_spec(part: &Placed<'_>) -> ActorSpec {
+    let Version { manifest, artifact, trial, staged } = part.version;
     ActorSpec {
-        id: id.clone(),
-        artifact: artifact.clone(),
-        replicas,
+        replicas: part.replicas,
         instances: manifest.instances,
         limits: manifest.limits.clone(),
         persistent: manifest.persistent.clone(),
         config: manifest.config.clone(),
+        trial,
+        staged: staged.cloned(),
+        ..ActorSpec::new(part.id.clone(), artifact.clone())
     }
 }
 
 /// The providers that these links lead to, of whichever application, by id.
-fn providers(input: &SpecInput<'_>, links: &[LinkDefinition]) -> Vec<ProviderSpec> {
+fn providers(input: &SpecInput<'_>, links: &[LinkDefinition], kept: &Kept<'_>) -> Vec<ProviderSpec> {
     let targets: BTreeSet<&ProviderId> = links
         .iter()
         .filter_map(|link| match &link.target {
@@ -126,12 +173,24 @@ fn providers(input: &SpecInput<'_>, links: &[LinkDefinition]) -> Vec<ProviderSpe
             LinkTarget::Actor(_) => None,
         })
         .collect();
-    targets.into_iter().filter_map(|id| Some(provider_spec(id, provider(input, id)?))).collect()
+    let spec = |id: &ProviderId| {
+        let have = kept.previous.and_then(|spec| spec.providers.iter().find(|spec| spec.id == *id));
+        match have.filter(|_| kept.has(&id.app)) {
+            Some(have) => Some(have.clone()),
+            None => provider(input, id).map(|manifest| provider_spec(id, manifest)),
+        }
+    };
+    targets.into_iter().filter_map(spec).collect()
 }
 
+/// As it is desired; or as it was, for actors that a rollout has not reached.
 fn provider<'a>(input: &SpecInput<'a>, id: &ProviderId) -> Option<&'a ProviderManifest> {
     let desired = input.desired.get(&id.app).filter(|desired| desired.deployed)?;
-    desired.application.provider(&id.name)
+    let base = || {
+        let (placement, _) = input.placements.get(&id.app)?;
+        placement.rollout.as_deref()?.base.content.application.provider(&id.name)
+    };
+    desired.application.provider(&id.name).or_else(base)
 }
 
 fn provider_spec(id: &ProviderId, manifest: &ProviderManifest) -> ProviderSpec {

@@ -51,6 +51,71 @@ pub struct ActorStatus {
     /// Memory that all its replicas here use now, MiB; 0 when it is not known.
     #[serde(default)]
     pub memory_used_mib: u32,
+    /// Calls being served now.
+    #[serde(default)]
+    pub in_flight: u32,
+    /// Calls that wait.
+    #[serde(default)]
+    pub queued: u32,
+    /// Messages that wait for it in its streams, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
+    /// Slow calls lately (99 of 100 are faster), milliseconds, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u32>,
+    /// The component that it shall have instead of `digest` and does not have yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextComponent>,
+}
+
+impl ActorStatus {
+    /// Running, with nothing counted yet.
+    #[must_use]
+    pub fn running(id: ActorId, digest: impl Into<String>, replicas: u32) -> Self {
+        Self {
+            id,
+            digest: digest.into(),
+            claims: None,
+            replicas,
+            state: RunState::Running,
+            reason: None,
+            calls: 0,
+            errors: 0,
+            cpu_ms: 0,
+            cpu_used_millis: 0,
+            memory_used_mib: 0,
+            in_flight: 0,
+            queued: 0,
+            lag: None,
+            latency_ms: None,
+            next: None,
+        }
+    }
+}
+
+/// A component on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextComponent {
+    /// Digest of its artifact.
+    pub digest: String,
+    /// How it is.
+    pub state: NextState,
+    /// Why it cannot be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How a component on its way is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NextState {
+    /// Being fetched, verified, compiled.
+    Preparing,
+    /// Could run at once.
+    Ready,
+    /// Refused or not to be had.
+    Failed,
 }
 
 /// What people want to see of claims.

@@ -13,6 +13,7 @@
 //! | [`desired`] | the KV records: desired application, placement |
 //! | [`persistent`] | how a kind of persistent actor is declared, and how its actors are addressed |
 //! | [`entity`] | the frame of one call of a persistent actor |
+//! | [`rollout`] | how a new version comes into force, and how far it has come |
 //! | [`heartbeat`] | what a host says about itself |
 //! | [`invocation`] | the frame of one call between hosts |
 //! | [`provider`] | the frame of one call to a provider's process |
@@ -38,6 +39,7 @@ pub mod name;
 pub mod permission;
 pub mod persistent;
 pub mod provider;
+pub mod rollout;
 pub mod spec;
 pub mod subject;
 pub mod value;

@@ -48,11 +48,23 @@
 //!           retryDelayMs: 1000
 //!           idempotent: false
 //!           grants: { buckets: [], keyPrefixes: [], publish: [], subscribe: [], hosts: [], methods: [], readOnly: false }
+//!       autoscale:                     # between replicas and max, at most one change a cool-down
+//!         metric: concurrency          # or queue, rate (calls/s), lag (messages)
+//!         target: 16                   # how much of it one replica shall have
+//!         max: 20
+//!         cooldownMs: 30000
+//!         budget: { cpuMillis: 4000, memoryMib: 2048 }   # of all replicas together
 //!   providers:
 //!     - name: kv
 //!       kind: keyvalue-embedded        # one of KNOWN_KINDS, or any with run: remote
 //!       config: { password: { secretRef: kv } }
 //!       run: in-process                # or remote
+//!   rollout:                           # of new components; also of one actor; without it: at once
+//!     strategy: canary                 # or rolling, blue-green
+//!     waves: [10, 50]                  # canary: percent of the hosts; then all
+//!     # rolling has maxUnavailable: 25% and maxSurge: 0 (numbers or percent of the replicas)
+//!     gate: { windowMs: 10000, deadlineMs: 30000, maxErrorPercent: 5, minCalls: 20, maxRestarts: 1, maxLatencyMs: 500 }
+//!     finalise: auto                   # or manual: trellis app finalise
 //! ```
 //!
 //! Values are strict: text that some reader of YAML takes for a number or a truth value (`no`,
@@ -78,7 +90,7 @@ mod yaml;
 mod tests;
 
 pub use application::{
-    ActorManifest, Application, PlacementRule, ProviderManifest, Resources, Scale, Spread,
+    ActorManifest, Application, AutoScale, Metric, PlacementRule, ProviderManifest, Resources, Scale, Spread,
 };
 pub use check::check;
 pub use config::{SECRET_PREFIX, secret_ref};

@@ -174,6 +174,31 @@ pub struct ActorSpec {
     /// Values of `wasi:config`.
     #[serde(default)]
     pub config: BTreeMap<String, String>,
+    /// On trial: its rollout is not final. The host holds it against its memory of revisions and
+    /// does not raise that memory, so that the version before can come back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trial: bool,
+    /// A component to make ready beside the running one: fetched, verified, compiled, not started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Artifact>,
+}
+
+impl ActorSpec {
+    /// One replica of a component, with every default.
+    #[must_use]
+    pub fn new(id: ActorId, artifact: Artifact) -> Self {
+        Self {
+            id,
+            artifact,
+            replicas: 1,
+            instances: InstancePolicy::default(),
+            limits: Limits::default(),
+            persistent: None,
+            config: BTreeMap::new(),
+            trial: false,
+            staged: None,
+        }
+    }
 }
 
 /// How a provider runs.

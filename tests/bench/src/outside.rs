@@ -14,7 +14,7 @@ use lattice_io::{KvOptions, Replicas, SystemClock, TaskScope};
 use lattice_protocol::spec::{Artifact, HOST_SPEC_KIND};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{
-    ActorSpec, Generation, HostSpec, InstancePolicy, Limits, LinkTarget, ProviderId, ProviderSpec,
+    ActorSpec, Generation, HostSpec, InstancePolicy, LinkTarget, ProviderId, ProviderSpec,
 };
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -178,15 +178,8 @@ fn provider_id(name: &str) -> Result<ProviderId> {
 }
 
 fn actor_spec(planned: &Planned, digest: Digest, size: usize) -> Result<ActorSpec> {
-    Ok(ActorSpec {
-        id: actor_id(&planned.name)?,
-        artifact: Artifact { digest: digest.to_string(), size: u64::try_from(size)? },
-        replicas: 1,
-        instances: planned.instances,
-        limits: Limits::default(),
-        persistent: None,
-        config: BTreeMap::new(),
-    })
+    let artifact = Artifact { digest: digest.to_string(), size: u64::try_from(size)? };
+    Ok(ActorSpec { instances: planned.instances, ..ActorSpec::new(actor_id(&planned.name)?, artifact) })
 }
 
 fn link_to(planned: &Planned, interface: &str, to: &To) -> Result<lattice_protocol::LinkDefinition> {

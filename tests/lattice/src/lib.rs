@@ -120,6 +120,24 @@ impl TestLattice {
         self.trellis(&["app", "deploy", "app.yaml"])
     }
 
+    /// Signs a guest as this revision of the one module that all versions are of, and deploys it by a
+    /// manifest as [`TestLattice::deploy`] does, without waiting for it.
+    ///
+    /// # Errors
+    /// What `trellis` says.
+    pub fn version(&self, guest: &str, revision: u64, manifest: &str) -> Result<String> {
+        let component = format!("version-{revision}.wasm");
+        fs::copy(fixtures::guest(guest)?, self.dir.path().join(&component))?;
+        let revision = revision.to_string();
+        let sign = ["claim", "sign", &component, "--name", "versions", "--revision", &revision];
+        let keys =
+            ["--issuer", "trellis-lattice/keys/issuer.nk", "--subject", "trellis-lattice/keys/versions.nk"];
+        self.trellis(&[&sign[..], &keys].concat())?;
+        let manifest = manifest.replace("COMPONENT", &component).replace("PORT", &self.port.to_string());
+        fs::write(self.dir.path().join("app.yaml"), manifest)?;
+        self.trellis(&["app", "deploy", "app.yaml", "--no-wait"])
+    }
+
     /// Deploys a manifest of wasmCloud's form, with these components of `guests/compat` where it
     /// looks for them (`./build/<name>_s.wasm`).
     ///

@@ -9,6 +9,8 @@ mod foreign;
 mod persistent;
 #[path = "it/providers.rs"]
 mod providers;
+#[path = "it/rollouts.rs"]
+mod rollouts;
 
 use anyhow::{Result, ensure};
 use tests_harness::eventually;

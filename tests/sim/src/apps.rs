@@ -6,7 +6,8 @@ use crate::kv::{Key, Kv, Value};
 use crate::random::Random;
 use crate::world::World;
 use lattice_protocol::desired::DesiredApp;
-use lattice_protocol::manifest::{ActorManifest, Application, PlacementRule, Resources, Scale};
+use lattice_protocol::manifest::{ActorManifest, PlacementRule, Resources, Scale};
+use lattice_protocol::rollout::{Base, Gate, Phase, RolloutPolicy, Share, Strategy};
 use lattice_protocol::spec::{Artifact, Limits};
 use lattice_protocol::{ActorId, AppName, HostId};
 use std::collections::BTreeMap;
@@ -59,12 +60,20 @@ impl Editor {
         let others: u32 =
             records.iter().filter(|one| one.application.name != name).map(|one| replicas(one)).sum();
         let room = self.most.saturating_sub(others);
-        next.version += 1;
+        let ruled = next.application.rollout.is_some();
+        let runs = kv.placement(&name).is_some_and(|placement| !placement.actors.is_empty());
+        let mut change = |suffix: char| {
+            next.artifacts.values_mut().for_each(|artifact| artifact.digest.push(suffix));
+        };
         match random.below(10) {
-            0 => next.deployed = !next.deployed,
-            1 => next.artifacts.values_mut().for_each(|artifact| artifact.digest.push('x')),
+            // What has a rule never stops: a first version has nothing to be held against.
+            0 if !ruled => next.deployed = !next.deployed,
+            0 | 1 => next.rollout.paused = ruled && !next.rollout.paused,
+            2 | 3 => change('x'),
+            4 if ruled && runs => change(BAD),
             _ => {
-                let count = u32::try_from(random.below(9)).unwrap_or(0).min(room);
+                let least = u64::from(ruled);
+                let count = u32::try_from(random.between(least, 8)).unwrap_or(0).min(room);
                 for actor in &mut next.application.actors {
                     if actor.scale != Scale::Daemon {
                         actor.scale = Scale::Replicas(count);
@@ -72,9 +81,32 @@ impl Editor {
                 }
             }
         }
+        next.stamp("sim", 0, "edit");
         let key = Key::Desired(name);
         let expected = kv.latest(&key).map(|entry| entry.revision);
         kv.cas(&key, expected, Value::Desired(Rc::new(next))).is_some()
+    }
+}
+
+/// Ends the digest of a component that does not work.
+const BAD: char = 'b';
+
+/// Does the component of this digest crash wherever it runs?
+pub(crate) fn is_bad(digest: &str) -> bool {
+    digest.ends_with(BAD)
+}
+
+/// What a person does when all is over: nothing stays paused.
+pub(crate) fn resume_all(kv: &mut Kv) {
+    let paused: Vec<Rc<DesiredApp>> =
+        kv.desired().filter(|desired| desired.rollout.paused).cloned().collect();
+    for desired in paused {
+        let mut next = (*desired).clone();
+        next.rollout.paused = false;
+        next.stamp("sim", 0, "resume");
+        let key = Key::Desired(next.application.name.clone());
+        let expected = kv.latest(&key).map(|entry| entry.revision);
+        kv.cas(&key, expected, Value::Desired(Rc::new(next)));
     }
 }
 
@@ -99,29 +131,47 @@ fn application(number: usize) -> Option<DesiredApp> {
         rule.requirements.insert("region".to_owned(), "east".to_owned());
     }
     let actor = ActorManifest {
-        name: "main".parse().ok()?,
-        artifact: "main.wasm".to_owned(),
         scale: if number == 0 { Scale::Daemon } else { Scale::Replicas(2) },
-        instances: Default::default(),
         limits: Limits { memory_bytes: u64::from(REPLICA_MIB) << 20, ..Limits::default() },
-        persistent: None,
-        config: BTreeMap::new(),
         placement: rule,
-        links: Vec::new(),
+        ..ActorManifest::new("main".parse().ok()?, "main.wasm")
     };
     let id = ActorId::new(app.clone(), actor.name.clone());
     let artifact = Artifact { digest: format!("sha256:{number}"), size: 1 };
-    let mut application = Application::empty(app);
-    application.actors = vec![actor];
-    Some(DesiredApp {
-        version: 1,
-        deployed: true,
-        application,
-        artifacts: BTreeMap::from([(id, artifact)]),
-        at_unix_ms: 0,
-        by: "sim".to_owned(),
-        history: Vec::new(),
-    })
+    let mut record = DesiredApp::empty(app);
+    record.application.actors = vec![actor];
+    record.artifacts = BTreeMap::from([(id, artifact)]);
+    record.application.rollout = rollout(number);
+    record.stamp("sim", 0, "put");
+    Some(record)
+}
+
+/// Two of three applications have a rule for their rollouts, each another.
+fn rollout(number: usize) -> Option<RolloutPolicy> {
+    let strategy = match number % 6 {
+        1 => Strategy::Canary { waves: vec![10, 50] },
+        2 => Strategy::Rolling { max_unavailable: Share::Count(1), max_surge: Share::Count(1) },
+        3 => Strategy::BlueGreen,
+        4 => Strategy::Rolling { max_unavailable: Share::Percent(50), max_surge: Share::Count(0) },
+        _ => return None,
+    };
+    let gate = Gate { window_ms: 1_500, deadline_ms: 6_000, ..Gate::default() };
+    Some(RolloutPolicy { gate, ..RolloutPolicy::new(strategy) })
+}
+
+/// The version that an application was rolled back to; an error while a rollout is not over, or was
+/// rolled back without a reason.
+fn rolled_back<'w>(world: &'w World, desired: &DesiredApp) -> Result<Option<&'w Base>, String> {
+    let app = &desired.application.name;
+    let Some(rollout) = world.kv.placement(app).and_then(|placement| placement.rollout.as_deref()) else {
+        return Ok(None);
+    };
+    match &rollout.phase {
+        Phase::RolledBack { .. } if desired.artifacts.values().any(|one| is_bad(&one.digest)) => {
+            Ok(Some(&rollout.base))
+        }
+        phase => Err(format!("{app}: rollout is {phase:?}")),
+    }
 }
 
 /// The first thing that is not as desired, in words.
@@ -134,7 +184,15 @@ pub(crate) fn difference(world: &World) -> Option<String> {
                 Scale::Replicas(count) => count,
                 Scale::Daemon => u32::try_from(world.alive().len()).unwrap_or(u32::MAX),
             };
-            let digest = desired.artifacts.get(&id).map(|artifact| artifact.digest.clone());
+            let (artifacts, version) = match rolled_back(world, desired) {
+                Ok(None) => (&desired.artifacts, desired.version),
+                Ok(Some(base)) => (&base.content.artifacts, base.version),
+                Err(difference) => return Some(difference),
+            };
+            let digest = artifacts.get(&id).map(|artifact| artifact.digest.clone());
+            if digest.as_deref().is_some_and(is_bad) && desired.application.rollout.is_some() {
+                return Some(format!("{id} is at version {version}, which does not work"));
+            }
             wanted.insert(id, (count, digest));
         }
     }

@@ -7,7 +7,7 @@
 use crate::kv::{Entry, Key, Value};
 use lattice_ctl_planner::observed::{Observed, Profile};
 use lattice_ctl_planner::specs::{SpecInput, host_specs};
-use lattice_ctl_planner::{Input, NoPolicy, Pace, Pacer, check, plan};
+use lattice_ctl_planner::{Decision, Input, NoPolicy, Pace, Pacer, Scaling, Trials, check, plan};
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::{AppName, HostId, HostSpec, LatticeName};
@@ -42,6 +42,8 @@ pub struct Controller {
     specs: BTreeMap<HostId, Revised<HostSpec>>,
     observed: Observed,
     pacer: Pacer,
+    trials: Trials,
+    scaling: Scaling,
     /// What is still to be written in this round.
     queue: VecDeque<Write>,
     /// The write under way, and its number.
@@ -66,6 +68,8 @@ impl Controller {
             specs: BTreeMap::new(),
             observed: Observed::new(profile, now_ms),
             pacer: Pacer::new(Pace { move_every_ms: Some(2_000), ..Pace::default() }, now_ms),
+            trials: Trials::default(),
+            scaling: Scaling::default(),
             queue: VecDeque::new(),
             under_way: None,
             writes: 0,
@@ -106,6 +110,15 @@ impl Controller {
         }
         self.has_news = false;
         let allowance = self.pacer.allowance(now_ms);
+        let decisions = self.placements.iter().filter_map(|(app, (placement, revision))| {
+            let (desired, _) = self.desired.get(app)?;
+            Some(Decision { desired, placement, revision: *revision })
+        });
+        let apps = self.desired.iter().map(|(app, (desired, _))| {
+            (&**desired, self.placements.get(app).map(|(placement, _)| &**placement))
+        });
+        self.scaling.observe(apps, &self.observed, now_ms);
+        self.trials.observe(decisions, &self.observed, now_ms);
         let input = Input {
             desired: self.desired.iter().map(|(app, (value, _))| (app, &**value)).collect(),
             placements: self.placements.iter().map(|(app, (value, _))| (app, &**value)).collect(),
@@ -114,6 +127,8 @@ impl Controller {
             seed: 0,
             policy: &NoPolicy,
             allowance,
+            trials: &self.trials,
+            scaling: &self.scaling,
         };
         let plan = plan(&input);
         let found = check(&input, &plan);
@@ -140,7 +155,9 @@ impl Controller {
     /// Is there something that it has not planned from?
     #[must_use]
     pub fn has_news(&self, now_ms: u64, since_ms: u64) -> bool {
-        self.has_news || self.observed.next_change_ms(since_ms).is_some_and(|at| at <= now_ms)
+        self.has_news
+            || !self.trials.is_empty()
+            || self.observed.next_change_ms(since_ms).is_some_and(|at| at <= now_ms)
     }
 
     /// A write has ended: at this revision, or not at all, or nobody knows.

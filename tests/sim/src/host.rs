@@ -1,11 +1,15 @@
 //! A host: it accepts specs by the real rule, admits by the real rule, keeps what it accepted over
 //! a crash, and says what it runs. Its capacity is memory; a replica needs its actor's limit.
 
+use crate::apps;
 use host_core::accept::{Verdict, accept};
 use host_core::admit::{Capacity, admit_memory};
-use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, Load, RunState};
+use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, Load, NextComponent, NextState, RunState};
 use lattice_protocol::{ActorId, Generation, HostId, HostSpec, LatticeName};
 use std::collections::BTreeMap;
+
+/// Why a component that does not work does not run.
+const CRASHES: &str = "E_CRASH_LOOPING: it crashes";
 
 /// One host.
 #[derive(Debug, Clone)]
@@ -28,6 +32,10 @@ pub struct Host {
     disk: Option<HostSpec>,
     running: BTreeMap<ActorId, u32>,
     refused: BTreeMap<ActorId, String>,
+    /// The memory of revisions: survives a crash. A digest's length is its revision.
+    marks: BTreeMap<ActorId, usize>,
+    /// Components that it was asked to let in and that are older than its memory.
+    older: u64,
 }
 
 impl Host {
@@ -46,6 +54,8 @@ impl Host {
             disk: None,
             running: BTreeMap::new(),
             refused: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            older: 0,
         }
     }
 
@@ -111,7 +121,20 @@ impl Host {
         self.refused.clear();
         let mut admitted = Vec::new();
         for spec in self.disk.iter().flat_map(|spec| &spec.actors) {
+            let revision = spec.artifact.digest.len();
+            let mark = self.marks.entry(spec.id.clone()).or_default();
+            if revision < *mark {
+                self.older += 1;
+                self.refused.insert(spec.id.clone(), "E_ROLLBACK".to_owned());
+                continue;
+            }
+            if !spec.trial {
+                *mark = revision;
+            }
             match admit_memory(spec, admitted.iter().copied(), &capacity) {
+                Ok(()) if apps::is_bad(&spec.artifact.digest) => {
+                    self.refused.insert(spec.id.clone(), CRASHES.to_owned());
+                }
                 Ok(()) => {
                     admitted.push(spec);
                     self.running.insert(spec.id.clone(), spec.replicas);
@@ -119,6 +142,12 @@ impl Host {
                 Err(report) => drop(self.refused.insert(spec.id.clone(), report.to_string())),
             }
         }
+    }
+
+    /// How often it was told to run something older than it had let in for good.
+    #[must_use]
+    pub fn older(&self) -> u64 {
+        self.older
     }
 
     /// Memory that its replicas need, MiB.
@@ -135,18 +164,21 @@ impl Host {
         let used = u32::try_from(self.used_mib()).unwrap_or(u32::MAX);
         let actors = self.disk.iter().flat_map(|spec| &spec.actors).map(|spec| {
             let reason = self.refused.get(&spec.id).cloned();
+            let staged = spec.staged.as_ref().map(|artifact| NextComponent {
+                digest: artifact.digest.clone(),
+                state: NextState::Ready,
+                reason: None,
+            });
             ActorStatus {
-                id: spec.id.clone(),
-                digest: spec.artifact.digest.clone(),
-                claims: None,
-                replicas: spec.replicas,
-                state: if reason.is_some() { RunState::Failed } else { RunState::Running },
+                state: match reason.as_deref() {
+                    None => RunState::Running,
+                    Some(CRASHES) => RunState::CrashLooping,
+                    Some(_) => RunState::Failed,
+                },
                 reason,
-                calls: 0,
-                errors: 0,
-                cpu_ms: 0,
-                cpu_used_millis: 0,
+                next: staged,
                 memory_used_mib: u32::try_from(spec.limits.memory_bytes >> 20).unwrap_or(0) * spec.replicas,
+                ..ActorStatus::running(spec.id.clone(), &spec.artifact.digest, spec.replicas)
             }
         });
         Heartbeat {

@@ -125,6 +125,26 @@ impl Kv {
         }
     }
 
+    /// The desired record of an application at one of its versions.
+    #[must_use]
+    pub fn desired_at(&self, app: &AppName, version: u64) -> Option<&DesiredApp> {
+        self.log.iter().rev().find_map(|entry| match (&entry.key, &entry.value) {
+            (Key::Desired(of), Value::Desired(desired)) if of == app && desired.version == version => {
+                Some(&**desired)
+            }
+            _ => None,
+        })
+    }
+
+    /// The decision in force about an application.
+    #[must_use]
+    pub fn placement(&self, app: &AppName) -> Option<&Placement> {
+        match &self.latest(&Key::Placement(app.clone()))?.value {
+            Value::Placement(placement) => Some(placement),
+            _ => None,
+        }
+    }
+
     /// Every desired record in force.
     pub fn desired(&self) -> impl Iterator<Item = &Rc<DesiredApp>> {
         self.latest.values().filter_map(|index| match &self.log.get(*index)?.value {

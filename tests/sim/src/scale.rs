@@ -3,10 +3,10 @@
 
 use lattice_ctl_planner::observed::{Observed, Profile};
 use lattice_ctl_planner::specs::{SpecInput, host_specs};
-use lattice_ctl_planner::{Allowance, Input, NoPolicy, Plan, check, plan};
+use lattice_ctl_planner::{Allowance, Input, NoPolicy, Plan, Scaling, Trials, check, plan};
 use lattice_protocol::desired::{DesiredApp, Placement};
-use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, Load, RunState};
-use lattice_protocol::manifest::{ActorManifest, Application, PlacementRule, Resources, Scale};
+use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, Load};
+use lattice_protocol::manifest::{ActorManifest, Application, Resources, Scale};
 use lattice_protocol::name::NameError;
 use lattice_protocol::spec::Artifact;
 use lattice_protocol::{ActorId, AppName, HostId, LatticeName};
@@ -95,6 +95,8 @@ impl Lattice {
             seed: 0,
             policy: &NoPolicy,
             allowance: Allowance::default(),
+            trials: &Trials::default(),
+            scaling: &Scaling::default(),
         };
         let begun = Instant::now();
         let Plan { changed, removed, explanation, moved } = plan(&input);
@@ -141,41 +143,20 @@ fn application(number: usize, actors: usize) -> Result<DesiredApp, NameError> {
     let mut application = Application::empty(app.clone());
     let mut artifacts = BTreeMap::new();
     for actor in 0..actors {
-        let manifest = ActorManifest {
-            name: format!("a{actor}").parse()?,
-            artifact: "a.wasm".to_owned(),
-            scale: Scale::Replicas(1),
-            instances: Default::default(),
-            limits: Default::default(),
-            persistent: None,
-            config: BTreeMap::new(),
-            placement: PlacementRule {
-                resources: Resources { cpu_millis: 10, memory_mib: 1 },
-                ..PlacementRule::default()
-            },
-            links: Vec::new(),
-        };
+        let mut manifest = ActorManifest::new(format!("a{actor}").parse()?, "a.wasm");
+        manifest.placement.resources = Resources { cpu_millis: 10, memory_mib: 1 };
         let digest = format!("sha256:{actor}");
         artifacts.insert(ActorId::new(app.clone(), manifest.name.clone()), Artifact { digest, size: 1 });
         application.actors.push(manifest);
     }
-    let (at_unix_ms, by, history) = (0, String::new(), Vec::new());
-    Ok(DesiredApp { version: 1, deployed: true, application, artifacts, at_unix_ms, by, history })
+    Ok(DesiredApp { version: 1, application, artifacts, ..DesiredApp::empty(app) })
 }
 
 fn status(actor: &ActorId, replicas: u32) -> ActorStatus {
     ActorStatus {
-        id: actor.clone(),
-        digest: "sha256:0".to_owned(),
-        claims: None,
-        replicas,
-        state: RunState::Running,
-        reason: None,
-        calls: 0,
-        errors: 0,
-        cpu_ms: 0,
         cpu_used_millis: 10 * replicas,
         memory_used_mib: replicas,
+        ..ActorStatus::running(actor.clone(), "sha256:0", replicas)
     }
 }
 

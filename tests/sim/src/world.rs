@@ -10,13 +10,13 @@
 use crate::controller::{Controller, Write};
 use crate::faults::{self, Fault, Node};
 use crate::host::Host;
-use crate::kv::{Entry, Key, Kv, Value};
+use crate::kv::Kv;
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::{Failure, Outcome, Sizes, apps};
 use lattice_ctl_planner::observed::Profile;
 use lattice_protocol::heartbeat::Heartbeat;
-use lattice_protocol::{HostId, HostSpec, LatticeName};
+use lattice_protocol::{HostId, LatticeName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// When faults end, milliseconds.
@@ -29,6 +29,10 @@ const TICK_MS: u64 = 250;
 /// Patience of a writer for an answer.
 const WRITE_TIMEOUT_MS: u64 = 2_000;
 const PROFILE: Profile = Profile::FAST;
+
+mod laws;
+mod trouble;
+mod watch;
 
 /// What happens at a time.
 #[derive(Debug)]
@@ -179,7 +183,13 @@ impl World {
                     self.cut_off.remove(&node);
                 }
             }
-            Event::Calm => (self.lost, self.delay_ms) = (0, 5),
+            Event::Calm => {
+                (self.lost, self.delay_ms) = (0, 5);
+                if self.now_ms >= FAULTS_UNTIL_MS {
+                    apps::resume_all(&mut self.kv);
+                    self.tell_watchers();
+                }
+            }
         }
         Ok(())
     }
@@ -251,9 +261,14 @@ impl World {
 
     fn write(&mut self, controller: usize, number: u64, write: Write) -> Result<(), String> {
         let before = self.kv.spec(&write.key);
+        let was = self.kv.latest(&write.key).map(|entry| entry.value.clone());
         let revision = self.kv.cas(&write.key, write.expected, write.value);
         if let (Some(before), Some(after), Some(_)) = (before, self.kv.spec(&write.key), revision) {
-            next_of(&before, &after)?;
+            laws::next_of(&before, &after)?;
+        }
+        let now = self.kv.latest(&write.key).map(|entry| entry.value.clone());
+        if let (Some(was), Some(_), Some(now)) = (was, revision, now) {
+            self.after(&was, &now)?;
         }
         self.trace.line(self.now_ms, format_args!("c{controller} wrote {:?}: {revision:?}", write.key));
         if revision.is_some() {
@@ -267,185 +282,8 @@ impl World {
         Ok(())
     }
 
-    fn tell_watchers(&mut self) {
-        let hosts = (0..self.hosts.len()).map(Node::Host);
-        let nodes: Vec<Node> = hosts.chain((0..self.controllers.len()).map(Node::Controller)).collect();
-        for node in nodes {
-            let delay = self.random.between(1, self.delay_ms);
-            self.at(delay, Event::Poll(node));
-        }
-    }
-
-    /// Watches deliver what they have, or a first part of it.
-    fn poll(&mut self, node: Node) -> Result<(), String> {
-        if !self.reaches(node) {
-            return Ok(());
-        }
-        match node {
-            Node::Host(host) => {
-                let cursor = self.hosts.get(host).map_or(0, |host| host.cursor);
-                let part = self.part(node, cursor);
-                for entry in self.entries(cursor, part) {
-                    if let (Key::Spec(id), Value::Spec(spec)) = (&entry.key, &entry.value)
-                        && self.hosts.get(host).is_some_and(|host| host.id == *id)
-                    {
-                        self.offer(host, (**spec).clone())?;
-                    }
-                }
-                self.hosts.iter_mut().skip(host).take(1).for_each(|host| host.cursor = part);
-            }
-            Node::Controller(number) => {
-                for bucket in 0..3 {
-                    let cursors = self.controllers.get(number).map(|one| one.cursors).unwrap_or_default();
-                    let cursor = cursors.get(bucket).copied().unwrap_or(0);
-                    let part = self.part(node, cursor);
-                    let entries = self.entries(cursor, part);
-                    let is_all = part == self.kv.revision();
-                    let Some(one) = self.controllers.get_mut(number) else { return Ok(()) };
-                    entries
-                        .iter()
-                        .filter(|entry| entry.key.bucket() == bucket)
-                        .for_each(|entry| one.see(entry));
-                    one.cursors.iter_mut().skip(bucket).take(1).for_each(|cursor| *cursor = part);
-                    one.current.iter_mut().skip(bucket).take(1).for_each(|current| *current |= is_all);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// How far a watch comes now; if not to the end, it goes on later.
-    fn part(&mut self, node: Node, cursor: u64) -> u64 {
-        let end = self.kv.revision();
-        let part = if self.random.chance(200) { self.random.between(cursor, end) } else { end };
-        if part < end {
-            self.at(self.delay_ms, Event::Poll(node));
-        }
-        part
-    }
-
-    fn entries(&self, cursor: u64, part: u64) -> Vec<Entry> {
-        self.kv.since(cursor).filter(|entry| entry.revision <= part).cloned().collect()
-    }
-
-    /// A spec reaches a host: the laws of specs are checked here.
-    fn offer(&mut self, host: usize, spec: HostSpec) -> Result<(), String> {
-        let Some(one) = self.hosts.get_mut(host) else { return Ok(()) };
-        let generation = spec.generation;
-        let taken = one.offer(&self.lattice, spec)?;
-        let id = one.id.clone();
-        self.trace.line(self.now_ms, format_args!("{id} offered {generation}: {taken}"));
-        let Some(one) = self.hosts.get(host) else { return Ok(()) };
-        if one.used_mib() > one.memory_mib.into() {
-            return Err(format!("{id} runs {} MiB of {}", one.used_mib(), one.memory_mib));
-        }
-        for (app, revision) in one.spec().iter().flat_map(|spec| &spec.apps) {
-            let decided = self.kv.decision(app, *revision);
-            let decided = decided.ok_or_else(|| format!("{id} has {app} at {revision}, which never won"))?;
-            let of_app =
-                one.spec().into_iter().flat_map(|spec| &spec.actors).filter(|actor| actor.id.app == *app);
-            for actor in of_app {
-                let given = decided.actors.get(&actor.id).and_then(|hosts| hosts.get(&id)).copied();
-                if given != Some(actor.replicas) {
-                    return Err(format!(
-                        "{id} has {} x {} at {revision}, decided was {given:?}",
-                        actor.id, actor.replicas
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn fault(&mut self, fault: Fault) -> Result<(), String> {
-        self.trace.line(self.now_ms, format_args!("fault {fault:?}"));
-        *self.faults.entry(fault.kind()).or_default() += 1;
-        match fault {
-            Fault::Crash(node, after) => {
-                match node {
-                    Node::Host(host) => self.hosts.iter_mut().skip(host).take(1).for_each(Host::crash),
-                    Node::Controller(one) => {
-                        self.controllers.iter_mut().skip(one).take(1).for_each(|one| one.up = false);
-                    }
-                }
-                self.at(after, Event::Restart(node));
-            }
-            Fault::Partition(node, for_ms) => self.cut(node, for_ms),
-            Fault::Blackout(for_ms) => {
-                (0..self.hosts.len()).for_each(|host| self.cut(Node::Host(host), for_ms));
-                (0..self.controllers.len()).for_each(|one| self.cut(Node::Controller(one), for_ms));
-            }
-            Fault::Weather { lost, for_ms } => {
-                self.lost = lost;
-                self.at(for_ms, Event::Calm);
-            }
-            Fault::Slow { delay_ms, for_ms } => {
-                self.delay_ms = delay_ms;
-                self.at(for_ms, Event::Calm);
-            }
-            Fault::ClockJump(host, by) => {
-                self.hosts.iter_mut().skip(host).take(1).for_each(|host| host.clock_skew_ms += by);
-            }
-            Fault::OldSpec(host) => {
-                let choose = self.random.number();
-                let id: Option<HostId> = self.hosts.get(host).map(|host| host.id.clone());
-                if let Some(old) = id.and_then(|id| self.kv.old_spec(&id, choose))
-                    && self.reaches(Node::Host(host))
-                {
-                    self.offer(host, (*old).clone())?;
-                }
-            }
-            Fault::Edit => {
-                if self.editor.edit(&mut self.kv, &mut self.random) {
-                    self.tell_watchers();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn cut(&mut self, node: Node, for_ms: u64) {
-        let until = self.now_ms + for_ms;
-        let ends = self.cut_off.entry(node).or_default();
-        *ends = until.max(*ends);
-        self.at(for_ms, Event::Healed(node));
-        // A watch goes on from where it was when the connection is back.
-        self.at(for_ms + 50, Event::Poll(node));
-    }
-
-    fn restart(&mut self, node: Node) {
-        match node {
-            Node::Host(host) => {
-                self.hosts.iter_mut().skip(host).take(1).filter(|host| !host.up).for_each(Host::start)
-            }
-            Node::Controller(one) => {
-                let fresh = Controller::new(self.lattice.clone(), PROFILE, self.now_ms);
-                if let Some(one) = self.controllers.get_mut(one).filter(|one| !one.up) {
-                    *one = fresh;
-                }
-            }
-        }
-        self.at(1, Event::Poll(node));
-    }
-
     /// Hosts that run, for the comparison at the end.
     pub(crate) fn alive(&self) -> BTreeSet<&HostId> {
         self.hosts.iter().filter(|host| host.up).map(|host| &host.id).collect()
-    }
-}
-
-/// What must hold between two specs of one host in the store.
-fn next_of(before: &HostSpec, after: &HostSpec) -> Result<(), String> {
-    let host = &before.host;
-    if after.generation <= before.generation {
-        return Err(format!("{host} was told {} after {}", after.generation, before.generation));
-    }
-    let older = before
-        .apps
-        .iter()
-        .find(|(app, revision)| after.apps.get(*app).is_some_and(|after| after < *revision));
-    match older {
-        Some((app, revision)) => Err(format!("{host} was told of {app} before {revision}, which it had")),
-        None => Ok(()),
     }
 }

@@ -27,6 +27,8 @@ fn every_law_holds_in_every_world() {
         "clock jump",
         "old spec",
         "edit",
+        "version rolled back",
+        "rollout ended",
     ] {
         assert!(
             faults.get(kind).is_some_and(|count| *count >= 10),

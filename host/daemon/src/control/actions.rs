@@ -7,6 +7,7 @@ use host_core::admit::{Capacity, admit_links, admit_memory};
 use host_core::reconcile::{Action, ActorNow, Changes, Phase, links_of};
 use host_runtime::{Actor, ActorOptions, Component};
 use keys::{Claims, Verified};
+use lattice_protocol::spec::Artifact;
 use lattice_protocol::{ActorId, ActorSpec, ErrorCode, LinkDefinition, LinkTarget, Report};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -58,22 +59,38 @@ impl Control {
 
     pub(super) fn prepare(&mut self, spec: ActorSpec) {
         self.preparing.insert(spec.id.clone(), spec.clone());
-        let (artifacts, runtime) = (Arc::clone(&self.parts.artifacts), Arc::clone(&self.parts.runtime));
-        let now_unix = i64::try_from(self.parts.clock.unix_ms() / 1_000).unwrap_or(i64::MAX);
+        let staged = self.take_staged(&spec);
+        let load = self.load(spec.artifact.clone(), spec.trial);
         let sender = self.sender.clone();
         self.parts.scope.spawn_best_effort("prepare actor", async move {
-            let load = async {
-                let file = artifacts.get(&spec.artifact, now_unix).await?;
-                let component = runtime.load(file.claims.clone(), file.file).await?;
-                Ok(Prepared { component, claims: file.claims })
+            let result = match staged {
+                Some(ready) => Ok(ready),
+                None => load.await,
             };
-            let result = tokio::time::timeout(PREPARE, load).await.unwrap_or_else(|_| {
-                let limit = format!("{} s", PREPARE.as_secs());
-                Err(Report::new(ErrorCode::Timeout, "component not ready in time").limit(limit))
-            });
             // A closed inbox means that the host is ending.
             let _ = sender.send(Event::Prepared(Box::new(spec), result)).await;
         });
+    }
+
+    /// Fetches, verifies and loads a component, within a time.
+    pub(super) fn load(
+        &self,
+        artifact: Artifact,
+        trial: bool,
+    ) -> impl Future<Output = Result<Prepared, Report>> + Send + use<> {
+        let (artifacts, runtime) = (Arc::clone(&self.parts.artifacts), Arc::clone(&self.parts.runtime));
+        let now_unix = i64::try_from(self.parts.clock.unix_ms() / 1_000).unwrap_or(i64::MAX);
+        async move {
+            let load = async {
+                let file = artifacts.get(&artifact, now_unix, trial).await?;
+                let component = runtime.load(file.claims.clone(), file.file).await?;
+                Ok(Prepared { component, claims: file.claims })
+            };
+            tokio::time::timeout(PREPARE, load).await.unwrap_or_else(|_| {
+                let limit = format!("{} s", PREPARE.as_secs());
+                Err(Report::new(ErrorCode::Timeout, "component not ready in time").limit(limit))
+            })
+        }
     }
 
     pub(super) async fn prepared(&mut self, spec: ActorSpec, result: Result<Prepared, Report>) {
@@ -214,6 +231,10 @@ impl Control {
             }
             return;
         }
+        let Some(claims) = self.running.get(&id).map(|running| running.claims.clone()) else { return };
+        if changes.trial && !spec.trial && !self.end_trial(&id, &claims) {
+            return;
+        }
         let Some(running) = self.running.get(&id) else { return };
         if changes.limits {
             let (component, claims) = (Arc::clone(&running.component), running.claims.clone());
@@ -231,6 +252,17 @@ impl Control {
         if let Some(now) = self.inventory.actors.get_mut(&id) {
             now.spec = spec;
         }
+    }
+
+    /// Its version is final: no older one runs on this host from now on. One that cannot be written
+    /// down goes on running, and is tried again with the next look.
+    pub(super) fn end_trial(&mut self, id: &ActorId, claims: &Verified<Claims>) -> bool {
+        let admitted = self.parts.store.admit(claims, false);
+        if let Err(report) = &admitted {
+            self.errors += 1;
+            tracing::error!(actor = %id, error = %report, "the end of its trial is not on disk");
+        }
+        admitted.is_ok()
     }
 
     /// Binds an actor's links anew: outbound ones by one swap. Routes and subscriptions that are

@@ -116,6 +116,11 @@ impl Control {
             }
             return true;
         }
+        let claims = kind.claims.clone();
+        if changes.trial && !spec.trial && !self.end_trial(&spec.id, &claims) {
+            return true;
+        }
+        let Some(kind) = self.kinds.get(&spec.id) else { return true };
         if changes.limits
             && let Some(persistent) = &spec.persistent
         {

@@ -33,6 +33,13 @@ impl Snapshot {
             if let Some(actor) = actor {
                 let stats = actor.stats();
                 (status.calls, status.errors, status.cpu_ms) = (stats.calls, stats.errors, stats.cpu_ms);
+                (status.in_flight, status.queued) = (stats.in_flight, stats.queued);
+                if stats.crash_looping && status.state == RunState::Running {
+                    status.state = RunState::CrashLooping;
+                    let why = "fails at every call: called less and less often";
+                    let report = Report::new(ErrorCode::CrashLooping, why).at(&status.id);
+                    status.reason.get_or_insert_with(|| report.to_string());
+                }
             }
             status
         };
@@ -87,17 +94,11 @@ impl Control {
             let claims = running.map(|running| &running.claims);
             let claims = claims.or_else(|| self.kinds.get(id).map(|kind| &kind.claims));
             let status = ActorStatus {
-                id: id.clone(),
-                digest: actor.spec.artifact.digest.clone(),
                 claims: claims.map(|claims| summary(claims)),
-                replicas: actor.spec.replicas,
                 state: state(format!("actor {id}"), actor.phase),
                 reason: why(id, actor),
-                calls: 0,
-                errors: 0,
-                cpu_ms: 0,
-                cpu_used_millis: 0,
-                memory_used_mib: 0,
+                next: self.next_component(id),
+                ..ActorStatus::running(id.clone(), &actor.spec.artifact.digest, actor.spec.replicas)
             };
             (status, running.map(|running| Arc::clone(&running.actor)))
         });

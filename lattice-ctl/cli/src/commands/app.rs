@@ -2,6 +2,7 @@
 
 mod deploy;
 mod plan;
+mod rollout;
 mod show;
 
 use crate::args::Args;
@@ -47,8 +48,30 @@ pub enum AppCommand {
         /// Its name.
         app: AppName,
     },
-    /// List its versions.
+    /// List its versions, and which of them can come back.
     History {
+        /// Its name.
+        app: AppName,
+    },
+    /// Go back to an earlier version: by its own rollout rule, or at once if it was never final.
+    Rollback {
+        /// Its name.
+        app: AppName,
+        /// Which version; otherwise the last that was different.
+        version: Option<u64>,
+    },
+    /// Stop a rollout where it is; a version that fails is taken back all the same.
+    Pause {
+        /// Its name.
+        app: AppName,
+    },
+    /// Go on with a rollout, or try again what was rolled back.
+    Resume {
+        /// Its name.
+        app: AppName,
+    },
+    /// Say that a complete rollout is final: hosts refuse the version before from now on.
+    Finalise {
         /// Its name.
         app: AppName,
     },
@@ -99,6 +122,10 @@ async fn connected(args: &Args, client: &Client, command: &AppCommand) -> Outcom
         }
         AppCommand::Status { app } => show::status(args, client, app).await,
         AppCommand::History { app } => show::history(args, client, app).await,
+        AppCommand::Rollback { app, version } => rollout::rollback(args, client, app, *version).await,
+        AppCommand::Pause { app } => rollout::order(args, client, app, rollout::Order::Pause).await,
+        AppCommand::Resume { app } => rollout::order(args, client, app, rollout::Order::Resume).await,
+        AppCommand::Finalise { app } => rollout::order(args, client, app, rollout::Order::Finalise).await,
         AppCommand::Undeploy { app } => {
             let record = client
                 .change(app, "undeploy", |record| {

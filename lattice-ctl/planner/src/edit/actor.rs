@@ -2,11 +2,11 @@
 
 use super::{Edited, actor_mut, check_hosts, remember_link_name};
 use lattice_protocol::desired::{DesiredApp, Placement};
-use lattice_protocol::manifest::{ActorManifest, PlacementRule, Scale};
+use lattice_protocol::manifest::{ActorManifest, Scale};
 use lattice_protocol::name::ActorName;
-use lattice_protocol::spec::{Artifact, InstancePolicy, Limits};
+use lattice_protocol::spec::Artifact;
 use lattice_protocol::{ActorId, ErrorCode, HostId, LinkName, Report};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// `start actor <name> [--hosts A,B] [--spread] [--max N] [--link-name L]`.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub fn start_actor(
             Report::new(ErrorCode::ArtifactNotFound, format!("artifact not found: {}", command.name))
                 .hint("name the signed component: trellis start actor <file.wasm | sha256:… | oci://…>")
         })?;
-        next.application.actors.push(new_actor(&command.name, reference));
+        next.application.actors.push(ActorManifest::new(command.name.clone(), reference.clone()));
     }
     let actor = actor_mut(&mut next.application, &command.name)?;
     if !command.hosts.is_empty() {
@@ -67,20 +67,6 @@ pub fn start_actor(
     next.deployed = true;
     remember_link_name(&mut next.application, command.name.as_str(), command.link_name.as_ref());
     Edited::new(next, format!("start actor {}", command.name))
-}
-
-fn new_actor(name: &ActorName, reference: &str) -> ActorManifest {
-    ActorManifest {
-        name: name.clone(),
-        artifact: reference.to_owned(),
-        scale: Scale::Replicas(1),
-        instances: InstancePolicy::default(),
-        limits: Limits::default(),
-        persistent: None,
-        config: BTreeMap::new(),
-        placement: PlacementRule::default(),
-        links: Vec::new(),
-    }
 }
 
 fn count(hosts: usize) -> u32 {

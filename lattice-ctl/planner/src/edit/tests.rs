@@ -131,10 +131,8 @@ fn stop_actor_on_one_host_and_everywhere() {
     record.application.actors[0].scale = Scale::Replicas(3);
     let id: ActorId = "edge-processor".parse().unwrap();
     let placement = Placement {
-        app: record.application.name.clone(),
-        desired_version: 1,
         actors: [(id, [(host("NEDGE01"), 2), (host("NEDGE02"), 1)].into())].into(),
-        unplaced: BTreeMap::new(),
+        ..Placement::empty(record.application.name.clone(), 1)
     };
     let stop = |on: Option<&str>| StopActor {
         name: "edge-processor".parse().unwrap(),

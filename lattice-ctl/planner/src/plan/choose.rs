@@ -90,7 +90,7 @@ pub(super) fn rank(task: &Task<'_>, host: &HostRoom<'_>) -> Rank {
 }
 
 /// FNV-1a, so that different actors break ties differently.
-pub(super) fn coin(seed: u64, text: &str) -> u64 {
+pub(crate) fn coin(seed: u64, text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325 ^ seed, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -38,7 +38,7 @@ impl std::fmt::Display for Assessment {
 #[must_use]
 pub fn consider(input: &Input<'_>, actor: &ActorId) -> Option<Vec<Assessment>> {
     let mut room = Room::new(input);
-    let mut tasks = tasks(input);
+    let mut tasks = tasks(input, &crate::rollout::stances(input));
     for task in &mut tasks {
         keep::keep(task, input, &mut room);
     }

@@ -3,7 +3,8 @@
 use super::choose::Reasons;
 use super::{Input, Task};
 use lattice_protocol::heartbeat::Load;
-use lattice_protocol::{ActorId, HostId};
+use lattice_protocol::manifest::Metric;
+use lattice_protocol::{ActorId, AppName, HostId};
 use std::collections::BTreeMap;
 
 /// One change and its reason.
@@ -69,6 +70,92 @@ pub enum Step {
         /// Why.
         why: String,
     },
+    /// An actor has another number of replicas, because of its load.
+    Scaled {
+        /// Which.
+        actor: ActorId,
+        /// How many there were.
+        from: u32,
+        /// How many there shall be.
+        to: u32,
+        /// What was measured, in which metric.
+        load: Option<(u64, Metric)>,
+    },
+    /// The rollout of an application takes a turn.
+    Rollout {
+        /// Of which application.
+        app: AppName,
+        /// Which turn.
+        what: Turn,
+    },
+}
+
+/// What can happen to a rollout. Versions are those of the desired record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// It begins.
+    Begun {
+        /// The version that hosts have.
+        from: u64,
+        /// The version that they shall have.
+        to: u64,
+    },
+    /// More hosts have the new version from now on.
+    Switched {
+        /// Of which actor.
+        actor: ActorId,
+        /// Which hosts.
+        hosts: Vec<HostId>,
+    },
+    /// Somebody has stopped it.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// Every gate has passed everywhere; somebody has to say that it is final.
+    Complete,
+    /// It is over, and all of the new version is in force.
+    Final {
+        /// The new version.
+        version: u64,
+    },
+    /// A gate has failed: every host has the version before.
+    RolledBack {
+        /// The version before.
+        to: u64,
+        /// Which gate, where.
+        why: String,
+    },
+    /// What is desired needs no rollout any more.
+    Withdrawn {
+        /// The version that is in force.
+        version: u64,
+    },
+    /// What the version before was is not known any more: the new one goes everywhere at once.
+    AtOnce {
+        /// The version before.
+        unknown: u64,
+    },
+}
+
+impl std::fmt::Display for Turn {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Begun { from, to } => write!(formatter, "version {to} begins, from {from}"),
+            Self::Switched { actor, hosts } => {
+                let hosts: Vec<&str> = hosts.iter().map(HostId::as_str).collect();
+                write!(formatter, "{actor} is new on {}", hosts.join(", "))
+            }
+            Self::Paused => formatter.write_str("paused"),
+            Self::Resumed => formatter.write_str("goes on"),
+            Self::Complete => formatter.write_str("complete, and not yet final"),
+            Self::Final { version } => write!(formatter, "version {version} is final"),
+            Self::RolledBack { to, why } => write!(formatter, "rolled back to version {to}: {why}"),
+            Self::Withdrawn { version } => write!(formatter, "ended: version {version} is in force"),
+            Self::AtOnce { unknown } => {
+                write!(formatter, "at once: version {unknown}, which runs, is not kept any more")
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for Step {
@@ -96,6 +183,8 @@ impl std::fmt::Display for Step {
                 write!(formatter, "Released {actor} from {host} ({replicas} replicas)")
             }
             Self::Unplaced { actor, why } => write!(formatter, "Not placed: {actor}: {why}"),
+            Self::Scaled { actor, from, to, .. } => write!(formatter, "Scaled {actor}: {from} -> {to}"),
+            Self::Rollout { app, what } => write!(formatter, "Rollout of {app}: {what}"),
         }
     }
 }
@@ -106,6 +195,7 @@ impl Step {
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::Scheduled { why, .. } => Some(why.to_string()),
+            Self::Scaled { load: Some((load, metric)), .. } => Some(format!("{} {load}", metric.word())),
             _ => None,
         }
     }
@@ -164,9 +254,17 @@ impl Notes {
         let rebalanced = self.rebalanced.into_iter();
         let rebalanced =
             rebalanced.map(|((actor, from, to), replicas)| Step::Rebalanced { actor, from, to, replicas });
-        let steps = moves.chain(preempted).chain(self.steps).chain(rebalanced);
+        let scaled = tasks.iter().filter_map(scaled);
+        let steps = scaled.chain(moves).chain(preempted).chain(self.steps).chain(rebalanced);
         steps.chain(released(tasks, input)).collect()
     }
+}
+
+fn scaled(task: &Task<'_>) -> Option<Step> {
+    let (to, load) = task.scaled?;
+    let from = task.scaled_before.filter(|from| *from != to)?;
+    let load = load.zip(task.manifest.autoscale.as_ref().map(|rule| rule.metric));
+    Some(Step::Scaled { actor: task.id.clone(), from, to, load })
 }
 
 fn repeat(host: &HostId, count: u32) -> impl Iterator<Item = &HostId> {

@@ -26,14 +26,19 @@ impl Group {
     }
 }
 
-/// The shares of an actor, in the order of its manifest; without any, one share of all.
-pub(crate) fn groups(manifest: &ActorManifest) -> Vec<Group> {
+/// The shares of an actor, in the order of its manifest; without any, one share of all. A rollout
+/// may have some replicas more.
+pub(crate) fn groups(manifest: &ActorManifest, scale: Scale, surge: u32) -> Vec<Group> {
     let rule = &manifest.placement;
     let with = |labels: &BTreeMap<String, String>, count| {
         let pairs = rule.requirements.iter().chain(labels);
         Group { labels: pairs.map(|(key, value)| (key.clone(), value.clone())).collect(), count }
     };
-    match (rule.spread.as_slice(), manifest.scale) {
+    let scale = match scale {
+        Scale::Replicas(count) => Scale::Replicas(count.saturating_add(surge)),
+        Scale::Daemon => Scale::Daemon,
+    };
+    match (rule.spread.as_slice(), scale) {
         ([], Scale::Daemon) => vec![with(&BTreeMap::new(), None)],
         ([], Scale::Replicas(count)) => vec![with(&BTreeMap::new(), Some(count))],
         (spread, Scale::Daemon) => spread.iter().map(|share| with(&share.requirements, None)).collect(),

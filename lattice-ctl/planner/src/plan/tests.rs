@@ -16,12 +16,23 @@ struct World {
     placements: BTreeMap<AppName, Placement>,
     now_ms: u64,
     allowance: Allowance,
+    trials: Trials,
+    scaling: Scaling,
 }
 
 impl World {
     fn new(observed: Observed, apps: Vec<DesiredApp>) -> Self {
         let desired = apps.into_iter().map(|app| (app.application.name.clone(), app)).collect();
-        Self { observed, desired, placements: BTreeMap::new(), now_ms: 0, allowance: Allowance::default() }
+        let (placements, allowance) = (BTreeMap::new(), Allowance::default());
+        Self {
+            observed,
+            desired,
+            placements,
+            now_ms: 0,
+            allowance,
+            trials: Trials::default(),
+            scaling: Scaling::default(),
+        }
     }
 
     fn input(&self) -> Input<'_> {
@@ -33,6 +44,8 @@ impl World {
             seed: 7,
             policy: &NoPolicy,
             allowance: self.allowance,
+            trials: &self.trials,
+            scaling: &self.scaling,
         }
     }
 

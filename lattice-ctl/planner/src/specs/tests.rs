@@ -3,6 +3,7 @@
 use super::*;
 use crate::fixtures::{actor, app, host, link, provider};
 use lattice_protocol::manifest::Scale;
+use lattice_protocol::rollout::{Base, Content, Phase, Progress, Rollout};
 
 struct World {
     lattice: LatticeName,
@@ -50,7 +51,7 @@ impl World {
             let id = ActorId::new(app.clone(), name.parse().unwrap());
             actors.entry(id).or_default().insert(host(on), *count);
         }
-        let placement = Placement { app: app.clone(), desired_version: 1, actors, unplaced: BTreeMap::new() };
+        let placement = Placement { actors, ..Placement::empty(app.clone(), 1) };
         self.placements.insert(app, (placement, revision));
     }
 
@@ -135,6 +136,79 @@ fn a_provider_of_an_application_that_is_gone_is_not_started() {
     let mut world = World::new();
     world.desired.remove(&"blog".parse().unwrap());
     assert!(world.write()[1].starts_with("B 0.1: shop/webx1 | shop/http shop/kv | 3"));
+}
+
+#[test]
+fn of_an_application_that_is_not_decided_upon_a_host_keeps_what_it_has() {
+    let mut world = World::new();
+    world.write();
+    world.shop().version = 2;
+    world.shop().application.actors[0].config.insert("k".into(), "v".into());
+    world.shop().application.providers[0].config.insert("k".into(), "v".into());
+    assert_eq!(world.write(), [""; 0], "how a new version comes to hosts is the decision");
+    // What is decided of others still comes.
+    let blog: AppName = "blog".parse().unwrap();
+    let files = "files".parse().unwrap();
+    let provider = |world: &mut World| world.desired.get_mut(&blog).unwrap().application.providers[0].clone();
+    assert_eq!(provider(&mut world).name, files);
+    world.desired.get_mut(&blog).unwrap().application.providers[0].config.insert("k".into(), "v".into());
+    assert_eq!(world.write().len(), 2);
+    let spec = &world.specs[&host("A")];
+    assert_eq!(spec.apps, [("shop".parse().unwrap(), 10)].into());
+    let config =
+        |name: &str| spec.providers.iter().find(|one| one.id.to_string() == name).unwrap().config.len();
+    assert_eq!((config("blog/files"), config("shop/kv")), (1, 0));
+    assert!(spec.actors.iter().all(|actor| actor.config.is_empty()));
+    // The decision comes: so does the rest.
+    world.place(&[("web", "A", 1), ("web", "B", 1), ("api", "A", 1)], 11);
+    world.placements.values_mut().for_each(|(placement, _)| placement.desired_version = 2);
+    world.write();
+    let spec = &world.specs[&host("A")];
+    assert_eq!(spec.actors.iter().map(|actor| actor.config.len()).sum::<usize>(), 1);
+}
+
+#[test]
+fn a_host_gets_the_version_that_its_decision_gives_it() {
+    let mut world = World::new();
+    let app: AppName = "shop".parse().unwrap();
+    let web: ActorId = "shop/web".parse().unwrap();
+    let old = world.desired[&app].clone();
+    world.shop().stamp("", 0, "put");
+    let version = world.shop().version;
+    world.shop().artifacts.get_mut(&web).unwrap().digest = "sha256:new".into();
+    world.shop().application.actors[0].config.insert("k".into(), "v".into());
+    world.shop().application.actors[0].links.remove(0);
+    world.shop().application.providers.remove(0);
+    let content = Content { application: old.application, artifacts: old.artifacts };
+    let target = world.shop().component(&web);
+    let progress = Progress { target, wave: 0, updated: [host("A")].into() };
+    let rollout = Rollout {
+        base: Base { version: 1, content },
+        phase: Phase::Advancing,
+        actors: [(web.clone(), progress)].into(),
+        attempt: 0,
+    };
+    for (placement, _) in world.placements.values_mut() {
+        placement.desired_version = version;
+        placement.rollout = Some(Box::new(rollout.clone()));
+    }
+    world.write();
+    let told = |world: &World, on: &str| {
+        let spec = &world.specs[&host(on)];
+        let web = spec.actors.iter().find(|actor| actor.id == web).unwrap().clone();
+        let kv = spec.providers.iter().any(|provider| provider.id.to_string() == "shop/kv");
+        (web.artifact.digest, web.trial, web.config.len(), kv)
+    };
+    assert_eq!(told(&world, "A"), ("sha256:new".into(), true, 1, false));
+    assert_eq!(told(&world, "B"), ("sha256:web".into(), false, 0, true), "with its own links and providers");
+    let why = "tried".to_owned();
+    for (placement, _) in world.placements.values_mut() {
+        let rollout = placement.rollout.as_mut().unwrap();
+        rollout.phase = Phase::RolledBack { why: why.clone() };
+        rollout.actors.values_mut().for_each(|progress| progress.updated.clear());
+    }
+    world.write();
+    assert_eq!(told(&world, "A"), ("sha256:web".into(), false, 0, true));
 }
 
 #[test]

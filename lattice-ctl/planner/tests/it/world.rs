@@ -10,37 +10,36 @@
 //! | `after 30s` | time passes; who is not silent sends heartbeats |
 //! | `actor app { … }`, `provider app { … }` | as in a manifest |
 //! | `undeploy app` | |
+//! | `rollout app { … }` | as in a manifest |
+//! | `drop app name` | the next version has no such actor |
+//! | `version v errors=percent\|crashes\|refuses\|hangs\|well` | how the component `v.wasm` behaves on hosts |
+//! | `load app/actor n` | so many calls at once are offered to it, over all its replicas; 4 are served by each |
+//! | `traffic n` | calls of each actor on each host between two heartbeats |
+//! | `pause app`, `resume app`, `finalise app`, `retry app`, `rollback app [version]` | |
 //! | `forbid app/actor A words` | policy refuses the actor on the host |
-//! | `runs` | from now on hosts report what is placed on them as running, using what it reserves |
+//! | `runs` | from now on hosts obey their specs, and report what they run, using what it reserves |
 //! | `plan [failovers=n] [evictions=n] [moves=n]` | plans, checks, carries out |
-//! | `placed`, `hosts`, `judge`, `why app/actor` | show |
+//! | `go 60s` | time passes; after each round of heartbeats there is a plan: what it says, and when |
+//! | `placed`, `hosts`, `judge`, `why app/actor`, `versions`, `status app` | show |
 
-use lattice_ctl_planner::check;
+use crate::host::{Host, Nature, status};
 use lattice_ctl_planner::observed::{HostView, Observed, Profile};
 use lattice_ctl_planner::plan::{self, Allowance, Input, Plan, Policy};
+use lattice_ctl_planner::{Decision, Scaling, SpecInput, Trials, check, edit, host_specs, rollout};
 use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
-use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, Load, RunState};
+use lattice_protocol::heartbeat::{ActorStatus, RunState};
 use lattice_protocol::manifest::{self, ActorManifest};
+use lattice_protocol::rollout::Phase;
 use lattice_protocol::spec::Artifact;
-use lattice_protocol::{ActorId, AppName, HostId};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// One host: what it says, and whether it is heard.
-struct Host {
-    beat: Heartbeat,
-    silent: bool,
-    /// Used by others than what is placed here.
-    base: Load,
-    boots: u32,
-    refuses: BTreeSet<ActorId>,
-}
+use lattice_protocol::{ActorId, AppName, HostId, HostSpec, LatticeName};
+use std::collections::BTreeMap;
 
 /// What an application is made of, as it was typed.
 #[derive(Default)]
 struct Parts {
     actors: BTreeMap<String, String>,
     providers: BTreeMap<String, String>,
-    version: u64,
+    rollout: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +57,14 @@ pub struct World {
     parts: BTreeMap<String, Parts>,
     desired: BTreeMap<AppName, DesiredApp>,
     placements: BTreeMap<AppName, Placement>,
+    revisions: BTreeMap<AppName, u64>,
+    specs: BTreeMap<HostId, HostSpec>,
+    trials: Trials,
+    scaling: Scaling,
+    /// Calls that are offered to each actor at once.
+    loads: BTreeMap<ActorId, u32>,
+    natures: BTreeMap<String, Nature>,
+    traffic: u64,
     forbidden: Forbidden,
     runs: bool,
     now_ms: u64,
@@ -71,6 +78,13 @@ impl Default for World {
             parts: BTreeMap::new(),
             desired: BTreeMap::new(),
             placements: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            specs: BTreeMap::new(),
+            trials: Trials::default(),
+            scaling: Scaling::default(),
+            loads: BTreeMap::new(),
+            natures: BTreeMap::new(),
+            traffic: 0,
             forbidden: Forbidden::default(),
             runs: false,
             now_ms: 0,
@@ -101,8 +115,25 @@ impl World {
             "provider" => self.part(rest, |parts| &mut parts.providers),
             "undeploy" => {
                 let app = self.desired.get_mut(&rest.parse::<AppName>().unwrap()).unwrap();
-                (app.deployed, app.version) = (false, app.version + 1);
+                app.deployed = false;
+                app.stamp("", 0, "undeploy");
             }
+            "rollout" => {
+                let (app, text) = rest.split_once(' ').unwrap();
+                let parts = self.parts.entry(app.to_owned()).or_default();
+                parts.rollout = Some(text.to_owned());
+                if !parts.actors.is_empty() {
+                    self.put(app);
+                }
+            }
+            "version" => self.version(words[0], words[1]),
+            "drop" => {
+                let parts = self.parts.get_mut(words[0]).unwrap();
+                parts.actors.remove(words[1]).unwrap();
+            }
+            "load" => drop(self.loads.insert(words[0].parse().unwrap(), words[1].parse().unwrap())),
+            "traffic" => self.traffic = rest.parse().unwrap(),
+            "pause" | "resume" | "retry" | "finalise" | "rollback" => return self.order(verb, &words),
             "forbid" => {
                 let key = (words[0].parse().unwrap(), words[1].parse().unwrap());
                 self.forbidden.0.insert(key, words[2..].join(" "));
@@ -116,6 +147,9 @@ impl World {
             "placed" => return self.placed(),
             "hosts" => return self.show_hosts(),
             "why" => return self.why(rest),
+            "go" => return self.go(rest),
+            "versions" => return self.versions(),
+            "status" => return self.status(rest),
             other => panic!("no such command: {other}"),
         }
         Vec::new()
@@ -162,17 +196,36 @@ impl World {
         if host.silent {
             return;
         }
-        let id: HostId = name.parse().unwrap();
         host.beat.seq += 1;
         let mut beat = host.beat.clone();
         beat.load = host.base;
         if self.runs {
-            for (actor, replicas, manifest) in placed_on(&self.placements, &self.desired, &id) {
-                let need = manifest.placement.resources;
-                let (cpu, memory) = (need.cpu_millis * replicas, need.memory_mib * replicas);
+            beat.apps = host.spec.as_ref().map(|spec| spec.apps.clone()).unwrap_or_default();
+            for status in host.obey(&self.natures, self.traffic) {
+                let need = self
+                    .desired
+                    .get(&status.id.app)
+                    .and_then(|app| app.application.actor(&status.id.name))
+                    .map(|actor| actor.placement.resources)
+                    .unwrap_or_default();
+                let (cpu, memory) = (need.cpu_millis * status.replicas, need.memory_mib * status.replicas);
                 beat.load.cpu_used_millis += cpu;
                 beat.load.memory_used_mib += memory;
-                beat.actors.push(status(&actor, replicas, (cpu, memory), None));
+                let all: u32 = self
+                    .placements
+                    .get(&status.id.app)
+                    .and_then(|placement| placement.actors.get(&status.id))
+                    .map_or(0, |hosts| hosts.values().sum());
+                let offered = self.loads.get(&status.id).copied().unwrap_or(0);
+                let here = (offered * status.replicas).div_ceil(all.max(1));
+                let in_flight = here.min(4 * status.replicas);
+                beat.actors.push(ActorStatus {
+                    cpu_used_millis: cpu,
+                    memory_used_mib: memory,
+                    in_flight,
+                    queued: here - in_flight,
+                    ..status
+                });
             }
         }
         for actor in &host.refuses {
@@ -200,22 +253,151 @@ impl World {
         let name = name.split([',', ' ', '}']).next().unwrap();
         let parts = self.parts.entry(app.to_owned()).or_default();
         which(parts).insert(name.to_owned(), text.to_owned());
-        parts.version += 1;
-        let application = parts.application(app);
+        self.put(app);
+    }
+
+    /// Puts the application's manifest as it is now.
+    fn put(&mut self, app: &str) {
+        let Some(application) = self.parts.get(app).map(|parts| parts.application(app)) else { return };
         let artifacts = application.actors.iter().map(|actor| {
             let digest = format!("sha256:{}", actor.artifact.trim_end_matches(".wasm"));
             (ActorId::new(application.name.clone(), actor.name.clone()), Artifact { digest, size: 1 })
         });
-        let record = DesiredApp {
-            version: parts.version,
-            deployed: true,
-            artifacts: artifacts.collect(),
-            application: application.clone(),
-            at_unix_ms: 0,
-            by: String::new(),
-            history: Vec::new(),
+        let name = application.name.clone();
+        let record = self.desired.entry(name.clone()).or_insert_with(|| DesiredApp::empty(name));
+        record.artifacts = artifacts.collect();
+        record.application = application.clone();
+        record.deployed = true;
+        (record.rollout.paused, record.rollout.finalise) = (false, false);
+        record.stamp("", 0, "put");
+    }
+
+    fn version(&mut self, name: &str, nature: &str) {
+        let nature = match nature {
+            "well" => None,
+            "crashes" => Some(Nature::Crashes),
+            "refuses" => Some(Nature::Refuses),
+            "hangs" => Some(Nature::Hangs),
+            other => Some(Nature::Errors(other.strip_prefix("errors=").unwrap().parse().unwrap())),
         };
-        self.desired.insert(record.application.name.clone(), record);
+        let digest = format!("sha256:{name}");
+        match nature {
+            Some(nature) => drop(self.natures.insert(digest, nature)),
+            None => drop(self.natures.remove(&digest)),
+        }
+    }
+
+    /// Somebody orders something about a rollout.
+    fn order(&mut self, verb: &str, words: &[&str]) -> Vec<String> {
+        let app: AppName = words[0].parse().unwrap();
+        let (record, placement) = (&self.desired[&app], self.placements.get(&app));
+        let edited = match verb {
+            "pause" => edit::pause(record, placement),
+            "resume" | "retry" => edit::resume(record, placement),
+            "finalise" => edit::finalise(record, placement),
+            _ => edit::rollback(record, words.get(1).map(|version| version.parse().unwrap())),
+        };
+        match edited {
+            Ok(edited) => {
+                let mut record = edited.record;
+                record.stamp("", 0, &edited.change);
+                self.desired.insert(app, record);
+                Vec::new()
+            }
+            Err(report) => vec![report.to_string()],
+        }
+    }
+
+    /// Time passes; each round of heartbeats is planned from. Only what is said is shown.
+    fn go(&mut self, span: &str) -> Vec<String> {
+        let begun = self.now_ms;
+        let end = begun + span.strip_suffix('s').unwrap().parse::<u64>().unwrap() * 1_000;
+        let interval = self.observed.profile().interval_ms;
+        let mut lines = Vec::new();
+        while self.now_ms < end {
+            self.now_ms += interval;
+            self.beat_all();
+            let said = self.plan(&[]);
+            let at = (self.now_ms - begun) / 1_000;
+            let news = said.into_iter().filter(|line| line != "nothing changes");
+            lines.extend(news.map(|line| format!("{at:>3} s  {line}")));
+        }
+        lines
+    }
+
+    /// The component that each host says it runs.
+    fn versions(&self) -> Vec<String> {
+        let mut actors: BTreeMap<&ActorId, Vec<String>> = BTreeMap::new();
+        for view in self.observed.views(self.now_ms) {
+            for status in &view.heartbeat.actors {
+                let version = status.digest.trim_start_matches("sha256:");
+                let state = if status.state == RunState::Running { "" } else { " fails" };
+                actors.entry(&status.id).or_default().push(format!("{}={version}{state}", view.id));
+            }
+        }
+        actors.into_iter().map(|(id, hosts)| format!("{id}: {}", hosts.join(", "))).collect()
+    }
+
+    /// The decision in force about an application that was planned.
+    pub fn placement(&self, app: &str) -> &Placement {
+        &self.placements[&app.parse::<AppName>().unwrap()]
+    }
+
+    /// The component that each host was told to run.
+    pub fn told(&self, actor: &str) -> BTreeMap<HostId, String> {
+        let id: ActorId = actor.parse().unwrap();
+        let of_host = |(host, spec): (&HostId, &HostSpec)| {
+            let actor = spec.actors.iter().find(|actor| actor.id == id)?;
+            Some((host.clone(), actor.artifact.digest.clone()))
+        };
+        self.specs.iter().filter_map(of_host).collect()
+    }
+
+    fn decisions(&self) -> impl Iterator<Item = Decision<'_>> {
+        self.placements.iter().filter_map(|(app, placement)| {
+            let revision = self.revisions.get(app).copied().unwrap_or(0);
+            Some(Decision { desired: self.desired.get(app)?, placement, revision })
+        })
+    }
+
+    /// How a rollout stands, and what its gates say.
+    fn status(&self, app: &str) -> Vec<String> {
+        let app: AppName = app.parse().unwrap();
+        let Some(decision) = self.decisions().find(|decision| decision.placement.app == app) else {
+            return vec!["not planned".to_owned()];
+        };
+        let Some(rollout) = &decision.placement.rollout else {
+            return vec![format!("version {} is in force", decision.placement.desired_version)];
+        };
+        let mut lines = vec![format!("{} from version {}", rollout.phase.word(), rollout.base.version)];
+        if let Phase::RolledBack { why } = &rollout.phase {
+            lines.push(format!("  because: {why}"));
+        }
+        for line in rollout::report(&decision, &self.observed, &self.trials, self.now_ms) {
+            lines.push(format!("  {} on {}: {}", line.actor, line.host, line.why));
+        }
+        lines
+    }
+
+    /// Hosts are told what the decisions in force mean for them.
+    fn tell(&mut self) {
+        let lattice: LatticeName = "prod".parse().unwrap();
+        let specs = host_specs(&SpecInput {
+            lattice: &lattice,
+            incarnation: 0,
+            desired: self.desired.iter().collect(),
+            placements: self
+                .placements
+                .iter()
+                .map(|(app, placement)| (app, (placement, self.revisions.get(app).copied().unwrap_or(0))))
+                .collect(),
+            previous: self.specs.iter().collect(),
+            applied: BTreeMap::new(),
+        });
+        self.specs.extend(specs);
+        for (name, host) in self.hosts.iter_mut().filter(|(_, host)| !host.silent) {
+            host.spec = self.specs.get(&name.parse::<HostId>().unwrap()).cloned().or(host.spec.take());
+        }
     }
 
     fn input(&self, allowance: Allowance) -> Input<'_> {
@@ -227,6 +409,8 @@ impl World {
             seed: 1,
             policy: &self.forbidden,
             allowance,
+            trials: &self.trials,
+            scaling: &self.scaling,
         }
     }
 
@@ -242,21 +426,49 @@ impl World {
                 other => panic!("no such allowance: {other}"),
             }
         }
+        let mut trials = std::mem::take(&mut self.trials);
+        trials.observe(self.decisions(), &self.observed, self.now_ms);
+        self.trials = trials;
+        let mut scaling = std::mem::take(&mut self.scaling);
+        let apps = self.desired.iter().map(|(app, desired)| (desired, self.placements.get(app)));
+        scaling.observe(apps, &self.observed, self.now_ms);
+        self.scaling = scaling;
+        let plan = self.planned(allowance);
+        let mut lines = said(&plan);
+        self.carry_out(plan);
+        // Nothing is left to do then; but where replicas went may be what a gate waited for.
+        for round in 0.. {
+            let again = self.planned(allowance);
+            if !words.is_empty() || (again.changed.is_empty() && again.removed.is_empty()) {
+                break;
+            }
+            let rolls = |app: &AppName| self.placements.get(app).is_some_and(|have| have.rollout.is_some());
+            assert!(round < 3 && again.changed.keys().all(rolls), "something is left to do: {again:#?}");
+            lines.extend(said(&again));
+            self.carry_out(again);
+        }
+        self.tell();
+        self.beat_all();
+        lines
+    }
+
+    /// A plan, checked.
+    fn planned(&self, allowance: Allowance) -> Plan {
         let input = self.input(allowance);
         let plan = plan::plan(&input);
         assert_eq!(check(&input, &plan), [], "{plan:#?}");
         assert_eq!(plan::plan(&input), plan, "deterministic");
-        let said = said(&plan);
+        plan
+    }
+
+    fn carry_out(&mut self, plan: Plan) {
         for app in &plan.removed {
             self.placements.remove(app);
         }
-        self.placements.extend(plan.changed);
-        if words.is_empty() {
-            let again = plan::plan(&self.input(allowance));
-            assert_eq!((again.changed, again.removed), (BTreeMap::new(), vec![]), "nothing is left to do");
+        for app in plan.changed.keys() {
+            *self.revisions.entry(app.clone()).or_default() += 1;
         }
-        self.beat_all();
-        said
+        self.placements.extend(plan.changed);
     }
 
     fn placed(&self) -> Vec<String> {
@@ -307,8 +519,9 @@ impl Parts {
             };
             parts.iter().map(item).collect::<String>()
         };
+        let rollout = self.rollout.as_ref().map(|text| format!("  rollout: {text}\n")).unwrap_or_default();
         let text = format!(
-            "apiVersion: trellis.dev/v1\nkind: Application\nmetadata: {{ name: {app} }}\nspec:\n  actors:\n{}  providers:\n{}",
+            "apiVersion: trellis.dev/v1\nkind: Application\nmetadata: {{ name: {app} }}\nspec:\n{rollout}  actors:\n{}  providers:\n{}",
             list(&self.actors, true),
             list(&self.providers, false)
         );
@@ -316,96 +529,6 @@ impl Parts {
         let text = if self.actors.is_empty() { text.replace("  actors:\n", "") } else { text };
         manifest::parse(&text, "scenario").unwrap_or_else(|reports| panic!("{reports:#?}\n{text}"))
     }
-}
-
-impl Host {
-    fn new(name: &str) -> Self {
-        let base = Load { cpu_millis: 4_000, cpu_used_millis: 0, memory_mib: 2_048, memory_used_mib: 0 };
-        let beat = Heartbeat {
-            lattice: "prod".parse().unwrap(),
-            host: name.parse().unwrap(),
-            boot_id: "boot1".into(),
-            seq: 0,
-            interval_ms: 5_000,
-            at_unix_ms: 0,
-            version: "0.1.0".into(),
-            arch: "aarch64".into(),
-            labels: BTreeMap::new(),
-            generation: Default::default(),
-            apps: BTreeMap::new(),
-            actors: Vec::new(),
-            providers: Vec::new(),
-            load: base,
-            uptime_s: 1,
-            errors: 0,
-            leaving: false,
-            kinds: Vec::new(),
-            cached: Vec::new(),
-            latency_ms: BTreeMap::new(),
-        };
-        Self { beat, silent: false, base, boots: 1, refuses: BTreeSet::new() }
-    }
-
-    fn restart(&mut self) {
-        self.boots += 1;
-        self.beat.boot_id = format!("boot{}", self.boots);
-        (self.beat.seq, self.beat.leaving, self.beat.errors) = (0, false, 0);
-        self.refuses.clear();
-    }
-
-    fn say(&mut self, key: &str, value: &str) {
-        let pair = || {
-            let (used, all) = value.split_once('/').unwrap_or_else(|| panic!("used/all: {value}"));
-            (used.parse().unwrap(), all.parse().unwrap())
-        };
-        let list = || value.split(',').map(str::to_owned).collect::<Vec<_>>();
-        let beat = &mut self.beat;
-        match key {
-            "cpu" => (self.base.cpu_used_millis, self.base.cpu_millis) = pair(),
-            "mem" => (self.base.memory_used_mib, self.base.memory_mib) = pair(),
-            "actors" => {
-                let others = 0..value.parse::<u32>().unwrap();
-                let id = |n| format!("other/a{n}").parse().unwrap();
-                beat.actors = others.map(|n| status(&id(n), 1, (0, 0), None)).collect();
-            }
-            "arch" => beat.arch = value.to_owned(),
-            "kinds" => beat.kinds = list(),
-            "cached" => beat.cached = list().iter().map(|name| format!("sha256:{name}")).collect(),
-            "errors" => beat.errors = value.parse().unwrap(),
-            other => match other.strip_prefix("latency.") {
-                Some(region) => drop(beat.latency_ms.insert(region.to_owned(), value.parse().unwrap())),
-                None => drop(beat.labels.insert(key.to_owned(), value.to_owned())),
-            },
-        }
-    }
-}
-
-fn status(id: &ActorId, replicas: u32, (cpu, memory): (u32, u32), reason: Option<&str>) -> ActorStatus {
-    ActorStatus {
-        id: id.clone(),
-        digest: format!("sha256:{}", id.name),
-        claims: None,
-        replicas,
-        state: if reason.is_some() { RunState::Failed } else { RunState::Running },
-        reason: reason.map(str::to_owned),
-        calls: 0,
-        errors: 0,
-        cpu_ms: 0,
-        cpu_used_millis: cpu,
-        memory_used_mib: memory,
-    }
-}
-
-fn placed_on<'a>(
-    placements: &'a BTreeMap<AppName, Placement>,
-    desired: &'a BTreeMap<AppName, DesiredApp>,
-    host: &'a HostId,
-) -> impl Iterator<Item = (ActorId, u32, &'a ActorManifest)> + 'a {
-    let actors = placements.values().flat_map(|placement| &placement.actors);
-    actors.filter_map(move |(actor, hosts)| {
-        let manifest = desired.get(&actor.app)?.application.actor(&actor.name)?;
-        Some((actor.clone(), *hosts.get(host)?, manifest))
-    })
 }
 
 fn said(plan: &Plan) -> Vec<String> {

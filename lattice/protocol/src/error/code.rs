@@ -248,6 +248,9 @@ codes! {
     /// The actor is on its way to another host.
     Moving = "E_MOVING" => State,
         "Send it again: it arrives at the new host.";
+    /// A rollout does not allow it, or was taken back.
+    Rollout = "E_ROLLOUT" => State,
+        "See what its gates say: trellis app status <app>.";
     /// Starting over and over.
     CrashLooping = "E_CRASH_LOOPING" => State,
         "Repair the actor: its log says why it fails; it is tried again ever more slowly.";

@@ -3,6 +3,7 @@
 use crate::link::LinkDefinition;
 use crate::name::{ActorName, AppName, HostId, ProviderName};
 use crate::persistent::Persistent;
+use crate::rollout::RolloutPolicy;
 use crate::spec::{InstancePolicy, Limits, ProviderMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +27,9 @@ pub struct Application {
     pub actors: Vec<ActorManifest>,
     /// Providers, in the order written.
     pub providers: Vec<ProviderManifest>,
+    /// How new versions come into force; `None`: everywhere at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutPolicy>,
 }
 
 impl Application {
@@ -39,6 +43,7 @@ impl Application {
             labels: BTreeMap::new(),
             actors: Vec::new(),
             providers: Vec::new(),
+            rollout: None,
         }
     }
     /// The actor of this name.
@@ -81,6 +86,32 @@ pub struct ActorManifest {
     /// Its links.
     #[serde(default)]
     pub links: Vec<LinkDefinition>,
+    /// How new versions of it come into force, if otherwise than its application's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutPolicy>,
+    /// How many of it there shall be at what load; then `scale` is the least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<AutoScale>,
+}
+
+impl ActorManifest {
+    /// One replica of an artifact, with every default and no link.
+    #[must_use]
+    pub fn new(name: ActorName, artifact: impl Into<String>) -> Self {
+        Self {
+            name,
+            artifact: artifact.into(),
+            scale: Scale::Replicas(1),
+            instances: InstancePolicy::default(),
+            limits: Limits::default(),
+            persistent: None,
+            config: BTreeMap::new(),
+            placement: PlacementRule::default(),
+            links: Vec::new(),
+            rollout: None,
+            autoscale: None,
+        }
+    }
 }
 
 /// How many of an actor.
@@ -96,6 +127,58 @@ pub enum Scale {
 impl Scale {
     /// Most replicas of one actor.
     pub const MAX_REPLICAS: u32 = 100_000;
+}
+
+/// How many of an actor there shall be at what load. `replicas` of the actor is the least: it is
+/// kept warm whatever the load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoScale {
+    /// What is measured.
+    pub metric: Metric,
+    /// How much of it one replica shall have.
+    pub target: u32,
+    /// Most replicas.
+    pub max: u32,
+    /// Time between two changes, and that a lower load must last before replicas go, milliseconds.
+    pub cooldown_ms: u64,
+    /// Most that all replicas together may reserve, if less than `max` of them would.
+    pub budget: Option<Resources>,
+}
+
+impl AutoScale {
+    /// Time between two changes, unless the manifest says otherwise.
+    pub const COOLDOWN_MS: u64 = 30_000;
+}
+
+/// What automatic scaling goes by; all of an actor's replicas together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// Calls being served, and those that wait.
+    Concurrency,
+    /// Calls that wait.
+    Queue,
+    /// Calls that end each second.
+    Rate,
+    /// Messages that wait in its streams.
+    Lag,
+}
+
+impl Metric {
+    /// Every metric by its word.
+    pub const WORDS: [(&'static str, Self); 4] = [
+        ("concurrency", Self::Concurrency),
+        ("queue", Self::Queue),
+        ("rate", Self::Rate),
+        ("lag", Self::Lag),
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, metric)| *metric == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// Where an actor may and should run. Seed 004's `TaskSpec` in our words:

@@ -2,7 +2,8 @@
 //! edited by a command, or sent by a program. Nothing here needs the file.
 
 use super::{
-    Application, KNOWN_KINDS, PlacementRule, ProviderManifest, Scale, Spread, config, kind, suggest,
+    ActorManifest, Application, KNOWN_KINDS, PlacementRule, ProviderManifest, Scale, Spread, config, kind,
+    suggest,
 };
 use crate::error::{ErrorCode, Report};
 use crate::link::{LinkDefinition, LinkTarget};
@@ -65,6 +66,7 @@ pub(super) fn relations(application: &Application, report: Sink<'_>) {
             report(part, out_of_range("replicas", count, 0, Scale::MAX_REPLICAS));
         }
         persistent(application, index).into_iter().for_each(|found| report(part, found));
+        autoscale(actor).into_iter().for_each(|found| report(part, found));
         latency(&actor.placement).into_iter().for_each(|found| report(part, found));
         spread(&actor.placement.spread, &mut |found| report(part, found));
         links(application, index, report);
@@ -110,6 +112,24 @@ fn persistent(application: &Application, index: usize) -> Vec<Report> {
 
 fn out_of_range(field: &str, got: u32, low: u32, high: u32) -> Report {
     Report::new(ErrorCode::Manifest, "out of range").at(field).got(got).limit(format!("{low}..{high}"))
+}
+
+/// Between its least and its most there must be room, and one on every host cannot be more.
+fn autoscale(actor: &ActorManifest) -> Option<Report> {
+    let rule = actor.autoscale.as_ref()?;
+    let field = "autoscale.max";
+    match actor.scale {
+        Scale::Daemon => {
+            let report = Report::new(ErrorCode::Manifest, "daemon and autoscale exclude each other");
+            Some(report.at("autoscale").hint("a daemon runs once on every host: remove one of the two"))
+        }
+        Scale::Replicas(least) if !(least.max(1)..=Scale::MAX_REPLICAS).contains(&rule.max) => {
+            let report = out_of_range(field, rule.max, least.max(1), Scale::MAX_REPLICAS);
+            Some(report.hint("replicas is the least, autoscale.max the most"))
+        }
+        Scale::Replicas(_) if rule.target == 0 => Some(out_of_range("autoscale.target", 0, 1, 1_000_000_000)),
+        Scale::Replicas(_) => None,
+    }
 }
 
 fn unknown_kind(kind: &str) -> Report {

@@ -2,7 +2,9 @@
 //! them against the published JSON Schema.
 
 mod actor;
+mod autoscale;
 mod link;
+mod rollout;
 
 use super::ProviderManifest;
 use super::draft::{Draft, Named};
@@ -15,7 +17,9 @@ pub(super) use actor::{artifact, share};
 #[cfg(test)]
 pub(super) use {
     actor::{ACTOR, ISOLATION, LIMITS, PERSISTENT, PLACEMENT, RESOURCES, SNAPSHOTS, SPREAD, WARM},
+    autoscale::AUTOSCALE,
     link::{GRANTS, LINK},
+    rollout::{GATE, ROLLOUT},
 };
 
 /// Fields at the top.
@@ -23,7 +27,7 @@ pub(super) const ROOT: &[&str] = &["apiVersion", "kind", "metadata", "spec"];
 /// Fields of `metadata`.
 pub(super) const METADATA: &[&str] = &["name", "version", "description", "labels"];
 /// Fields of `spec`.
-pub(super) const SPEC: &[&str] = &["actors", "providers"];
+pub(super) const SPEC: &[&str] = &["actors", "providers", "rollout"];
 /// Fields of a provider.
 pub(super) const PROVIDER: &[&str] = &["name", "kind", "config", "run"];
 
@@ -43,6 +47,7 @@ pub(super) fn read(reader: &mut Reader, root: &At<'_>) -> Option<Draft> {
     let spec = reader.required(&root, "spec").and_then(|at| reader.fields(&at, SPEC));
     if let Some(spec) = spec {
         parts(reader, &spec, &mut draft);
+        draft.application.rollout = spec.get("rollout").and_then(|at| rollout::read(reader, &at));
     }
     (!nameless).then_some(draft)
 }

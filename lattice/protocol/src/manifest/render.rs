@@ -5,10 +5,11 @@
 
 use super::config::secret_ref;
 use super::scalar::{Plain, classify};
-use super::{ActorManifest, Application, PlacementRule, ProviderManifest, Resources, Scale};
+use super::{ActorManifest, Application, AutoScale, PlacementRule, ProviderManifest, Resources, Scale};
 use crate::link::{Grants, LinkDefinition, LinkTarget};
 use crate::name::AppName;
 use crate::persistent::Persistent;
+use crate::rollout::{Gate, RolloutPolicy, Strategy};
 use crate::spec::{InstancePolicy, Limits, ProviderMode};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -28,6 +29,7 @@ pub fn render(application: &Application) -> String {
     out.nested("spec", |out| {
         out.list("actors", &application.actors, |out, item| actor(out, item, &application.name));
         out.list("providers", &application.providers, provider);
+        rollout(out, application.rollout.as_ref());
     });
     out.text
 }
@@ -57,6 +59,57 @@ fn actor(out: &mut Block, actor: &ActorManifest, app: &AppName) {
         out.nested("placement", |out| placement(out, &actor.placement));
     }
     out.list("links", &actor.links, |out, item| link(out, item, app));
+    rollout(out, actor.rollout.as_ref());
+    if let Some(rule) = &actor.autoscale {
+        out.nested("autoscale", |out| autoscale(out, rule));
+    }
+}
+
+fn rollout(out: &mut Block, policy: Option<&RolloutPolicy>) {
+    let Some(policy) = policy else { return };
+    out.nested("rollout", |out| {
+        out.field("strategy", policy.strategy.word());
+        match &policy.strategy {
+            Strategy::Rolling { max_unavailable, max_surge } => {
+                out.field("maxUnavailable", max_unavailable);
+                out.field("maxSurge", max_surge);
+            }
+            Strategy::Canary { waves } => {
+                let waves: Vec<String> = waves.iter().map(u8::to_string).collect();
+                out.field("waves", format!("[{}]", waves.join(", ")));
+            }
+            Strategy::BlueGreen => {}
+        }
+        let (gate, default) = (&policy.gate, Gate::default());
+        if *gate != default {
+            out.nested("gate", |out| {
+                out.changed("windowMs", gate.window_ms, default.window_ms);
+                out.changed("deadlineMs", gate.deadline_ms, default.deadline_ms);
+                out.changed("maxErrorPercent", gate.max_error_percent, default.max_error_percent);
+                out.changed("minCalls", gate.min_calls, default.min_calls);
+                out.changed("maxRestarts", gate.max_restarts, default.max_restarts);
+                if let Some(latency) = gate.max_latency_ms {
+                    out.field("maxLatencyMs", latency);
+                }
+            });
+        }
+        if policy.manual_finalise {
+            out.field("finalise", "manual");
+        }
+    });
+}
+
+fn autoscale(out: &mut Block, rule: &AutoScale) {
+    out.field("metric", rule.metric.word());
+    out.field("target", rule.target);
+    out.field("max", rule.max);
+    out.changed("cooldownMs", rule.cooldown_ms, AutoScale::COOLDOWN_MS);
+    if let Some(budget) = &rule.budget {
+        out.nested("budget", |out| {
+            out.field("cpuMillis", budget.cpu_millis);
+            out.field("memoryMib", budget.memory_mib);
+        });
+    }
 }
 
 fn persistent(out: &mut Block, kind: &Persistent) {

@@ -1,6 +1,7 @@
 //! Tests of the manifest as a whole: both forms, every field, rendering, and the schema.
 
 mod oam;
+mod rollout;
 mod roundtrip;
 
 use super::*;
@@ -228,6 +229,9 @@ fn the_schema_is_the_reader() {
         ("/$defs/placement", native::PLACEMENT),
         ("/$defs/resources", native::RESOURCES),
         ("/$defs/spread", native::SPREAD),
+        ("/$defs/rollout", native::ROLLOUT),
+        ("/$defs/gate", native::GATE),
+        ("/$defs/autoscale", native::AUTOSCALE),
         ("/$defs/link", native::LINK),
         ("/$defs/grants", native::GRANTS),
         ("/$defs/provider", native::PROVIDER),

@@ -8,6 +8,7 @@ use crate::commands::Outcome;
 use crate::{artifacts, home, keyfile, output, signing};
 use keys::{KeyKind, KeyPair};
 use lattice_protocol::desired::DesiredApp;
+use lattice_protocol::rollout::Phase;
 use lattice_protocol::{AppName, ErrorCode, Report};
 use std::path::Path;
 use std::time::Duration;
@@ -192,7 +193,17 @@ pub async fn wait_until_running(
         let wanted: u32 = views.iter().map(|view| view.wanted).sum();
         let planned =
             placements.get(name).is_some_and(|placement| placement.desired_version >= record.version);
-        if planned && views.iter().all(show::ActorView::is_complete) {
+        let phase =
+            placements.get(name).and_then(|placement| placement.rollout.as_ref()).map(|one| &one.phase);
+        if let Some(Phase::RolledBack { why }) = phase.filter(|_| planned) {
+            bar.finish_and_clear();
+            let report = Report::new(ErrorCode::Rollout, "the new version was rolled back").at(name).got(why);
+            return Err(
+                report.hint(format!("repair it and deploy again, or try again: trellis app resume {name}"))
+            );
+        }
+        let over = matches!(phase, None | Some(Phase::Complete));
+        if planned && over && views.iter().all(show::ActorView::is_complete) {
             bar.finish_and_clear();
             return Ok(());
         }

@@ -10,7 +10,7 @@ use crate::commands::Outcome;
 use crate::{output, reference};
 use lattice_ctl_planner::observed::{Observed, Profile};
 use lattice_ctl_planner::plan::{Assessment, consider};
-use lattice_ctl_planner::{Allowance, Input, NoPolicy, Plan, Step, plan};
+use lattice_ctl_planner::{Allowance, Input, NoPolicy, Plan, Scaling, Step, Trials, Turn, plan};
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::manifest::Application;
 use lattice_protocol::spec::Artifact;
@@ -26,6 +26,9 @@ struct Seen {
     observed: Observed,
     now_ms: u64,
     hosts: BTreeMap<HostId, SeenHost>,
+    /// A dry run has watched nothing.
+    trials: Trials,
+    scaling: Scaling,
 }
 
 impl Seen {
@@ -34,7 +37,15 @@ impl Seen {
         let hosts = client.hosts().await?;
         let judged = hosts.values().map(|host| (host.heartbeat.clone(), host.verdict));
         let (observed, now_ms) = Observed::as_judged(Profile::EDGE, judged);
-        Ok(Self { desired, placements, observed, now_ms, hosts })
+        Ok(Self {
+            desired,
+            placements,
+            observed,
+            now_ms,
+            hosts,
+            trials: Trials::default(),
+            scaling: Scaling::default(),
+        })
     }
 
     fn input(&self) -> Input<'_> {
@@ -46,6 +57,8 @@ impl Seen {
             seed: 0,
             policy: &NoPolicy,
             allowance: Allowance::default(),
+            trials: &self.trials,
+            scaling: &self.scaling,
         }
     }
 }
@@ -107,7 +120,7 @@ fn record(application: Application, have: Option<&DesiredApp>) -> DesiredApp {
             (id, artifact)
         })
         .collect();
-    let mut record = app_files::empty_record(application.name.clone());
+    let mut record = DesiredApp::empty(application.name.clone());
     record.version = have.map_or(1, |have| have.version.saturating_add(1));
     (record.application, record.artifacts) = (application, artifacts);
     record
@@ -132,6 +145,13 @@ fn row(step: &Step) -> (&'static str, String, String, u32) {
         }
         Step::Released { actor, host, replicas } => ("stop", actor.to_string(), host.to_string(), *replicas),
         Step::Unplaced { actor, .. } => ("refuse", actor.to_string(), String::new(), 0),
+        Step::Rollout { what: Turn::Switched { actor, hosts }, .. } => {
+            let names: Vec<&str> = hosts.iter().map(HostId::as_str).collect();
+            let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+            ("update", actor.to_string(), names.join(" "), count)
+        }
+        Step::Scaled { actor, to, .. } => ("scale", actor.to_string(), String::new(), *to),
+        Step::Rollout { app, .. } => ("roll out", app.to_string(), String::new(), 0),
     }
 }
 
@@ -139,6 +159,7 @@ fn why_of(step: &Step) -> String {
     match step {
         Step::Preempted { by, .. } => format!("for {by}, which is more important"),
         Step::Unplaced { why, .. } => why.clone(),
+        Step::Rollout { what, .. } => what.to_string(),
         _ => step.reason().unwrap_or_default(),
     }
 }
@@ -204,10 +225,20 @@ async fn explain(args: &Args, client: &Client, actor: &str) -> Outcome {
     if let Some(unplaced) = unplaced {
         output::say(args, format!("not all of {id} is placed: {unplaced}"));
     }
+    let rollout = seen
+        .desired
+        .get(&id.app)
+        .and_then(|record| super::rollout::View::new(record, seen.placements.get(&id.app), &seen.hosts));
+    if let Some(rollout) = &rollout {
+        rollout.print(args);
+    }
     if assessments.is_empty() {
         output::say(args, format!("{id} is not deployed, or no host has joined the lattice"));
     }
-    let record = json!({ "actor": id, "unplaced": unplaced, "hosts": records });
+    let record = json!({
+        "actor": id, "unplaced": unplaced, "hosts": records,
+        "rollout": rollout.as_ref().map(super::rollout::View::json),
+    });
     output::table(args, &record, &["host", "replicas", "fit", "why"], rows);
     Ok(())
 }

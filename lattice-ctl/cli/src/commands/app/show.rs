@@ -1,10 +1,12 @@
 //! Applications as they are: what shall run, what was decided, what hosts say.
 
+use super::rollout;
 use crate::args::Args;
 use crate::client::{Client, SeenHost};
 use crate::commands::Outcome;
 use crate::output;
-use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
+use lattice_ctl_planner::rollout::version_on;
+use lattice_protocol::desired::{DesiredApp, PastVersion, Placement, Verdict};
 use lattice_protocol::heartbeat::RunState;
 use lattice_protocol::manifest::Scale;
 use lattice_protocol::{ActorId, AppName, HostId};
@@ -62,14 +64,21 @@ pub fn actors_of(
         .iter()
         .map(|actor| {
             let id = ActorId::new(record.application.name.clone(), actor.name.clone());
-            let wanted = match (record.deployed, actor.scale) {
+            let scale = placement.map_or(actor.scale, |placement| placement.scale(&id, actor.scale));
+            let wanted = match (record.deployed, scale) {
                 (false, _) => 0,
                 (true, Scale::Replicas(count)) => count,
                 (true, Scale::Daemon) => placement
                     .and_then(|placement| placement.actors.get(&id))
                     .map_or(0, |hosts| hosts.values().sum()),
             };
-            let digest = record.artifacts.get(&id).map(|artifact| artifact.digest.as_str());
+            // In a rollout hosts have the one version or the other.
+            let told = |host: &HostId| match placement {
+                Some(placement) => version_on(record, placement, &id, host).map(|version| version.artifact),
+                None => record.artifacts.get(&id),
+            };
+            let told: BTreeMap<&HostId, &str> =
+                hosts.keys().filter_map(|host| Some((host, told(host)?.digest.as_str()))).collect();
             let mut view = ActorView {
                 wanted,
                 running: 0,
@@ -91,7 +100,7 @@ pub fn actors_of(
                         view.version = Some(claims.version.clone());
                         view.subject = Some(claims.subject.clone());
                     }
-                    if status.state == RunState::Running && digest == Some(status.digest.as_str()) {
+                    if status.state == RunState::Running && told.get(host) == Some(&status.digest.as_str()) {
                         view.running = view.running.saturating_add(status.replicas);
                         view.hosts.insert(host.clone(), status.replicas);
                     }
@@ -209,8 +218,10 @@ pub async fn status(args: &Args, client: &Client, name: &AppName) -> Outcome {
         .flat_map(|(host, seen)| seen.heartbeat.providers.iter().map(move |provider| (host, provider)))
         .filter(|(_, provider)| provider.id.app == *name)
         .collect();
+    let rollout = rollout::View::new(&record, placements.get(name), &hosts);
     let records = json!({
         "app": name, "version": record.version, "deployed": record.deployed, "state": overall(&record, &views),
+        "rollout": rollout.as_ref().map(rollout::View::json),
         "actors": views,
         "providers": providers.iter().map(|(host, provider)| json!({ "host": host, "provider": provider })).collect::<Vec<_>>(),
     });
@@ -223,6 +234,9 @@ pub async fn status(args: &Args, client: &Client, name: &AppName) -> Outcome {
         format!("application {name}, version {}: {}", record.version, overall(&record, &views)),
     );
     output::table(args, &(), ACTOR_HEADER, actor_rows(&views));
+    if let Some(rollout) = rollout {
+        rollout.print(args);
+    }
     if !providers.is_empty() {
         let rows = providers
             .iter()
@@ -255,14 +269,32 @@ pub fn state_word(state: &RunState) -> &'static str {
 /// `app history`.
 pub async fn history(args: &Args, client: &Client, name: &AppName) -> Outcome {
     let record = client.app(name).await?;
+    let kept = |past: &PastVersion| past.content.is_some();
     let rows = record
         .history
         .iter()
         .map(|past| {
             let time = i64::try_from(past.at_unix_ms / 1_000).unwrap_or(0);
-            vec![past.version.to_string(), keys::format_utc(time), past.by.clone(), past.change.clone()]
+            let back = if kept(past) { "yes" } else { "no" };
+            vec![
+                past.version.to_string(),
+                keys::format_utc(time),
+                past.by.clone(),
+                past.change.clone(),
+                back.to_owned(),
+            ]
         })
         .collect();
-    output::table(args, &record.history, &["version", "changed", "by", "change"], rows);
+    let records: Vec<_> = record
+        .history
+        .iter()
+        .map(|past| {
+            json!({
+                "version": past.version, "atUnixMs": past.at_unix_ms, "by": past.by,
+                "change": past.change, "kept": kept(past),
+            })
+        })
+        .collect();
+    output::table(args, &records, &["version", "changed", "by", "change", "can come back"], rows);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Actors of our own form.
 
+use super::{autoscale, rollout};
 use crate::error::{ErrorCode, Report};
 use crate::manifest::reader::{At, Fields, Reader};
 use crate::manifest::{ActorManifest, PlacementRule, Resources, Scale, Spread};
@@ -19,6 +20,8 @@ pub(in crate::manifest) const ACTOR: &[&str] = &[
     "config",
     "placement",
     "links",
+    "rollout",
+    "autoscale",
 ];
 /// Fields of `limits`.
 pub(in crate::manifest) const LIMITS: &[&str] =
@@ -58,16 +61,18 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Option<ActorMani
     let limits = fields.get("limits").map(|at| limits(reader, &at));
     let config = fields.get("config").map_or_else(BTreeMap::new, |at| reader.config(&at));
     let placement = fields.get("placement").map(|at| placement(reader, &at));
+    let rollout = fields.get("rollout").and_then(|at| rollout::read(reader, &at));
+    let autoscale = fields.get("autoscale").and_then(|at| autoscale::read(reader, &at));
     Some(ActorManifest {
-        name: name?,
-        artifact: artifact?,
         scale,
         instances: instances.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
         persistent,
         config,
         placement: placement.unwrap_or_default(),
-        links: Vec::new(),
+        rollout,
+        autoscale,
+        ..ActorManifest::new(name?, artifact?)
     })
 }
 
@@ -124,7 +129,7 @@ fn instances(reader: &mut Reader, at: &At<'_>) -> InstancePolicy {
 }
 
 /// Sets a number when its field is there and in range.
-pub(super) fn set<N: TryFrom<u64>>(
+pub(in crate::manifest) fn set<N: TryFrom<u64>>(
     reader: &mut Reader,
     fields: &Fields<'_>,
     name: &str,

@@ -5,7 +5,6 @@ use crate::error::{ErrorCode, Report};
 use crate::manifest::native;
 use crate::manifest::reader::{At, Fields, Reader};
 use crate::manifest::{ActorManifest, PlacementRule, Scale};
-use crate::spec::{InstancePolicy, Limits};
 
 /// Fields of the properties of any component.
 pub(super) const PROPERTIES: &[&str] = &["image", "application", "id", "config", "secrets"];
@@ -20,17 +19,7 @@ pub(super) fn read(reader: &mut Reader, component: &Fields<'_>) -> Option<ActorM
     let properties = properties?;
     let artifact = image(reader, &properties).and_then(|at| artifact(reader, &at));
     let config = named_config(reader, properties.get("config"), properties.get("secrets"));
-    Some(ActorManifest {
-        name: name?,
-        artifact: artifact?,
-        scale,
-        instances: InstancePolicy::default(),
-        limits: Limits::default(),
-        persistent: None,
-        config,
-        placement,
-        links: Vec::new(),
-    })
+    Some(ActorManifest { scale, config, placement, ..ActorManifest::new(name?, artifact?) })
 }
 
 /// The image of a component; one of another application is refused.

@@ -1,0 +1,168 @@
+//! A host of a scenario: what it says, and how it obeys its spec.
+
+use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, Load, NextComponent, NextState, RunState};
+use lattice_protocol::{ActorId, HostSpec};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One host: what it says, and whether it is heard.
+pub struct Host {
+    pub beat: Heartbeat,
+    pub silent: bool,
+    /// Used by others than what is placed here.
+    pub base: Load,
+    pub boots: u32,
+    pub refuses: BTreeSet<ActorId>,
+    /// What it was told, and the component and counts of what it runs.
+    pub spec: Option<HostSpec>,
+    pub running: BTreeMap<ActorId, Run>,
+}
+
+/// One actor on one host.
+#[derive(Clone)]
+pub struct Run {
+    digest: String,
+    calls: u64,
+    errors: u64,
+}
+
+/// How a component behaves.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Nature {
+    Errors(u64),
+    Crashes,
+    Refuses,
+    Hangs,
+}
+
+impl Host {
+    pub fn new(name: &str) -> Self {
+        let base = Load { cpu_millis: 4_000, cpu_used_millis: 0, memory_mib: 2_048, memory_used_mib: 0 };
+        let beat = Heartbeat {
+            lattice: "prod".parse().unwrap(),
+            host: name.parse().unwrap(),
+            boot_id: "boot1".into(),
+            seq: 0,
+            interval_ms: 5_000,
+            at_unix_ms: 0,
+            version: "0.1.0".into(),
+            arch: "aarch64".into(),
+            labels: BTreeMap::new(),
+            generation: Default::default(),
+            apps: BTreeMap::new(),
+            actors: Vec::new(),
+            providers: Vec::new(),
+            load: base,
+            uptime_s: 1,
+            errors: 0,
+            leaving: false,
+            kinds: Vec::new(),
+            cached: Vec::new(),
+            latency_ms: BTreeMap::new(),
+        };
+        let (spec, running) = (None, BTreeMap::new());
+        Self { beat, silent: false, base, boots: 1, refuses: BTreeSet::new(), spec, running }
+    }
+
+    /// Runs what it was told, as a host does; what it says of it.
+    pub fn obey(&mut self, natures: &BTreeMap<String, Nature>, traffic: u64) -> Vec<ActorStatus> {
+        let actors = self.spec.as_ref().map(|spec| spec.actors.clone()).unwrap_or_default();
+        self.running.retain(|id, _| actors.iter().any(|spec| spec.id == *id));
+        let mut said = Vec::new();
+        for spec in actors {
+            let digest = spec.artifact.digest.clone();
+            let nature = natures.get(&digest).copied();
+            let have = self.running.get(&spec.id).cloned();
+            let next = |digest: &str, state, reason: Option<&str>| {
+                Some(NextComponent { digest: digest.to_owned(), state, reason: reason.map(str::to_owned) })
+            };
+            let is_new = have.as_ref().is_none_or(|have| have.digest != digest);
+            let failure = match nature.filter(|_| is_new) {
+                Some(Nature::Refuses) => Some((NextState::Failed, Some("E_CLAIM: invalid claim: expired"))),
+                Some(Nature::Hangs) => Some((NextState::Preparing, None)),
+                _ => None,
+            };
+            let mut status = ActorStatus::running(spec.id.clone(), &digest, spec.replicas);
+            if let Some((state, reason)) = failure {
+                match &have {
+                    Some(have) => {
+                        status.digest.clone_from(&have.digest);
+                        (status.calls, status.errors) = (have.calls, have.errors);
+                        status.next = next(&digest, state, reason);
+                    }
+                    None => {
+                        let state = if reason.is_some() { RunState::Failed } else { RunState::Starting };
+                        (status.state, status.reason) = (state, reason.map(str::to_owned));
+                    }
+                }
+                said.push(status);
+                continue;
+            }
+            let mut run = have.filter(|_| !is_new).unwrap_or(Run { digest, calls: 0, errors: 0 });
+            if nature == Some(Nature::Crashes) {
+                status.state = RunState::CrashLooping;
+                status.reason = Some("E_TRAP: unreachable; 5 starts in 60 s".to_owned());
+            } else {
+                run.calls += traffic;
+                if let Some(Nature::Errors(percent)) = nature {
+                    run.errors += traffic * percent / 100;
+                }
+            }
+            (status.calls, status.errors) = (run.calls, run.errors);
+            if let Some(staged) = &spec.staged {
+                let (state, reason) = match natures.get(&staged.digest) {
+                    Some(Nature::Refuses) => (NextState::Failed, Some("E_CLAIM: invalid claim: expired")),
+                    Some(Nature::Hangs) => (NextState::Preparing, None),
+                    _ => (NextState::Ready, None),
+                };
+                status.next = next(&staged.digest, state, reason);
+            }
+            self.running.insert(spec.id.clone(), run);
+            said.push(status);
+        }
+        said
+    }
+
+    pub fn restart(&mut self) {
+        self.boots += 1;
+        self.beat.boot_id = format!("boot{}", self.boots);
+        (self.beat.seq, self.beat.leaving, self.beat.errors) = (0, false, 0);
+        self.refuses.clear();
+        self.running.clear();
+    }
+
+    pub fn say(&mut self, key: &str, value: &str) {
+        let pair = || {
+            let (used, all) = value.split_once('/').unwrap_or_else(|| panic!("used/all: {value}"));
+            (used.parse().unwrap(), all.parse().unwrap())
+        };
+        let list = || value.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let beat = &mut self.beat;
+        match key {
+            "cpu" => (self.base.cpu_used_millis, self.base.cpu_millis) = pair(),
+            "mem" => (self.base.memory_used_mib, self.base.memory_mib) = pair(),
+            "actors" => {
+                let others = 0..value.parse::<u32>().unwrap();
+                let id = |n| format!("other/a{n}").parse().unwrap();
+                beat.actors = others.map(|n| status(&id(n), 1, (0, 0), None)).collect();
+            }
+            "arch" => beat.arch = value.to_owned(),
+            "kinds" => beat.kinds = list(),
+            "cached" => beat.cached = list().iter().map(|name| format!("sha256:{name}")).collect(),
+            "errors" => beat.errors = value.parse().unwrap(),
+            other => match other.strip_prefix("latency.") {
+                Some(region) => drop(beat.latency_ms.insert(region.to_owned(), value.parse().unwrap())),
+                None => drop(beat.labels.insert(key.to_owned(), value.to_owned())),
+            },
+        }
+    }
+}
+
+pub fn status(id: &ActorId, replicas: u32, (cpu, memory): (u32, u32), reason: Option<&str>) -> ActorStatus {
+    ActorStatus {
+        state: if reason.is_some() { RunState::Failed } else { RunState::Running },
+        reason: reason.map(str::to_owned),
+        cpu_used_millis: cpu,
+        memory_used_mib: memory,
+        ..ActorStatus::running(id.clone(), format!("sha256:{}", id.name), replicas)
+    }
+}

@@ -1,0 +1,99 @@
+//! New versions on real hosts: a bad one stops at its canary and is gone, a good one comes into force,
+//! and what is final does not come back.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use tests_harness::eventually;
+use tests_lattice::{PATIENCE, TestLattice};
+
+const SITE: &str = r#"
+apiVersion: trellis.dev/v1
+kind: Application
+metadata: { name: site }
+spec:
+  rollout: { strategy: canary, waves: [50], gate: { windowMs: 2000, minCalls: 3 } }
+  actors:
+    - name: web
+      artifact: COMPONENT
+      replicas: 2
+      links:
+        - { to: http, interface: "wasi:http/incoming-handler", config: { path: / } }
+  providers:
+    - { name: http, kind: http-server, config: { port: "PORT" } }
+"#;
+
+fn phase(lattice: &TestLattice) -> Result<Value> {
+    let status = lattice.json(&["app", "status", "site"])?;
+    Ok(status["rollout"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_version_stops_at_its_canary_and_what_is_final_stays() -> Result<()> {
+    let lattice = TestLattice::start(2).await?;
+    lattice.version("http-hello", 1, SITE)?;
+    eventually(PATIENCE, "both hosts serve the first version", || async {
+        for host in [1, 2] {
+            let (status, body) = lattice.http(host, "GET", "/", "")?;
+            ensure!(status == 200, "{status} {body}");
+        }
+        Ok(())
+    })
+    .await?;
+
+    // The second version starts well and fails when it is called: it traps at this path.
+    lattice.version("fixture-hostile", 2, SITE)?;
+    let mut failed = BTreeSet::new();
+    let rollout = eventually(PATIENCE, "the bad version is rolled back", || {
+        for host in [1, 2] {
+            if lattice.http(host, "GET", "/trap", "").is_ok_and(|(status, _)| status >= 500) {
+                failed.insert(host);
+            }
+        }
+        let rollout = phase(&lattice);
+        async move {
+            let rollout = rollout?;
+            ensure!(rollout["phase"] == "rolled-back", "{rollout}");
+            Ok(rollout)
+        }
+    })
+    .await?;
+    assert_eq!(failed.len(), 1, "one of two hosts was the canary, and nobody else had it");
+    assert!(rollout["why"].as_str().is_some_and(|why| why.contains("call")), "{rollout}");
+    // Its revision was on trial: the hosts let the one before in again.
+    eventually(PATIENCE, "both hosts serve the first version again", || async {
+        for host in [1, 2] {
+            let (status, body) = lattice.http(host, "GET", "/trap", "")?;
+            ensure!(status < 500, "H{host}: {status} {body}");
+        }
+        let actors = lattice.json(&["get", "actors"])?;
+        ensure!(actors[0]["running"] == 2, "{actors}");
+        Ok(())
+    })
+    .await?;
+
+    // A good one goes through both waves and is final.
+    lattice.version("http-hello", 3, SITE)?;
+    eventually(PATIENCE, "the good version is final", || async {
+        let status = lattice.json(&["app", "status", "site"])?;
+        ensure!(status["rollout"].is_null() && status["state"] == "running", "{status}");
+        let web = &status["actors"][0];
+        ensure!(web["running"] == 2, "{status}");
+        Ok(())
+    })
+    .await?;
+
+    // From then on the first one is a rollback, which hosts refuse: it is taken back in its turn.
+    lattice.trellis(&["app", "rollback", "site", "1"])?;
+    let rollout = eventually(PATIENCE, "the older revision is refused", || async {
+        let rollout = phase(&lattice)?;
+        ensure!(rollout["phase"] == "rolled-back", "{rollout}");
+        Ok(rollout)
+    })
+    .await?;
+    assert!(rollout["why"].as_str().is_some_and(|why| why.contains("E_ROLLBACK")), "{rollout}");
+    for host in [1, 2] {
+        assert_eq!(lattice.http(host, "GET", "/", "")?.0, 200);
+    }
+    Ok(())
+}
