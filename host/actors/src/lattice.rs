@@ -48,6 +48,8 @@ pub const SHARDS: u16 = 16;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long the next in rank waits for the one before, milliseconds.
 const STEP_MS: u64 = 700;
+/// How many steps longer everybody else waits for who was named.
+const GIVEN: u64 = 5;
 /// Pause after an attempt that failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -91,14 +93,25 @@ pub(crate) struct SessionValue {
 pub(crate) struct OwnerValue {
     session: String,
     epoch: u64,
+    /// Who shall have it next, when it was given up for somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<HostId>,
 }
+
+/// In the place of a session: the owner has given the shard up.
+const RELEASED: &str = "-";
 
 impl OwnerValue {
     fn new(owner: &ShardOwner) -> Self {
-        Self { session: owner.session.to_string(), epoch: owner.epoch.0 }
+        Self { session: owner.session.to_string(), epoch: owner.epoch.0, to: None }
     }
-    fn read(&self) -> Option<ShardOwner> {
-        Some(ShardOwner { session: self.session.parse().ok()?, epoch: Epoch(self.epoch) })
+    fn nobody() -> Self {
+        Self { session: RELEASED.to_owned(), epoch: 0, to: None }
+    }
+    /// The owner; of a shard that was given up, nobody that lives.
+    fn read(&self, host: &HostId) -> ShardOwner {
+        let session = self.session.parse().unwrap_or_else(|_| SessionId::new(host, [0; 16]));
+        ShardOwner { session, epoch: Epoch(self.epoch) }
     }
 }
 
@@ -131,6 +144,8 @@ struct State {
     orphaned: BTreeMap<Part, u64>,
     /// Shards being taken over or owned here; with their inbox once they are open.
     parts: BTreeMap<Part, Option<Inbox>>,
+    /// Shards that are given up for another host.
+    moving: BTreeMap<Part, HostId>,
     started: bool,
 }
 
@@ -225,6 +240,32 @@ impl LatticeActors {
         let state = self.inner.state();
         let owned = state.parts.iter().filter(|((of, _), _)| of == kind);
         owned.filter_map(|((_, shard), inbox)| Some((*shard, Door { inbox: inbox.clone()? }))).collect()
+    }
+
+    /// Gives an actor's shard up for another host, and waits until that one has it.
+    ///
+    /// # Errors
+    /// `E_MOVING` when this host does not own it, `E_HOST_NOT_FOUND` when the other one does not run
+    /// the kind, `E_TIMEOUT`: then whoever is first in rank has it, or will.
+    pub async fn migrate(&self, key: &EntityKey, to: &HostId, patience: Duration) -> Result<(), Report> {
+        if *to == self.inner.options.host {
+            return Ok(());
+        }
+        let part = (key.kind.clone(), Self::part(key));
+        self.inner.give_up(&part, to)?;
+        let prefix = format!("{to}.");
+        let there = async {
+            let has = |owner: &OwnerValue| owner.session.starts_with(&prefix);
+            while !self.inner.state().owners.get(&owner_key(&part)).is_some_and(has) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(patience, there).await.map_err(|_| {
+            Report::new(ErrorCode::Timeout, "the other host has not taken the shard over in time")
+                .at(key)
+                .limit(format!("{} ms", patience.as_millis()))
+                .hint("see who has it: trellis actor list")
+        })
     }
 
     /// Gives up every shard, and ends.
@@ -357,7 +398,12 @@ impl Inner {
                 continue;
             }
             let since = *state.orphaned.entry(part.clone()).or_insert(now_ms);
-            let rank = rank(&part, session.as_str(), &alive);
+            let given = state.owners.get(&owner_key(&part)).filter(|owner| owner.session == RELEASED);
+            let rank = match given.and_then(|owner| owner.to.as_ref()) {
+                Some(to) if *to == self.options.host => 0,
+                Some(_) => rank(&part, session.as_str(), &alive).saturating_add(GIVEN),
+                None => rank(&part, session.as_str(), &alive),
+            };
             if now_ms >= since.saturating_add(rank.saturating_mul(STEP_MS)) {
                 state.orphaned.remove(&part);
                 state.parts.insert(part.clone(), None);
@@ -371,7 +417,8 @@ impl Inner {
     async fn own(&self, part: &Part, session: SessionId) {
         let began = self.now_ms();
         let scope = self.scope.child(format_args!("{}.{}", part.0, part.1));
-        match self.serve(part, session, &scope, began).await {
+        match self.serve(part, session.clone(), &scope, began).await {
+            Ok(StopReason::Shutdown) => self.release(part, &session).await,
             Ok(reason) => tracing::info!(kind = %part.0, shard = %part.1, "{}", reason.report()),
             Err(report) => {
                 tracing::warn!(kind = %part.0, shard = %part.1, error = %report, "shard not taken over");
@@ -379,6 +426,43 @@ impl Inner {
             }
         }
         scope.shutdown(Duration::from_secs(2)).await;
+    }
+
+    /// Has a shard end, in favour of this host.
+    fn give_up(&self, part: &Part, to: &HostId) -> Result<(), Report> {
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        let Some(inbox) = state.parts.get(part).cloned().flatten() else {
+            return Err(Report::new(ErrorCode::Moving, "this host does not own the shard"));
+        };
+        let runs = state.seen.get(to.as_str()).is_some_and(|(value, _, seen_ms)| {
+            value.kinds.contains(&part.0) && now_ms.saturating_sub(*seen_ms) < self.options.lease.ttl_ms
+        });
+        if !runs {
+            return Err(Report::new(ErrorCode::HostNotFound, format!("host {to} does not run {}", part.0))
+                .hint("name a host of `trellis get actors` that runs the kind"));
+        }
+        state.moving.insert(part.clone(), to.clone());
+        drop(state);
+        inbox.send(Message::Stop(StopReason::Shutdown));
+        Ok(())
+    }
+
+    /// Says that a shard, all of whose turns are over, is anybody's: nobody has to wait for the lease.
+    async fn release(&self, part: &Part, session: &SessionId) {
+        let to = self.state().moving.remove(part);
+        let key = owner_key(part);
+        let Ok(Some(entry)) = self.owners.get_latest(&key).await else { return };
+        let Ok(value) = serde_json::from_slice::<OwnerValue>(&entry.value) else { return };
+        if value.session != session.as_str() {
+            return;
+        }
+        let released = OwnerValue { session: RELEASED.to_owned(), to, ..value };
+        // Plain strings and numbers: this cannot fail.
+        let value = serde_json::to_vec(&released).unwrap_or_default().into();
+        if let Err(error) = self.owners.update(&key, value, entry.revision).await {
+            tracing::debug!(%error, key, "shard not given back: the others wait for the lease");
+        }
     }
 
     async fn serve(

@@ -88,16 +88,10 @@ async fn read_key(inner: &Inner, part: &Part) -> ShardKey {
     loop {
         match inner.owners.get_latest(&owner_key(part)).await {
             Ok(Some(entry)) => {
-                let value = serde_json::from_slice::<OwnerValue>(&entry.value).ok();
-                if let Some(owner) = value.and_then(|value| value.read()) {
-                    return Some((owner, entry.revision));
-                }
                 // Unreadable, it is written over: the epochs in the log are what counts.
-                let nobody = SessionId::new(&inner.options.host, [0; 16]);
-                return Some((
-                    ShardOwner { session: nobody, epoch: lattice_journal::Epoch(0) },
-                    entry.revision,
-                ));
+                let value = serde_json::from_slice::<OwnerValue>(&entry.value);
+                let value = value.unwrap_or_else(|_| OwnerValue::nobody());
+                return Some((value.read(&inner.options.host), entry.revision));
             }
             Ok(None) => return None,
             Err(_) => tokio::time::sleep(PAUSE).await,

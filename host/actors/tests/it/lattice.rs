@@ -101,6 +101,21 @@ async fn the_death_of_a_host_moves_its_shards_and_loses_nothing() {
         assert!(again.repeated && again.reply == "5", "{actor}: {again:?}");
         assert_eq!(submit(&[&second], 100 + n, actor, "2").await.reply, "7", "{actor}");
     }
+    // It comes back, takes what it is given, and gives it back.
+    let again = node("H1", &lattice);
+    let moved = key("sum/a-3");
+    for (from, to, host) in [(&second, &again, "H1"), (&again, &second, "H2")] {
+        let host = host.parse().unwrap();
+        until("it has been seen", async || {
+            let moving = from.actors.migrate(&moved, &host, Duration::from_secs(5)).await;
+            moving.is_ok() || !matches!(moving.unwrap_err().code, ErrorCode::HostNotFound)
+        })
+        .await;
+        until("it owns the shard", async || to.actors.door(&moved).is_some()).await;
+        assert!(from.actors.door(&moved).is_none());
+    }
+    assert!(submit(&[&second], 3, "sum/a-3", "5").await.repeated);
+    again.scope.shutdown(Duration::ZERO).await;
     // It comes back, as another session, and what it takes over later continues.
     let third = node("H1", &lattice);
     second.actors.shutdown(Duration::from_secs(2)).await;
