@@ -285,6 +285,19 @@ impl Entities {
                 json(&door?.journal(key, from, usize::try_from(most).unwrap_or(usize::MAX)).await?)
             }
             EntityAsk::Verify { key } => json(&door?.verify(key).await?),
+            EntityAsk::Move { key, to } => {
+                if self.lattice.runs(&key.kind).is_none() {
+                    return Err(Report::new(
+                        ErrorCode::Usage,
+                        format!("kind {} is pinned to its host", key.kind),
+                    )
+                    .hint("only kinds of durability lattice can move"));
+                }
+                let began = Instant::now();
+                self.lattice.migrate(&key, &to, patience).await?;
+                let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                json(&serde_json::json!({ "from": self.host, "to": to, "tookMs": took_ms }))
+            }
             EntityAsk::SetAside => {
                 let all = self.device.set_aside().await?.into_iter();
                 json(&all.filter(|aside| aside.actor.kind == call.kind).collect::<Vec<_>>())

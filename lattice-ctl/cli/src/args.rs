@@ -96,6 +96,8 @@ pub enum Command {
     Call(commands::call::CallArgs),
     /// Ask a persistent actor something; nothing is stored.
     Query(commands::query::QueryArgs),
+    /// Move a persistent actor, with the shard that it is in, to another host.
+    Migrate(commands::migrate::MigrateArgs),
     /// Look into persistent actors: state, journal, time travel, what was set aside.
     #[command(subcommand)]
     Actor(commands::actor::ActorCommand),

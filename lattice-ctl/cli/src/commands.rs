@@ -20,6 +20,7 @@ pub mod inspect;
 pub mod keys;
 pub mod lattice;
 pub mod link;
+pub mod migrate;
 pub mod new;
 pub mod provider;
 pub mod publish;
@@ -78,6 +79,7 @@ pub async fn run(args: &Args) -> Outcome {
         Command::Secret(command) => secret::run(args, command).await,
         Command::Actor(command) => actor::run(args, command).await,
         Command::Call(command) => call::run(args, command).await,
+        Command::Migrate(command) => migrate::run(args, command).await,
         Command::Query(command) => query::run(args, command).await,
         Command::Publish(command) => publish::run(args, command).await,
         Command::Push(command) => push::push(args, command).await,

@@ -8,7 +8,7 @@
 
 use crate::error::{ErrorCode, Report};
 use crate::invocation::{decode_frame, encode_frame};
-use crate::name::{AppName, EntityKey, KindName};
+use crate::name::{AppName, EntityKey, HostId, KindName};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,13 @@ pub enum EntityAsk {
         /// Which actor.
         key: EntityKey,
     },
+    /// Move the shard of an actor to another host that runs its kind.
+    Move {
+        /// Which actor.
+        key: EntityKey,
+        /// Where to.
+        to: HostId,
+    },
     /// What was set aside.
     SetAside,
     /// Send something again that was set aside.
@@ -105,6 +112,7 @@ impl EntityAsk {
             | Self::Query { key, .. }
             | Self::State { key, .. }
             | Self::Journal { key, .. }
+            | Self::Move { key, .. }
             | Self::Verify { key } => Some(key),
             Self::List | Self::SetAside | Self::Replay { .. } | Self::Discard { .. } => None,
         }
