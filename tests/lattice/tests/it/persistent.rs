@@ -195,6 +195,8 @@ fn client(
                         "E_OVERLOADED",
                         "E_TIMEOUT",
                         "E_ACTOR_NOT_FOUND",
+                        "E_MOVING",
+                        "E_FENCED",
                     ];
                     ensure!(passes.iter().any(|code| text.contains(code)), "{text}");
                     ensure!(began.elapsed() < PATIENCE, "never acknowledged: {text}");
@@ -230,14 +232,44 @@ fn check(lattice: &TestLattice, acknowledged: &BTreeMap<String, Vec<String>>) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_actor_moves_to_the_host_that_is_named_and_goes_on_there() -> Result<()> {
+    let lattice = bank_of(2, LATTICE_BANK).await?;
+    eventually(PATIENCE, "its shard has an owner", || async {
+        call(&lattice, "account/a-1", "add", "5", &id_at(40, 0)).map(drop)
+    })
+    .await?;
+    for (n, host) in (1..).zip(["H1", "H2", "H1"]) {
+        lattice.trellis(&["migrate", "account/a-1", "--to", host])?;
+        let balance = call(&lattice, "account/a-1", "add", "1", &id_at(40, n))?;
+        ensure!(balance == (5 + n).to_string(), "on {host}: {balance}");
+    }
+    lattice.trellis(&["actor", "verify", "account/a-1"])?;
+    let refused = lattice.trellis(&["migrate", "account/a-1", "--to", "H9"]).unwrap_err().to_string();
+    ensure!(refused.contains("E_HOST_NOT_FOUND"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn under_load_with_kills_no_acknowledged_command_is_lost_or_doubled() -> Result<()> {
-    const KILLS: usize = 4;
+    chaos(1, BANK, 4).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_with_owners_killed_in_turn_no_acknowledged_command_is_lost_or_doubled() -> Result<()> {
+    chaos(2, LATTICE_BANK, 4).await
+}
+
+/// Kills the hosts in turn while clients work, and looks at every acknowledged command afterwards.
+async fn chaos(hosts: u8, manifest: &str, kills: u8) -> Result<()> {
     /// Acknowledged commands between two kills.
-    const KILLS_APART: u64 = 15;
-    let mut lattice = bank().await?;
-    assert_eq!(call(&lattice, "account/warm", "add", "1", &id(9, 1))?, "1");
+    const APART: u64 = 15;
+    let mut lattice = bank_of(hosts, manifest).await?;
+    eventually(PATIENCE, "the accounts are served", || async {
+        call(&lattice, "account/warm", "add", "1", &id_at(9, 1)).map(drop)
+    })
+    .await?;
     let (over, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let mut host = lattice.hosts.remove(0);
+    let mut running: Vec<_> = lattice.hosts.drain(..).collect();
     let lattice = Arc::new(lattice);
     let clients: Vec<_> = (1..=3)
         .map(|sender| {
@@ -245,23 +277,24 @@ async fn under_load_with_kills_no_acknowledged_command_is_lost_or_doubled() -> R
             tokio::task::spawn_blocking(move || client(&lattice, sender, (&over, &count)))
         })
         .collect();
-    for kill in 1..=KILLS {
-        let enough = KILLS_APART * kill as u64;
+    for kill in 0..kills {
+        let enough = APART * (u64::from(kill) + 1);
         eventually(PATIENCE, "the clients get on", || async {
             ensure!(acknowledged.load(Ordering::Relaxed) >= enough);
             Ok(())
         })
         .await?;
+        let index = kill % hosts;
+        let host = running.get_mut(usize::from(index)).context("a host")?;
         host.kill()?;
-        host = lattice.spawn_host(1).await?;
+        *host = lattice.spawn_host(index + 1).await?;
     }
     over.store(true, Ordering::Relaxed);
     let mut commands = 0;
     for client in clients {
-        let acknowledged = client.await??;
-        commands += check(&lattice, &acknowledged)?;
+        commands += check(&lattice, &client.await??)?;
     }
     ensure!(commands >= 60, "only {commands} commands: that proves little");
-    drop(host);
+    drop(running);
     Ok(())
 }
