@@ -129,7 +129,9 @@ fn signed(
             let Unsigned::Sign(issuer) = unsigned else { return Ok(bytes) };
             Ok(signing::adopt(&bytes, claims, issuer)?.map_or(bytes, Bytes::from))
         }
-        (None, Unsigned::Sign(issuer)) => signing::sign_for(id, &bytes, version, issuer).map(Bytes::from),
+        (None, Unsigned::Sign(issuer)) => {
+            signing::sign_for(id, actor, &bytes, version, issuer).map(Bytes::from)
+        }
         (None, Unsigned::Refuse) => Err(invalid_claim(&keys::ClaimsError::Unsigned, actor)
             .hint("or let this command sign it with your own key: --sign")),
     }

@@ -4,7 +4,8 @@
 use crate::component::{Shape, claims_report};
 use crate::{home, keyfile};
 use keys::{ClaimRequest, Claims, KeyKind, KeyPair, PublicKey};
-use lattice_protocol::{ActorId, ErrorCode, Report};
+use lattice_protocol::manifest::ActorManifest;
+use lattice_protocol::{ActorId, ErrorCode, Report, Selector};
 use std::path::{Path, PathBuf};
 
 /// File of the account that signs on this machine.
@@ -48,14 +49,30 @@ pub fn request_for(file: &[u8], subject: PublicKey, name: &str) -> Result<ClaimR
     Ok(request)
 }
 
-/// Signs a component for an actor, with the actor's own module key.
-pub fn sign_for(actor: &ActorId, file: &[u8], version: &str, issuer: &KeyPair) -> Result<Vec<u8>, Report> {
-    let (module, _) = keyfile::read_or_make(&module_key_path(actor)?, KeyKind::Module)?;
-    let mut request = request_for(file, module.public(), actor.name.as_str())?;
+/// Signs a component for an actor, with the actor's own module key. What a persistent actor is linked
+/// to belongs to its claims as well: its effects are data, so it imports nothing for them.
+pub fn sign_for(
+    id: &ActorId,
+    actor: &ActorManifest,
+    file: &[u8],
+    version: &str,
+    issuer: &KeyPair,
+) -> Result<Vec<u8>, Report> {
+    let (module, _) = keyfile::read_or_make(&module_key_path(id)?, KeyKind::Module)?;
+    let mut request = request_for(file, module.public(), id.name.as_str())?;
+    if actor.persistent.is_some() {
+        request.capabilities.extend(actor.links.iter().map(|link| unversioned(&link.interface)));
+    }
     if !version.is_empty() {
         version.clone_into(&mut request.version);
     }
     keys::sign_component(file, &request, issuer, home::now_unix()).map_err(|error| claims_report(&error))
+}
+
+/// A selector as claims name it: `namespace:package`, or `namespace:package/interface`.
+fn unversioned(selector: &Selector) -> String {
+    let package = selector.package();
+    selector.interface().map_or_else(|| package.to_owned(), |interface| format!("{package}/{interface}"))
 }
 
 /// Reads a file, at most `limit` bytes.
