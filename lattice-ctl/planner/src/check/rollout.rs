@@ -212,8 +212,9 @@ impl Checked<'_> {
         }
     }
 
-    /// No more hosts are new than the wave allows; of a rolling one, no more replicas are without
-    /// proof than it may miss, or one host.
+    /// No host is added when then more are new than the wave allows; of a rolling one, when more
+    /// replicas are without proof than it may miss, but for a single host. Hosts that start again,
+    /// come back, or are lost may leave more of them at any time: that is not the plan's doing.
     fn exposure(
         &self,
         id: &ActorId,
@@ -223,6 +224,10 @@ impl Checked<'_> {
         let none = BTreeMap::new();
         let placed = self.after.actors.get(id).unwrap_or(&none);
         let heard: Vec<&HostId> = progress.updated.iter().filter(|host| self.is_heard(host)).collect();
+        let was = self.before.and_then(|before| before.rollout.as_ref()?.actors.get(id));
+        if heard.iter().all(|host| was.is_some_and(|was| was.updated.contains(*host))) {
+            return;
+        }
         if let Strategy::Rolling { max_unavailable, max_surge } = strategy {
             let total: u32 =
                 placed.iter().filter(|(host, _)| self.is_heard(host)).map(|(_, count)| *count).sum();
@@ -251,12 +256,7 @@ impl Checked<'_> {
         }
         let quota = strategy.hosts_in(progress.wave, placed.len());
         if progress.wave < strategy.last_wave() && heard.len() > quota {
-            // Hosts that have come back, or fewer hosts in all, may leave more than the wave wants;
-            // none may have been added to them.
-            let was = self.before.and_then(|before| before.rollout.as_ref()?.actors.get(id));
-            if heard.iter().any(|host| was.is_none_or(|was| !was.updated.contains(*host))) {
-                found.push(violation(id, format!("is new on {} hosts in a wave of {quota}", heard.len())));
-            }
+            found.push(violation(id, format!("is new on {} hosts in a wave of {quota}", heard.len())));
         }
     }
 }
