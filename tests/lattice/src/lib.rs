@@ -129,7 +129,7 @@ impl TestLattice {
         let component = format!("version-{revision}.wasm");
         fs::copy(fixtures::guest(guest)?, self.dir.path().join(&component))?;
         let revision = revision.to_string();
-        let sign = ["claim", "sign", &component, "--name", "versions", "--revision", &revision];
+        let sign = ["claim", "sign", &component, "--name", "versions", "--rev", &revision];
         let keys =
             ["--issuer", "trellis-lattice/keys/issuer.nk", "--subject", "trellis-lattice/keys/versions.nk"];
         self.trellis(&[&sign[..], &keys].concat())?;

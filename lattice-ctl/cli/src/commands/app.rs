@@ -58,6 +58,7 @@ pub enum AppCommand {
         /// Its name.
         app: AppName,
         /// Which version; otherwise the last that was different.
+        #[arg(id = "to", value_name = "VERSION")]
         version: Option<u64>,
     },
     /// Stop a rollout where it is; a version that fails is taken back all the same.
