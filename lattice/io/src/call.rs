@@ -215,6 +215,7 @@ mod tests {
         scope
     }
 
+    #[allow(clippy::disallowed_methods, reason = "a test waits for what it spawns")]
     #[tokio::test]
     async fn who_waits_keeps_nobody_waiting_and_takes_a_hand() {
         let bus = Memory::new().lattice().bus;

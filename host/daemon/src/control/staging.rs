@@ -14,7 +14,7 @@ pub(crate) struct Staged {
 
 enum State {
     Preparing,
-    Ready(Prepared),
+    Ready(Box<Prepared>),
     Failed(Report),
 }
 
@@ -56,7 +56,7 @@ impl Control {
             return None;
         }
         match self.staged.remove(&spec.id)?.state {
-            State::Ready(prepared) => Some(prepared),
+            State::Ready(prepared) => Some(*prepared),
             State::Preparing | State::Failed(_) => None,
         }
     }
@@ -65,7 +65,7 @@ impl Control {
     pub(super) fn staged(&mut self, id: &ActorId, digest: &str, result: Result<Prepared, Report>) {
         let Some(staged) = self.staged.get_mut(id).filter(|staged| staged.digest == digest) else { return };
         staged.state = match result {
-            Ok(prepared) => State::Ready(prepared),
+            Ok(prepared) => State::Ready(Box::new(prepared)),
             Err(report) => {
                 tracing::warn!(actor = %id, digest, error = %report, "component not made ready");
                 State::Failed(report)

@@ -19,7 +19,7 @@ const STRATEGIES: [&str; 6] = [
 const VERSIONS: u8 = 7;
 
 fn is_bad(version: u8) -> bool {
-    version % 3 != 0
+    !version.is_multiple_of(3)
 }
 
 #[derive(Debug, Clone)]
