@@ -145,7 +145,7 @@ async fn main() {
                 let reference = CommandRef::Id(CommandId::new(clock.unix_ms(), entropy));
                 let body = Bytes::from_static(&[7; PAYLOAD]);
                 let command = Command { reference, name: "measure".to_owned(), body };
-                actors.submit(key.clone(), command, Duration::from_secs(30)).await.unwrap();
+                actors.door().unwrap().submit(key.clone(), command, Duration::from_secs(30)).await.unwrap();
                 done.fetch_add(1, Ordering::Relaxed);
             }
         });

@@ -13,17 +13,15 @@ mod journal;
 
 use crate::aside::{self, Aside};
 use crate::door::Door;
-use crate::inspect::{CommitView, Moment, Verified};
-use crate::kinds::{Kind, Peers};
+use crate::kinds::{self, Kind, Peers};
 use crate::policy::Policy;
-use crate::shard::{Inbox, Listing, Message, Realm, ShardLoop, ShardStats, Shared, StateView};
-use bytes::Bytes;
+use crate::shard::{Inbox, Message, Realm, ShardLoop, ShardStats, Shared};
 use host_core::{RestartPolicy, Supervisor};
 use host_store::{AsideStore, DataDir, JournalOptions, SnapshotStore};
 use journal::DeviceLog;
 use lattice_io::{Clock, TaskScope};
+use lattice_journal::SessionId;
 use lattice_journal::shard::{StopReason, Submitted};
-use lattice_journal::{Command, SessionId};
 use lattice_protocol::{ActorId, EntityKey, ErrorCode, KindName, Report};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,13 +102,7 @@ impl Actors {
     /// `E_CONFLICT` when another actor has that kind.
     pub fn put_kind(&self, name: KindName, kind: Kind) -> Result<(), Report> {
         let mut state = self.inner.state();
-        if let Some(other) = state.kinds.get(&name).filter(|other| other.actor != kind.actor) {
-            return Err(Report::new(ErrorCode::Conflict, format!("kind {name} belongs to another actor"))
-                .at(&kind.actor)
-                .got(&other.actor)
-                .hint("give it a kind of its own: persistent: {kind: …}"));
-        }
-        state.kinds.insert(name.clone(), kind.clone());
+        kinds::put(&mut state.kinds, &name, &kind)?;
         if let Some(inbox) = &state.inbox {
             inbox.send(Message::PutKind(name, Box::new(kind)));
         }
@@ -151,64 +143,6 @@ impl Actors {
     /// Why it is not.
     pub fn door(&self) -> Result<Door, Report> {
         self.inner.inbox().map(|inbox| Door { inbox })
-    }
-
-    /// As [`Door::submit`].
-    ///
-    /// # Errors
-    /// Also why the journal is not open.
-    pub async fn submit(
-        &self,
-        key: EntityKey,
-        command: Command,
-        patience: Duration,
-    ) -> Result<Submitted, Report> {
-        self.door()?.submit(key, command, patience).await
-    }
-
-    /// As [`Door::query`].
-    ///
-    /// # Errors
-    /// Also why the journal is not open.
-    pub async fn query(
-        &self,
-        key: EntityKey,
-        query: (String, Bytes),
-        patience: Duration,
-    ) -> Result<Submitted, Report> {
-        self.door()?.query(key, query, patience).await
-    }
-
-    /// As [`Door::list`].
-    ///
-    /// # Errors
-    /// Also why the journal is not open.
-    pub async fn list(&self, kind: Option<KindName>) -> Result<Listing, Report> {
-        self.door()?.list(kind).await
-    }
-
-    /// As [`Door::state_at`].
-    ///
-    /// # Errors
-    /// Also why the journal is not open.
-    pub async fn state_at(&self, key: EntityKey, moment: Moment) -> Result<StateView, Report> {
-        self.door()?.state_at(key, moment).await
-    }
-
-    /// As [`Door::journal`].
-    ///
-    /// # Errors
-    /// Also why the journal is not open.
-    pub async fn journal(&self, key: EntityKey, from: u64, most: usize) -> Result<Vec<CommitView>, Report> {
-        self.door()?.journal(key, from, most).await
-    }
-
-    /// As [`Door::verify`].
-    ///
-    /// # Errors
-    /// Also why the journal is not open.
-    pub async fn verify(&self, key: EntityKey) -> Result<Verified, Report> {
-        self.door()?.verify(key).await
     }
 
     /// What was set aside, oldest first.

@@ -6,7 +6,8 @@ use host_core::guest::GuestKind;
 use lattice_io::BoxFuture;
 use lattice_journal::Command;
 use lattice_journal::shard::Submitted;
-use lattice_protocol::{ActorId, EntityKey, Report};
+use lattice_protocol::{ActorId, EntityKey, ErrorCode, KindName, Report};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,21 @@ pub struct Kind {
     pub effects: Arc<dyn Effects>,
     /// How it is treated.
     pub policy: KindPolicy,
+}
+
+/// Has a kind run, or run on with another component. One name is one actor's.
+///
+/// # Errors
+/// `E_CONFLICT` when another actor has that kind; nothing is changed.
+pub(crate) fn put(kinds: &mut BTreeMap<KindName, Kind>, name: &KindName, kind: &Kind) -> Result<(), Report> {
+    if let Some(other) = kinds.get(name).filter(|other| other.actor != kind.actor) {
+        return Err(Report::new(ErrorCode::Conflict, format!("kind {name} belongs to another actor"))
+            .at(&kind.actor)
+            .got(&other.actor)
+            .hint("give it a kind of its own: persistent: {kind: …}"));
+    }
+    kinds.insert(name.clone(), kind.clone());
+    Ok(())
 }
 
 impl fmt::Debug for Kind {

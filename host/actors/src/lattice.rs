@@ -18,38 +18,36 @@
 //! | `rule` | what this host takes over |
 //! | `shard` (one per owned shard) | takes over, serves, gives up |
 //!
+//! [`values`] is what the buckets hold.
+//!
 //! Invariants: the lease keeps owners from working in vain; the fence is the epoch in the stream
 //! ([`lattice_journal::chain`]). A shard's loop checks the lease before each step, and stops by itself.
 
+mod rule;
 mod session;
 mod stream;
 mod takeover;
+mod values;
 
 use crate::door::Door;
-use crate::kinds::{Kind, Peers};
+use crate::kinds::{self, Kind, Peers};
 use crate::policy::Policy;
 use crate::shard::{Inbox, Message, Realm, ShardLoop, Shared};
 use host_store::{AsideStore, SnapshotStore};
 use lattice_io::{Clock, Kv, KvEvent, KvOptions, Lattice, TaskScope, WatchKeys};
 use lattice_journal::lease::LeasePolicy;
 use lattice_journal::shard::StopReason;
-use lattice_journal::takeover::ShardOwner;
-use lattice_journal::{Epoch, Hash, SessionId, ShardId};
+use lattice_journal::{SessionId, ShardId};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{EntityKey, ErrorCode, HostId, KindName, Report};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
+use values::{OwnerValue, Part, RELEASED, SessionValue, owner_key};
 
 /// Shards of one kind. It never changes afterwards: it decides which stream a history is in.
 pub const SHARDS: u16 = 16;
-/// How often it is looked whether a shard needs an owner.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long the next in rank waits for the one before, milliseconds.
-const STEP_MS: u64 = 700;
-/// How many steps longer everybody else waits for who was named.
-const GIVEN: u64 = 5;
 /// Pause after an attempt that failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -78,46 +76,6 @@ pub struct LatticeOptions {
     pub replicas: lattice_io::Replicas,
 }
 
-/// A session as its key has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct SessionValue {
-    session: String,
-    attempt: u64,
-    kinds: BTreeSet<KindName>,
-}
-
-/// A shard's key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct OwnerValue {
-    session: String,
-    epoch: u64,
-    /// Who shall have it next, when it was given up for somebody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    to: Option<HostId>,
-}
-
-/// In the place of a session: the owner has given the shard up.
-const RELEASED: &str = "-";
-
-impl OwnerValue {
-    fn new(owner: &ShardOwner) -> Self {
-        Self { session: owner.session.to_string(), epoch: owner.epoch.0, to: None }
-    }
-    fn nobody() -> Self {
-        Self { session: RELEASED.to_owned(), epoch: 0, to: None }
-    }
-    /// The owner; of a shard that was given up, nobody that lives.
-    fn read(&self, host: &HostId) -> ShardOwner {
-        let session = self.session.parse().unwrap_or_else(|_| SessionId::new(host, [0; 16]));
-        ShardOwner { session, epoch: Epoch(self.epoch) }
-    }
-}
-
-/// One shard of one kind.
-type Part = (KindName, ShardId);
-
 /// The kinds of durability `lattice` on a host. Clones are handles to the same.
 #[derive(Clone)]
 pub struct LatticeActors {
@@ -130,6 +88,8 @@ pub(crate) struct Inner {
     owners: Arc<dyn Kv>,
     scope: TaskScope,
     state: Mutex<State>,
+    /// An owner, or a shard of this host, is another than before.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -149,10 +109,6 @@ struct State {
     started: bool,
 }
 
-fn owner_key((kind, shard): &Part) -> String {
-    format!("{kind}.{shard}")
-}
-
 impl LatticeActors {
     /// Nothing runs before there is a kind.
     ///
@@ -163,7 +119,8 @@ impl LatticeActors {
         let sessions = kv.assume(&options.subjects.sessions_bucket())?;
         let owners = kv.assume(&options.subjects.shards_bucket())?;
         let scope = parent.child("lattice actors");
-        Ok(Self { inner: Arc::new(Inner { options, sessions, owners, scope, state: Mutex::default() }) })
+        let (state, changed) = (Mutex::default(), Notify::new());
+        Ok(Self { inner: Arc::new(Inner { options, sessions, owners, scope, state, changed }) })
     }
 
     /// A kind runs here from now on, or with another component.
@@ -172,13 +129,7 @@ impl LatticeActors {
     /// `E_CONFLICT` when another actor has that kind here.
     pub fn put_kind(&self, name: KindName, kind: Kind) -> Result<(), Report> {
         let mut state = self.inner.state();
-        if let Some(other) = state.kinds.get(&name).filter(|other| other.actor != kind.actor) {
-            return Err(Report::new(ErrorCode::Conflict, format!("kind {name} belongs to another actor"))
-                .at(&kind.actor)
-                .got(&other.actor)
-                .hint("give it a kind of its own: persistent: {kind: …}"));
-        }
-        state.kinds.insert(name.clone(), kind.clone());
+        kinds::put(&mut state.kinds, &name, &kind)?;
         for (_, inbox) in state.parts.iter().filter(|((of, _), _)| *of == name) {
             if let Some(inbox) = inbox {
                 inbox.send(Message::PutKind(name.clone(), Box::new(kind.clone())));
@@ -256,9 +207,8 @@ impl LatticeActors {
         let prefix = format!("{to}.");
         let there = async {
             let has = |owner: &OwnerValue| owner.session.starts_with(&prefix);
-            while !self.inner.state().owners.get(&owner_key(&part)).is_some_and(has) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            let key = owner_key(&part);
+            self.inner.until(|state| state.owners.get(&key).is_some_and(has)).await;
         };
         tokio::time::timeout(patience, there).await.map_err(|_| {
             Report::new(ErrorCode::Timeout, "the other host has not taken the shard over in time")
@@ -278,11 +228,7 @@ impl LatticeActors {
         for inbox in inboxes {
             inbox.send(Message::Stop(StopReason::Shutdown));
         }
-        let drained = async {
-            while !self.inner.state().parts.is_empty() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
+        let drained = self.inner.until(|state| state.parts.is_empty());
         // Elapsed, what is left is cut off.
         drop(tokio::time::timeout(patience, drained).await);
         self.inner.scope.shutdown(patience).await;
@@ -297,6 +243,17 @@ impl Inner {
 
     fn now_ms(&self) -> u64 {
         self.options.clock.monotonic_ms()
+    }
+
+    /// Waits until it is so.
+    async fn until(&self, holds: impl Fn(&State) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if holds(&self.state()) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Makes the two buckets, as often as it takes.
@@ -347,70 +304,8 @@ impl Inner {
                 KvEvent::Deleted { key, .. } => drop(self.state().owners.remove(&key)),
                 KvEvent::Current => {}
             }
+            self.changed.notify_waiters();
         }
-    }
-
-    /// Takes over what is this host's turn to take over.
-    async fn rule(self: Arc<Self>) {
-        loop {
-            tokio::time::sleep(LOOK).await;
-            for (part, session) in self.due() {
-                let inner = Arc::clone(&self);
-                self.scope.spawn_best_effort("shard", async move {
-                    inner.own(&part, session).await;
-                    inner.state().parts.remove(&part);
-                });
-            }
-        }
-    }
-
-    /// The shards to take over now; they are marked as being taken.
-    fn due(&self) -> Vec<(Part, SessionId)> {
-        let now_ms = self.now_ms();
-        let mut state = self.state();
-        let Some((session, until_ms)) = state.lease.clone() else { return Vec::new() };
-        if now_ms >= until_ms {
-            return Vec::new();
-        }
-        let ttl_ms = self.options.lease.ttl_ms;
-        let alive: BTreeMap<String, BTreeSet<KindName>> = state
-            .seen
-            .values()
-            .filter(|(value, _, seen_ms)| {
-                value.session == session.as_str() || now_ms.saturating_sub(*seen_ms) < ttl_ms
-            })
-            .map(|(value, ..)| (value.session.clone(), value.kinds.clone()))
-            .collect();
-        let kinds: Vec<KindName> = state.kinds.keys().cloned().collect();
-        let parts = kinds.iter().flat_map(|kind| (0..SHARDS).map(|shard| (kind.clone(), ShardId(shard))));
-        let mut due = Vec::new();
-        for part in parts {
-            if state.parts.contains_key(&part) {
-                continue;
-            }
-            let owner = state.owners.get(&owner_key(&part));
-            let is_owned = owner.is_some_and(|owner| {
-                owner.session != session.as_str()
-                    && alive.get(&owner.session).is_some_and(|kinds| kinds.contains(&part.0))
-            });
-            if is_owned {
-                state.orphaned.remove(&part);
-                continue;
-            }
-            let since = *state.orphaned.entry(part.clone()).or_insert(now_ms);
-            let given = state.owners.get(&owner_key(&part)).filter(|owner| owner.session == RELEASED);
-            let rank = match given.and_then(|owner| owner.to.as_ref()) {
-                Some(to) if *to == self.options.host => 0,
-                Some(_) => rank(&part, session.as_str(), &alive).saturating_add(GIVEN),
-                None => rank(&part, session.as_str(), &alive),
-            };
-            if now_ms >= since.saturating_add(rank.saturating_mul(STEP_MS)) {
-                state.orphaned.remove(&part);
-                state.parts.insert(part.clone(), None);
-                due.push((part, session.clone()));
-            }
-        }
-        due
     }
 
     /// Takes a shard over and serves it until it stops.
@@ -428,12 +323,22 @@ impl Inner {
         scope.shutdown(Duration::from_secs(2)).await;
     }
 
+    /// A shard is neither owned here nor being taken over any more.
+    fn gone(&self, part: &Part) {
+        let mut state = self.state();
+        state.parts.remove(part);
+        state.moving.remove(part);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
     /// Has a shard end, in favour of this host.
     fn give_up(&self, part: &Part, to: &HostId) -> Result<(), Report> {
         let now_ms = self.now_ms();
         let mut state = self.state();
         let Some(inbox) = state.parts.get(part).cloned().flatten() else {
-            return Err(Report::new(ErrorCode::Moving, "this host does not own the shard"));
+            return Err(Report::new(ErrorCode::Moving, "this host does not own the shard")
+                .hint("try again: it goes to the owner"));
         };
         let runs = state.seen.get(to.as_str()).is_some_and(|(value, _, seen_ms)| {
             value.kinds.contains(&part.0) && now_ms.saturating_sub(*seen_ms) < self.options.lease.ttl_ms
@@ -516,49 +421,5 @@ impl Inner {
         for inbox in state.parts.values().flatten() {
             inbox.send(Message::Stop(StopReason::LeaseEnded));
         }
-    }
-}
-
-/// This session's place among those that could own a shard: by the highest hash of shard and session's
-/// host (rendezvous hashing, Thaler and Ravishankar, 1998), so that shards spread and a host's death
-/// moves only its own.
-fn rank(part: &Part, session: &str, alive: &BTreeMap<String, BTreeSet<KindName>>) -> u64 {
-    let weight = |session: &str| {
-        let host = session.split('.').next().unwrap_or_default();
-        Hash::of(format!("{} {} {host}", part.0, part.1).as_bytes())
-    };
-    let mine = weight(session);
-    let could = alive.iter().filter(|(other, kinds)| *other != session && kinds.contains(&part.0));
-    u64::try_from(could.filter(|(other, _)| weight(other) > mine).count()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_shard_has_one_first_and_the_death_of_a_host_moves_only_its_own() {
-        let kind: KindName = "meter".parse().unwrap();
-        let alive = |hosts: &[&str]| -> BTreeMap<String, BTreeSet<KindName>> {
-            hosts.iter().map(|host| (format!("{host}.00"), BTreeSet::from([kind.clone()]))).collect()
-        };
-        let (all, left) = (alive(&["H1", "H2", "H3"]), alive(&["H1", "H2"]));
-        let first = |alive: &BTreeMap<String, BTreeSet<KindName>>, shard| {
-            let firsts: Vec<_> = alive
-                .keys()
-                .filter(|session| rank(&(kind.clone(), ShardId(shard)), session, alive) == 0)
-                .collect();
-            assert_eq!(firsts.len(), 1);
-            firsts[0].clone()
-        };
-        let mut owners = BTreeSet::new();
-        for shard in 0..SHARDS {
-            let owner = first(&all, shard);
-            if owner != "H3.00" {
-                assert_eq!(first(&left, shard), owner);
-            }
-            owners.insert(owner);
-        }
-        assert_eq!(owners.len(), 3, "they spread");
     }
 }

@@ -9,190 +9,46 @@
 //! ```
 //! | module | does |
 //! |---|---|
+//! | `message`, `opening` | what comes to it; what it is made of |
 //! | `turns` | actors in memory: activation, work for guests, what is folded again |
 //! | `relay` | effects on their way out, and timers |
 //! | `upkeep` | snapshots, idleness, trimming |
 //! | `look` | questions of people |
 
 mod look;
+mod message;
+mod opening;
 mod relay;
 mod turns;
 mod upkeep;
 
 pub(crate) use look::Look;
 pub use look::{ActorLine, Listing, StateView};
+pub use message::Reply;
+pub(crate) use message::{Inbox, Message};
+pub use opening::ShardStats;
+pub(crate) use opening::{Opened, Realm, Shared};
 
-use crate::activate::{Brought, Ready, Sources, Wanted};
+use crate::activate::{Brought, Sources, Wanted};
 use crate::index::{Index, Schedule};
-use crate::kinds::{Kind, Peers};
+use crate::kinds::Kind;
 use crate::log::ShardLog;
-use crate::policy::Policy;
 use bytes::Bytes;
-use host_core::guest::{GuestFault, Saved, Verdict};
-use host_store::{AsideStore, SnapshotStore};
-use keys::Digest;
-use lattice_io::{Clock, TaskScope};
-use lattice_journal::append::{LogAction, Tail};
-use lattice_journal::outbox::{Outbox, OutboxPosition, Outgoing};
-use lattice_journal::record::SnapshotRef;
+use lattice_journal::append::LogAction;
+use lattice_journal::outbox::{Outbox, OutboxPosition};
 use lattice_journal::shard::{Action, Answer, Input, Question, Request, StopReason, Submitted, Token};
 use lattice_journal::trim::Trimmer;
-use lattice_journal::{Command, Ledger, Now, Position, Record, RecordSeq, Sealed, Shard, ShardId};
+use lattice_journal::{Command, Now, Position, Record, RecordSeq, Sealed, Shard, ShardId};
 use lattice_protocol::{EntityKey, ErrorCode, KindName, Report};
-use relay::Relayed;
+use message::Waiter;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use turns::{Live, Work};
-
-/// Where an answer goes.
-pub type Reply = oneshot::Sender<Result<Submitted, Report>>;
 
 /// Messages that are handled in one go.
 const TOGETHER: usize = 1_024;
-
-/// What happens to a shard.
-pub(crate) enum Message {
-    Submit {
-        key: EntityKey,
-        command: Command,
-        reply: Reply,
-    },
-    Query {
-        key: EntityKey,
-        name: String,
-        body: Bytes,
-        reply: Reply,
-    },
-    Log(Input),
-    LogFailed(Report),
-    Ready {
-        key: EntityKey,
-        result: Result<Ready, Report>,
-    },
-    Decided {
-        key: EntityKey,
-        token: Token,
-        component: Digest,
-        result: Result<Verdict, GuestFault>,
-    },
-    Queried {
-        key: EntityKey,
-        token: Token,
-        result: Result<Result<Bytes, Report>, GuestFault>,
-    },
-    Saved {
-        key: EntityKey,
-        token: Token,
-        at: Box<(Ledger, RecordSeq, Digest)>,
-        result: Result<Saved, GuestFault>,
-    },
-    Stored {
-        key: EntityKey,
-        snapshot: Result<(SnapshotRef, RecordSeq), Report>,
-    },
-    Relayed {
-        item: Box<Outgoing>,
-        result: Relayed,
-    },
-    Trimmed {
-        through: RecordSeq,
-        result: Result<(), Report>,
-    },
-    CutAt {
-        sealed: Result<Sealed, Report>,
-    },
-    PutKind(KindName, Box<Kind>),
-    RemoveKind(KindName, lattice_protocol::ActorId),
-    Forgive {
-        key: EntityKey,
-    },
-    Look(Look),
-    /// The host's lease holds until then (monotonic).
-    Lease(u64),
-    Stop(StopReason),
-}
-
-/// Sends messages to a shard.
-#[derive(Clone)]
-pub(crate) struct Inbox(pub(crate) mpsc::UnboundedSender<Message>);
-
-impl Inbox {
-    /// A shard that has ended drops what waits; whoever waits is told by that.
-    pub(crate) fn send(&self, message: Message) {
-        drop(self.0.send(message));
-    }
-}
-
-/// Who waits for an answer of the shard.
-enum Waiter {
-    Caller(Reply),
-    /// An effect of this shard whose target is an actor of this shard.
-    Relay(Box<Outgoing>),
-    /// The answer to a call, coming back.
-    Answer(Box<Outgoing>),
-    Timer(EntityKey, Command),
-    Snapshot(EntityKey),
-}
-
-/// What a shard is opened with.
-pub(crate) struct Opened {
-    pub(crate) tail: Tail,
-    pub(crate) relayed: OutboxPosition,
-    /// Records with effects that may not have been relayed.
-    pub(crate) outgoing: Vec<Arc<Record>>,
-    pub(crate) index: Index,
-    pub(crate) schedule: Schedule,
-    pub(crate) trimmer: Trimmer,
-    /// The first record that is kept.
-    pub(crate) first: RecordSeq,
-}
-
-/// What a shard needs of the host.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) policy: Policy,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) snapshots: Arc<SnapshotStore>,
-    pub(crate) aside: Arc<AsideStore>,
-    pub(crate) peers: Arc<dyn Peers>,
-    pub(crate) scope: TaskScope,
-    pub(crate) realm: Realm,
-    /// When the host's lease ends (monotonic); never, for what is pinned to it.
-    pub(crate) lease_until_ms: u64,
-}
-
-/// Which actors are a shard's.
-#[derive(Debug, Clone)]
-pub(crate) enum Realm {
-    /// All of the kinds that are pinned to this host.
-    Host,
-    /// Those of one kind whose id falls to this shard of so many.
-    Part { kind: KindName, shard: ShardId, of: u16 },
-}
-
-impl Realm {
-    fn holds(&self, key: &EntityKey) -> bool {
-        match self {
-            Self::Host => true,
-            Self::Part { kind, shard, of } => key.kind == *kind && ShardId::of(key, *of) == *shard,
-        }
-    }
-}
-
-/// Counters that others read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ShardStats {
-    /// Actors in memory.
-    pub actors: usize,
-    /// Effects that wait or are under way.
-    pub outbox: usize,
-    /// The last record.
-    pub record: u64,
-    /// Commands carried out since the shard was opened.
-    pub commits: u64,
-}
 
 /// See the module.
 pub(crate) struct ShardLoop {

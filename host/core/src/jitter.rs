@@ -1,19 +1,13 @@
 //! Spreading pauses, so that many who failed together do not come back together. Deterministic:
 //! the seed is the caller's.
 
+use lattice_protocol::seeded;
+
 /// A pause between half of `delay_ms` and all of it, chosen by the seed.
 pub(crate) fn spread(delay_ms: u64, seed: u64) -> u64 {
     let half = delay_ms / 2;
     let room = delay_ms - half;
-    half + mix(seed) % room.saturating_add(1)
-}
-
-/// One step of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators).
-fn mix(seed: u64) -> u64 {
-    let mut value = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ (value >> 31)
+    half + seeded::first(seed) % room.saturating_add(1)
 }
 
 /// `base_ms` doubled with each step after the first, at most `most_ms`.

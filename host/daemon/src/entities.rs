@@ -316,7 +316,7 @@ impl Entities {
     /// The actors of a kind: of a lattice's, those of the shards that this host owns.
     async fn list(&self, kind: KindName) -> Result<(EntityAnswer, Bytes), Report> {
         if self.lattice.runs(&kind).is_none() {
-            return json(&self.device.list(Some(kind)).await?);
+            return json(&self.device.door()?.list(Some(kind)).await?);
         }
         let mut all = Listing::default();
         for (_, door) in self.lattice.doors(&kind) {

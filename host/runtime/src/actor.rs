@@ -27,11 +27,9 @@ use crate::instance::Instance;
 use crate::pool::Pool;
 use crate::runtime::Runtime;
 use crate::state::ActorShared;
-use crate::stdio::GuestLog;
 use crate::wiring::Wiring;
 use crate::worker::Work;
-use crate::{message, typed};
-use arc_swap::ArcSwap;
+use crate::{fault, message, typed};
 use bytes::Bytes;
 use health::Health;
 use host_core::pool::PoolLimits;
@@ -83,10 +81,7 @@ impl Actor {
     ) -> Result<Arc<Self>, Report> {
         let id = options.id.clone();
         let starting = Self::try_start(runtime, component, options, wiring);
-        starting.await.map_err(|report| {
-            let report = if report.place.is_none() { report.at(&id) } else { report };
-            report.during("actor start failed")
-        })
+        starting.await.map_err(|report| fault::start_failed(report, &id))
     }
 
     async fn try_start(
@@ -99,13 +94,8 @@ impl Actor {
         let limits = PoolLimits::of(&options.policy, &options.limits, options.replicas);
         let pool = Pool::new(options.id.clone(), options.policy, limits);
         runtime.watch(&pool);
-        let shared = Arc::new(ActorShared {
-            log: GuestLog::new(options.id.clone(), options.lattice, options.host),
-            id: options.id,
-            wiring: ArcSwap::new(wiring),
-            config: ArcSwap::from_pointee(options.config),
-            limits: options.limits,
-        });
+        let place = (options.lattice, options.host);
+        let shared = ActorShared::new(options.id, place, options.limits, options.config, wiring);
         let actor = Arc::new(Self {
             runtime: Arc::clone(runtime),
             component,

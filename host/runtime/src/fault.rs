@@ -44,6 +44,12 @@ fn innermost(backtrace: &WasmBacktrace) -> Option<String> {
     Some(name.chars().take(120).collect())
 }
 
+/// Of an actor that did not start.
+pub(crate) fn start_failed(report: Report, actor: &ActorId) -> Report {
+    let report = if report.place.is_none() { report.at(actor) } else { report };
+    report.during("actor start failed")
+}
+
 /// A call whose deadline passed.
 pub(crate) fn deadline_passed(actor: &ActorId) -> Report {
     Report::new(ErrorCode::Timeout, "deadline passed")

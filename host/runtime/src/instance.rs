@@ -12,10 +12,11 @@ use crate::stdio::{GuestStream, Stream};
 use lattice_protocol::Report;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpCtx;
 
 /// Resources that the host keeps for one store.
@@ -72,7 +73,7 @@ pub(crate) fn new_store(
     info: CallInfo,
 ) -> Store<InstanceState> {
     let state = InstanceState {
-        wasi: wasi(actor),
+        wasi: wasi(actor, None).build(),
         table: resources(),
         http: http(),
         limits: Limiter::new(&actor.limits, Arc::clone(budget)),
@@ -107,15 +108,16 @@ fn http() -> WasiHttpCtx {
     context
 }
 
-/// No files, no sockets, no names, no environment, no arguments; words go to the actor's log.
-fn wasi(actor: &Arc<ActorShared>) -> WasiCtx {
-    let stream = |stream| GuestStream { actor: Arc::clone(actor), stream, quiet: None };
-    WasiCtx::builder()
-        .stdout(stream(Stream::Out))
+/// No files, no sockets, no names, no environment, no arguments; words go to the actor's log, but
+/// while `quiet` says so.
+pub(crate) fn wasi(actor: &Arc<ActorShared>, quiet: Option<&Arc<AtomicBool>>) -> WasiCtxBuilder {
+    let stream = |stream| GuestStream { actor: Arc::clone(actor), stream, quiet: quiet.cloned() };
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(stream(Stream::Out))
         .stderr(stream(Stream::Err))
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
-        .max_random_size(MAX_RANDOM)
-        .build()
+        .max_random_size(MAX_RANDOM);
+    wasi
 }

@@ -30,11 +30,10 @@ pub(crate) use ambient::Stage;
 pub(crate) use bindings::{Indices, find, link};
 
 use crate::component::Component;
+use crate::fault;
 use crate::runtime::Runtime;
 use crate::state::ActorShared;
-use crate::stdio::GuestLog;
 use crate::wiring::Wiring;
-use arc_swap::ArcSwap;
 use cell::{Cell, Live, Making};
 use host_core::guest::{Done, Guest, GuestKind, Opening};
 use keys::Digest;
@@ -134,10 +133,7 @@ impl PersistentKind {
     ) -> Result<Arc<Self>, Report> {
         let id = options.id.clone();
         let starting = Self::try_start(runtime, component, options, wiring);
-        starting.await.map_err(|report| {
-            let report = if report.place.is_none() { report.at(&id) } else { report };
-            report.during("actor start failed")
-        })
+        starting.await.map_err(|report| fault::start_failed(report, &id))
     }
 
     async fn try_start(
@@ -151,13 +147,8 @@ impl PersistentKind {
                 .hint("a persistent actor exports both; see: trellis inspect"));
         }
         crate::actor::check_limits(&options.limits, &component)?;
-        let shared = Arc::new(ActorShared {
-            log: GuestLog::new(options.id.clone(), options.lattice, options.host),
-            id: options.id,
-            wiring: ArcSwap::new(wiring),
-            config: ArcSwap::from_pointee(options.config),
-            limits: options.limits,
-        });
+        let place = (options.lattice, options.host);
+        let shared = ActorShared::new(options.id, place, options.limits, options.config, wiring);
         let kind = Arc::new(Self {
             runtime: Arc::clone(runtime),
             component,

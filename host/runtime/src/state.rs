@@ -13,7 +13,7 @@ use crate::persistent::Stage;
 use crate::stdio::GuestLog;
 use crate::wiring::Wiring;
 use arc_swap::ArcSwap;
-use lattice_protocol::{ActorId, Limits, LinkName};
+use lattice_protocol::{ActorId, HostId, LatticeName, Limits, LinkName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wasmtime::component::ResourceTable;
@@ -57,6 +57,25 @@ pub(crate) struct ActorShared {
     pub(crate) limits: Limits,
     /// Where what the guest logs or prints goes.
     pub(crate) log: GuestLog,
+}
+
+impl ActorShared {
+    /// Of an actor on this host of that lattice.
+    pub(crate) fn new(
+        id: ActorId,
+        (lattice, host): (LatticeName, HostId),
+        limits: Limits,
+        config: BTreeMap<String, String>,
+        wiring: Arc<Wiring>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            log: GuestLog::new(id.clone(), lattice, host),
+            id,
+            wiring: ArcSwap::new(wiring),
+            config: ArcSwap::from_pointee(config),
+            limits,
+        })
+    }
 }
 
 impl WasiView for InstanceState {

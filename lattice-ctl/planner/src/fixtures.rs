@@ -19,26 +19,12 @@ pub(crate) fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// A heartbeat of an empty host with 4 cores and 2 GiB.
 pub(crate) fn heartbeat(name: &str, boot: &str, seq: u64) -> Heartbeat {
     Heartbeat {
-        lattice: "prod".parse().unwrap(),
-        host: host(name),
-        boot_id: boot.into(),
         seq,
-        interval_ms: 5_000,
-        at_unix_ms: 0,
         version: "0.1.0".into(),
         arch: "aarch64".into(),
-        labels: BTreeMap::new(),
-        generation: Default::default(),
-        apps: BTreeMap::new(),
-        actors: Vec::new(),
-        providers: Vec::new(),
         load: Load { cpu_millis: 4_000, cpu_used_millis: 0, memory_mib: 2_048, memory_used_mib: 0 },
         uptime_s: 1,
-        errors: 0,
-        leaving: false,
-        kinds: Vec::new(),
-        cached: Vec::new(),
-        latency_ms: BTreeMap::new(),
+        ..Heartbeat::new("prod".parse().unwrap(), host(name), boot)
     }
 }
 

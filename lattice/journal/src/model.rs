@@ -12,6 +12,7 @@
 use crate::append::{AppendOutcome, ReadBack};
 use crate::ids::Position;
 use bytes::Bytes;
+use lattice_protocol::seeded::Seeded;
 
 /// One thing that is done to a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,15 +138,8 @@ impl ModelLog {
 /// A script of so many steps; the same for the same seed.
 #[must_use]
 pub fn script(seed: u64, steps: usize) -> Vec<Step> {
-    let mut state = seed;
-    // SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators).
-    let mut random = move |below: u64| {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut value = state;
-        value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (value ^ (value >> 31)) % below.max(1)
-    };
+    let mut numbers = Seeded::new(seed);
+    let mut random = move |below: u64| numbers.below(below);
     let mut appended = 0;
     let steps = (0..steps).map(|_| match random(10) {
         0..6 => {

@@ -226,6 +226,33 @@ impl Heartbeat {
     /// Most digests in [`Heartbeat::cached`].
     pub const MAX_CACHED: usize = 256;
 
+    /// Of a host that runs nothing, has nothing, and says no more than who it is.
+    #[must_use]
+    pub fn new(lattice: LatticeName, host: HostId, boot_id: impl Into<String>) -> Self {
+        Self {
+            lattice,
+            host,
+            boot_id: boot_id.into(),
+            seq: 0,
+            interval_ms: 5_000,
+            at_unix_ms: 0,
+            version: String::new(),
+            arch: String::new(),
+            labels: BTreeMap::new(),
+            generation: Generation::default(),
+            apps: BTreeMap::new(),
+            actors: Vec::new(),
+            providers: Vec::new(),
+            load: Load { cpu_millis: 0, cpu_used_millis: 0, memory_mib: 0, memory_used_mib: 0 },
+            uptime_s: 0,
+            errors: 0,
+            leaving: false,
+            kinds: Vec::new(),
+            cached: Vec::new(),
+            latency_ms: BTreeMap::new(),
+        }
+    }
+
     /// A label; for `arch`, and `hostcore.arch` as wasmCloud calls it, the architecture unless a
     /// label says otherwise.
     #[must_use]

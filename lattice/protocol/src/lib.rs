@@ -22,6 +22,7 @@
 //! | [`permission`] | what each kind of NATS user may do |
 //! | [`leb`] | numbers in the shortest form of LEB128, for every binary encoding of ours |
 //! | [`jetstream`] | subjects of NATS's own protocols: JetStream, key-value buckets |
+//! | [`seeded`] | numbers that follow from a seed |
 //! | [`subject`] | every NATS subject, stream and bucket name (nowhere else) |
 
 pub mod desired;
@@ -40,6 +41,7 @@ pub mod permission;
 pub mod persistent;
 pub mod provider;
 pub mod rollout;
+pub mod seeded;
 pub mod spec;
 pub mod subject;
 pub mod value;

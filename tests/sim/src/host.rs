@@ -182,9 +182,6 @@ impl Host {
             }
         });
         Heartbeat {
-            lattice: lattice.clone(),
-            host: self.id.clone(),
-            boot_id: format!("{}-{}", self.id, self.boot),
             seq: self.seq,
             interval_ms,
             at_unix_ms: now_ms.saturating_add_signed(self.clock_skew_ms),
@@ -194,19 +191,13 @@ impl Host {
             generation: self.generation(),
             apps: self.disk.as_ref().map(|spec| spec.apps.clone()).unwrap_or_default(),
             actors: actors.collect(),
-            providers: Vec::new(),
             load: Load {
                 cpu_millis: 4_000,
                 cpu_used_millis: 0,
                 memory_mib: self.memory_mib,
                 memory_used_mib: used.min(self.memory_mib),
             },
-            uptime_s: 0,
-            errors: 0,
-            leaving: false,
-            kinds: Vec::new(),
-            cached: Vec::new(),
-            latency_ms: BTreeMap::new(),
+            ..Heartbeat::new(lattice.clone(), self.id.clone(), format!("{}-{}", self.id, self.boot))
         }
     }
 }

@@ -1,28 +1,26 @@
-//! Numbers from a seed: SplitMix64 (Steele, Lea, Flood 2014). Small, and the same everywhere.
+//! What happens by chance, from a seed.
 
-/// A stream of numbers.
+use lattice_protocol::seeded::Seeded;
+
+/// A stream of choices.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(Seeded);
 
 impl Random {
     /// From a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Seeded::new(seed))
     }
 
     /// The next number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.number()
     }
 
     /// Below `end`; 0 when that is 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.number() % end.max(1)
+        self.0.below(end)
     }
 
     /// From `low` to `high`, both included.

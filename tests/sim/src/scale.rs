@@ -167,17 +167,9 @@ fn beat(
     (now_ms, actors): (u64, Vec<ActorStatus>),
 ) -> Heartbeat {
     Heartbeat {
-        lattice: lattice.clone(),
-        host: host.clone(),
-        boot_id: "boot".to_owned(),
         seq: now_ms + u64::try_from(actors.len()).unwrap_or(0) + 1,
-        interval_ms: 5_000,
-        at_unix_ms: 0,
         version: "sim".to_owned(),
         arch: "aarch64".to_owned(),
-        labels: BTreeMap::new(),
-        generation: Default::default(),
-        apps: BTreeMap::new(),
         load: Load {
             cpu_millis: per_host.saturating_mul(20),
             cpu_used_millis: 0,
@@ -185,12 +177,6 @@ fn beat(
             memory_used_mib: 0,
         },
         actors,
-        providers: Vec::new(),
-        uptime_s: 0,
-        errors: 0,
-        leaving: false,
-        kinds: Vec::new(),
-        cached: Vec::new(),
-        latency_ms: BTreeMap::new(),
+        ..Heartbeat::new(lattice.clone(), host.clone(), "boot")
     }
 }

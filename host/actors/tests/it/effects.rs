@@ -22,7 +22,7 @@ async fn messages_between_actors_arrive_once_and_in_order() {
         host.reply(n, "sum/a", "send", "sum/b add 1").await;
     }
     balance(&host, "sum/b", "10").await;
-    let journal = host.actors.journal(key("sum/b"), 1, 100).await.unwrap();
+    let journal = host.door().journal(key("sum/b"), 1, 100).await.unwrap();
     let commands: Vec<String> = journal.into_iter().map(|commit| commit.command).collect();
     assert_eq!(commands, (1..=10).map(|n| format!("sum/a#{n}")).collect::<Vec<_>>());
 }
@@ -54,7 +54,7 @@ async fn what_left_is_repeated_after_a_restart_until_somebody_has_it_and_then_ne
     let second = host(directory.path());
     until("it was repeated", async || !second.outside.left().is_empty()).await;
     assert_eq!(second.outside.left(), ["out edge.level 5 sum/a-1-0"], "under the same key");
-    until("it was taken", async || second.actors.list(None).await.unwrap().outbox == 0).await;
+    until("it was taken", async || second.door().list(None).await.unwrap().outbox == 0).await;
     // This carries the relay's position.
     second.reply(2, "sum/a", "add", "1").await;
     second.end().await;
@@ -104,10 +104,10 @@ async fn a_call_is_answered_by_a_command_whatever_comes_of_it() {
     let answered = async |n: usize| {
         until("it is answered", async || {
             host.clock.advance(Duration::from_millis(50));
-            host.actors.journal(key("sum/a"), 1, 10).await.unwrap().len() >= n
+            host.door().journal(key("sum/a"), 1, 10).await.unwrap().len() >= n
         })
         .await;
-        let commit = host.actors.journal(key("sum/a"), n as u64, 1).await.unwrap().remove(0);
+        let commit = host.door().journal(key("sum/a"), n as u64, 1).await.unwrap().remove(0);
         let payload = commit.events[0].payload.clone();
         (commit.command, String::from_utf8(base64(&payload)).unwrap())
     };
@@ -153,9 +153,9 @@ async fn timers_fire_once_after_restarts_too_and_missed_ones_as_they_say() {
     let second = host_with(directory.path(), settings);
     until("the second fired, late", async || second.query("sum/a", "balance").await.unwrap() == "11").await;
     until("the third was dropped", async || {
-        second.actors.journal(key("sum/a"), 1, 10).await.unwrap().len() == 6
+        second.door().journal(key("sum/a"), 1, 10).await.unwrap().len() == 6
     })
     .await;
     assert_eq!(second.query("sum/a", "balance").await.unwrap(), "11");
-    assert_eq!(second.actors.list(None).await.unwrap().actors[0].timers, 0);
+    assert_eq!(second.door().list(None).await.unwrap().actors[0].timers, 0);
 }

@@ -1,7 +1,7 @@
 //! A host without a runtime: guests that add numbers, and misbehave when they are told to.
 
 use bytes::Bytes;
-use host_actors::{Actors, DeviceOptions, Effects, Kind, KindPolicy, Peers, Policy};
+use host_actors::{Actors, DeviceOptions, Door, Effects, Kind, KindPolicy, Peers, Policy};
 use host_core::guest::{Done, Guest, GuestFault, GuestKind, Opening, Saved, Turn, Verdict};
 use host_store::{DataDir, JournalOptions};
 use keys::Digest;
@@ -301,6 +301,11 @@ impl Host {
         self.actors.put_kind("sum".parse().unwrap(), kind).unwrap();
     }
 
+    /// The shard, which is open.
+    pub fn door(&self) -> Door {
+        self.actors.door().unwrap()
+    }
+
     /// A command under the n-th id.
     pub async fn command(&self, n: u8, actor: &str, name: &str, body: &str) -> Result<Submitted, Report> {
         self.command_within(PATIENCE, (n, actor, name, body)).await
@@ -315,8 +320,8 @@ impl Host {
         let command =
             Command { reference, name: name.to_owned(), body: Bytes::copy_from_slice(body.as_bytes()) };
         loop {
-            let answer = self.actors.submit(key(actor), command.clone(), patience).await;
-            match answer {
+            let asking = async { self.actors.door()?.submit(key(actor), command.clone(), patience).await };
+            match asking.await {
                 // The journal is being opened.
                 Err(report) if report.code == ErrorCode::Overloaded => tokio::task::yield_now().await,
                 answer => return answer,
@@ -331,7 +336,8 @@ impl Host {
     pub async fn query(&self, actor: &str, name: &str) -> Result<String, Report> {
         loop {
             let asked = (name.to_owned(), Bytes::new());
-            match self.actors.query(key(actor), asked, PATIENCE).await {
+            let asking = async { self.actors.door()?.query(key(actor), asked, PATIENCE).await };
+            match asking.await {
                 Err(report) if report.code == ErrorCode::Overloaded => tokio::task::yield_now().await,
                 Err(report) => return Err(report),
                 Ok(answer) => return Ok(String::from_utf8(answer.reply.to_vec()).unwrap()),

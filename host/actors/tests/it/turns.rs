@@ -46,7 +46,7 @@ async fn a_refusal_stores_nothing_and_is_decided_anew() {
     assert_eq!(host.query("sum/a", "nonsense").await.unwrap_err().code, ErrorCode::Guest);
     assert_eq!(host.command(1, "gauge/a", "add", "1").await.unwrap_err().code, ErrorCode::ActorNotFound);
     assert_eq!(host.reply(2, "sum/a", "add", "1").await, "1");
-    let journal = host.actors.journal(key("sum/a"), 1, 10).await.unwrap();
+    let journal = host.door().journal(key("sum/a"), 1, 10).await.unwrap();
     assert_eq!(journal.len(), 1);
 }
 
@@ -87,8 +87,8 @@ async fn a_command_that_keeps_trapping_is_set_aside_and_replayed_by_another_comp
     );
     assert!(host.actors.set_aside().await.unwrap().is_empty());
     assert_eq!(host.query("sum/a", "balance").await.unwrap(), "10");
-    let journal = host.actors.journal(key("sum/a"), 3, 10).await.unwrap();
-    assert_ne!(journal[0].component, host.actors.journal(key("sum/a"), 1, 1).await.unwrap()[0].component);
+    let journal = host.door().journal(key("sum/a"), 3, 10).await.unwrap();
+    assert_ne!(journal[0].component, host.door().journal(key("sum/a"), 1, 1).await.unwrap()[0].component);
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn more_actors_than_fit_into_memory_take_turns_there() {
             assert_eq!(sum, round.to_string());
         }
     }
-    let listing = host.actors.list(None).await.unwrap();
+    let listing = host.door().list(None).await.unwrap();
     assert_eq!(listing.actors.len(), 20);
     assert!(listing.actors.iter().filter(|line| line.active).count() <= 4);
 }
@@ -172,15 +172,16 @@ async fn histories_are_read_back_at_any_moment_and_verified() {
             host.reply(9, "sum/a", "snapshot", "").await;
         }
     }
-    let state = |moment| host.actors.state_at(key("sum/a"), moment);
+    let door = host.door();
+    let state = |moment| door.state_at(key("sum/a"), moment);
     assert_eq!(state(Moment::Last).await.unwrap().seq, 6);
     assert_eq!(state(Moment::Seq(2)).await.unwrap().seq, 2);
     let early = state(Moment::Time(crate::support::T0 + 2_500)).await.unwrap();
     assert_eq!((early.seq, early.at_ms), (2, crate::support::T0 + 2_000));
     assert_eq!(state(Moment::Seq(2)).await.unwrap().state, early.state);
     assert_eq!(state(Moment::Time(0)).await.unwrap_err().code, ErrorCode::ActorNotFound);
-    let verified = host.actors.verify(key("sum/a")).await.unwrap();
+    let verified = host.door().verify(key("sum/a")).await.unwrap();
     assert_eq!(verified.commits, (1, 6));
-    let journal = host.actors.journal(key("sum/a"), 4, 1).await.unwrap();
+    let journal = host.door().journal(key("sum/a"), 4, 1).await.unwrap();
     assert_eq!((journal[0].seq, journal[0].effects.as_slice()), (4, ["snapshot".to_owned()].as_slice()));
 }

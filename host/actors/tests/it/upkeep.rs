@@ -39,7 +39,7 @@ async fn a_start_folds_what_came_after_the_snapshot_and_no_more() {
     let second = host_with(directory.path(), settings(100));
     assert_eq!(second.query("sum/a", "count").await.unwrap(), "157");
     assert_eq!(second.sums.folded.load(Ordering::Relaxed), 7);
-    let verified = second.actors.verify(key("sum/a")).await.unwrap();
+    let verified = second.door().verify(key("sum/a")).await.unwrap();
     assert_eq!(verified.ways, ["from the first commit", "from the snapshot at commit 1"]);
     second.end().await;
     // Without it everything is folded.
@@ -60,7 +60,7 @@ async fn idle_actors_leave_memory_and_come_back_as_they_were() {
     host.reply(1, "sum/a", "many", "100").await;
     host.reply(1, "sum/b", "add", "3").await;
     let active = async || {
-        let actors = host.actors.list(None).await.unwrap().actors;
+        let actors = host.door().list(None).await.unwrap().actors;
         actors.into_iter().filter(|line| line.active).count()
     };
     assert_eq!(active().await, 2);
@@ -101,13 +101,13 @@ async fn a_trimmed_journal_starts_from_its_checkpoint_with_state_timers_and_ids(
     }
     until("it is trimmed", async || {
         look(&first).await;
-        let oldest = first.actors.journal(key("sum/lazy"), 0, 1).await;
+        let oldest = first.door().journal(key("sum/lazy"), 0, 1).await;
         oldest.is_ok_and(|commits| commits.is_empty())
     })
     .await;
-    let refused = first.actors.journal(key("sum/busy"), 1, 10).await.unwrap_err();
+    let refused = first.door().journal(key("sum/busy"), 1, 10).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::HistoryTrimmed, "{refused}");
-    let refused = first.actors.state_at(key("sum/lazy"), Moment::Seq(1)).await.unwrap_err();
+    let refused = first.door().state_at(key("sum/lazy"), Moment::Seq(1)).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::HistoryTrimmed, "{refused}");
     first.end().await;
     let second = host_with(directory.path(), trims(10));

@@ -50,20 +50,26 @@ impl Control {
         let running =
             PersistentKind::start(&self.parts.runtime, Arc::clone(&component), options, wiring).await?;
         let kind = entities::kind(spec.id.clone(), Arc::clone(&running), persistent);
-        let before = self.kinds.remove(&spec.id);
         let durability = persistent.durability;
-        let other = |before: &&RunningKind| before.name != name || before.durability != durability;
-        if let Some(before) = before.as_ref().filter(other) {
-            self.remove_kind(before, &spec.id);
-        }
-        match persistent.durability {
+        // A kind that is another actor's is refused here, before anything is changed.
+        match durability {
             Durability::Device => self.parts.entities.device.put_kind(name.clone(), kind)?,
             Durability::Lattice => self.parts.entities.lattice.put_kind(name.clone(), kind)?,
         }
-        let rpc = match before {
+        let rpc = match self.kinds.remove(&spec.id) {
             // Calls come for the kind, whatever its component.
-            Some(before) if before.name == name => before.rpc,
-            _ => self.serve_kind(&name).await,
+            Some(before) if before.name == name => {
+                if before.durability != durability {
+                    self.remove_kind(&before, &spec.id);
+                }
+                before.rpc
+            }
+            other => {
+                if let Some(before) = other {
+                    self.retire_kind(before, &spec.id);
+                }
+                self.serve_kind(&name).await
+            }
         };
         let kind = RunningKind { name, durability, running, component, claims, rpc };
         self.kinds.insert(spec.id.clone(), kind);
@@ -142,6 +148,11 @@ impl Control {
     /// Stops a kind; `false` when the actor is none. What its actors have done stays in the journal.
     pub(super) fn stop_kind(&mut self, id: &ActorId) -> bool {
         let Some(kind) = self.kinds.remove(id) else { return false };
+        self.retire_kind(kind, id);
+        true
+    }
+
+    fn retire_kind(&self, kind: RunningKind, id: &ActorId) {
         self.remove_kind(&kind, id);
         let patience = self.parts.config.drain;
         self.parts.scope.spawn_best_effort("retire kind", async move {
@@ -149,7 +160,6 @@ impl Control {
                 rpc.shutdown(patience).await;
             }
         });
-        true
     }
 
     /// Takes no more calls for persistent actors, and closes the journal.

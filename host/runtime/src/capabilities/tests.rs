@@ -7,9 +7,7 @@ use super::*;
 use crate::call::CallInfo;
 use crate::limits::{Limiter, MemoryBudget};
 use crate::state::ActorShared;
-use crate::stdio::GuestLog;
 use crate::wiring::{BoundTarget, Wiring};
-use arc_swap::ArcSwap;
 use blobstore::Host as _;
 use bytes::Bytes;
 use container::{HostContainer as _, HostStreamObjectNames as _};
@@ -50,20 +48,16 @@ fn definition(name: &str, interface: &str, grants: Grants) -> LinkDefinition {
 
 fn state(links: Vec<(LinkDefinition, BoundTarget)>) -> InstanceState {
     let limits = Limits { body_bytes: 64, ..Limits::default() };
-    let shared = ActorShared {
-        id: actor(),
-        wiring: ArcSwap::from_pointee(Wiring::new(&actor(), links)),
-        config: ArcSwap::default(),
-        log: GuestLog::new(actor(), "test".parse().unwrap(), "NTEST".parse().unwrap()),
-        limits: limits.clone(),
-    };
+    let place = ("test".parse().unwrap(), "NTEST".parse().unwrap());
+    let wiring = Arc::new(Wiring::new(&actor(), links));
+    let shared = ActorShared::new(actor(), place, limits.clone(), BTreeMap::new(), wiring);
     InstanceState {
         wasi: wasmtime_wasi::WasiCtx::default(),
         table: ResourceTable::new(),
         http: wasmtime_wasi_http::WasiHttpCtx::new(),
         limits: Limiter::new(&limits, Arc::new(MemoryBudget::new(1 << 20))),
         call: CallScope {
-            actor: Arc::new(shared),
+            actor: shared,
             info: CallInfo::within(Duration::from_secs(60)),
             selected_link: BTreeMap::new(),
             stage: None,

@@ -1,6 +1,7 @@
 //! What a persistent guest sees of the world: a clock that says what it is told, random numbers
 //! that repeat, and output that is only heard while it decides.
 
+use lattice_protocol::seeded;
 use rand_core::TryRng;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -38,13 +39,8 @@ impl Ambient {
         Duration::from_millis(self.now_ms.load(Ordering::Relaxed))
     }
 
-    /// SplitMix64 (Steele, Lea, Flood, 2014).
     fn next(&self) -> u64 {
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut mixed = self.random.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        seeded::first(self.random.fetch_add(seeded::STEP, Ordering::Relaxed))
     }
 }
 

@@ -7,9 +7,8 @@ use super::cell::{Job, Making};
 use super::convert;
 use crate::call::CallInfo;
 use crate::fault;
-use crate::instance::new_store;
+use crate::instance::{self, new_store};
 use crate::state::InstanceState;
-use crate::stdio::{GuestStream, Stream};
 use bytes::Bytes;
 use host_core::guest::{GuestFault, Opening, Saved, Turn, Verdict};
 use lattice_journal::{Command, Event};
@@ -23,8 +22,6 @@ use wasmtime_wasi::WasiCtx;
 
 /// Handles that the components of one store may hold, beside one for each state.
 const HANDLES: usize = 4_096;
-/// Random bytes in one operation.
-const MAX_RANDOM: u64 = 64 << 10;
 /// Longest fold of one batch of events, beside a millisecond for each event.
 const FOLD: Duration = Duration::from_secs(1);
 
@@ -285,18 +282,7 @@ fn cut(words: &str) -> String {
 /// As for any actor, but with a clock that stands still, random numbers that repeat, and output
 /// that can be dropped.
 fn wasi(making: &Making, ambient: &Arc<Ambient>) -> WasiCtx {
-    let stream = |stream| GuestStream {
-        actor: Arc::clone(&making.shared),
-        stream,
-        quiet: Some(Arc::clone(&ambient.quiet)),
-    };
-    WasiCtx::builder()
-        .stdout(stream(Stream::Out))
-        .stderr(stream(Stream::Err))
-        .allow_tcp(false)
-        .allow_udp(false)
-        .allow_ip_name_lookup(false)
-        .max_random_size(MAX_RANDOM)
+    instance::wasi(&making.shared, Some(&ambient.quiet))
         .wall_clock(Clock(Arc::clone(ambient)))
         .monotonic_clock(Clock(Arc::clone(ambient)))
         .secure_random(Dice(Arc::clone(ambient)))

@@ -38,26 +38,11 @@ impl Host {
     pub fn new(name: &str) -> Self {
         let base = Load { cpu_millis: 4_000, cpu_used_millis: 0, memory_mib: 2_048, memory_used_mib: 0 };
         let beat = Heartbeat {
-            lattice: "prod".parse().unwrap(),
-            host: name.parse().unwrap(),
-            boot_id: "boot1".into(),
-            seq: 0,
-            interval_ms: 5_000,
-            at_unix_ms: 0,
             version: "0.1.0".into(),
             arch: "aarch64".into(),
-            labels: BTreeMap::new(),
-            generation: Default::default(),
-            apps: BTreeMap::new(),
-            actors: Vec::new(),
-            providers: Vec::new(),
             load: base,
             uptime_s: 1,
-            errors: 0,
-            leaving: false,
-            kinds: Vec::new(),
-            cached: Vec::new(),
-            latency_ms: BTreeMap::new(),
+            ..Heartbeat::new("prod".parse().unwrap(), name.parse().unwrap(), "boot1")
         };
         let (spec, running) = (None, BTreeMap::new());
         Self { beat, silent: false, base, boots: 1, refuses: BTreeSet::new(), spec, running }

@@ -1,28 +1,26 @@
-//! Numbers from a seed (SplitMix64).
+//! Choices from a seed.
+
+use lattice_protocol::seeded::Seeded;
 
 /// See the module.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(Seeded);
 
 impl Random {
-    /// The same seed gives the same numbers.
+    /// The same seed gives the same choices.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Seeded::new(seed))
     }
 
-    /// The next one.
+    /// Any number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.number()
     }
 
     /// One below the bound; 0 when there is none.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.number().checked_rem(bound).unwrap_or_default()
+        self.0.below(bound)
     }
 
     /// A place in a list of that length.

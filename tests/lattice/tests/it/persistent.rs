@@ -4,8 +4,9 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tests_harness::{eventually, fixtures};
 use tests_lattice::{PATIENCE, TestLattice};
 
@@ -51,18 +52,24 @@ fn sign(lattice: &TestLattice) -> Result<String> {
     ])
 }
 
+fn now_ms() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+}
+
 /// The n-th id of a sender: a `UUIDv7` issued now.
 fn id(sender: u64, n: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let time = format!("{:012x}", now.as_millis());
+    id_of(now_ms(), sender, n)
+}
+
+fn id_of(issued_ms: u128, sender: u64, n: u64) -> String {
+    let time = format!("{issued_ms:012x}");
     format!("{}-{}-7{:03x}-8{:03x}-{n:012x}", &time[..8], &time[8..], sender & 0xfff, sender >> 12 & 0xfff)
 }
 
-/// The same one each time within a few hours.
+/// The same one each time: issued when this process first asked for one.
 fn id_at(sender: u64, n: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let time = format!("{:012x}", now.as_secs() / 10_000 * 10_000_000);
-    format!("{}-{}-7{:03x}-8{:03x}-{n:012x}", &time[..8], &time[8..], sender & 0xfff, sender >> 12 & 0xfff)
+    static BEGAN: LazyLock<u128> = LazyLock::new(now_ms);
+    id_of(*BEGAN, sender, n)
 }
 
 fn call(lattice: &TestLattice, actor: &str, command: &str, data: &str, id: &str) -> Result<String> {

@@ -1,0 +1,126 @@
+//! Which shards this host takes over, and when: whoever is first in rank at once, the next ones a step
+//! later each, so that hosts that see the same decide the same without asking each other.
+
+use super::values::{Part, RELEASED, owner_key};
+use super::{Inner, SHARDS};
+use lattice_journal::{Hash, SessionId, ShardId};
+use lattice_protocol::KindName;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often it is looked whether a shard needs an owner.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long the next in rank waits for the one before, milliseconds.
+const STEP_MS: u64 = 700;
+/// How many steps longer everybody else waits for who was named.
+const GIVEN: u64 = 5;
+
+impl Inner {
+    /// Takes over what is this host's turn to take over.
+    pub(super) async fn rule(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            for (part, session) in self.due() {
+                let inner = Arc::clone(&self);
+                self.scope.spawn_best_effort("shard", async move {
+                    inner.own(&part, session).await;
+                    inner.gone(&part);
+                });
+            }
+        }
+    }
+
+    /// The shards to take over now; they are marked as being taken.
+    fn due(&self) -> Vec<(Part, SessionId)> {
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        let Some((session, until_ms)) = state.lease.clone() else { return Vec::new() };
+        if now_ms >= until_ms {
+            return Vec::new();
+        }
+        let ttl_ms = self.options.lease.ttl_ms;
+        let alive: BTreeMap<String, BTreeSet<KindName>> = state
+            .seen
+            .values()
+            .filter(|(value, _, seen_ms)| {
+                value.session == session.as_str() || now_ms.saturating_sub(*seen_ms) < ttl_ms
+            })
+            .map(|(value, ..)| (value.session.clone(), value.kinds.clone()))
+            .collect();
+        let kinds: Vec<KindName> = state.kinds.keys().cloned().collect();
+        let parts = kinds.iter().flat_map(|kind| (0..SHARDS).map(|shard| (kind.clone(), ShardId(shard))));
+        let mut due = Vec::new();
+        for part in parts {
+            if state.parts.contains_key(&part) {
+                continue;
+            }
+            let owner = state.owners.get(&owner_key(&part));
+            let is_owned = owner.is_some_and(|owner| {
+                owner.session != session.as_str()
+                    && alive.get(&owner.session).is_some_and(|kinds| kinds.contains(&part.0))
+            });
+            if is_owned {
+                state.orphaned.remove(&part);
+                continue;
+            }
+            let given = owner.filter(|owner| owner.session == RELEASED).and_then(|owner| owner.to.as_ref());
+            let rank = match given {
+                Some(to) if *to == self.options.host => 0,
+                Some(_) => rank(&part, session.as_str(), &alive).saturating_add(GIVEN),
+                None => rank(&part, session.as_str(), &alive),
+            };
+            let since = *state.orphaned.entry(part.clone()).or_insert(now_ms);
+            if now_ms >= since.saturating_add(rank.saturating_mul(STEP_MS)) {
+                state.orphaned.remove(&part);
+                state.parts.insert(part.clone(), None);
+                due.push((part, session.clone()));
+            }
+        }
+        due
+    }
+}
+
+/// This session's place among those that could own a shard: by the highest hash of shard and session's
+/// host (rendezvous hashing, Thaler and Ravishankar, 1998), so that shards spread and a host's death
+/// moves only its own.
+fn rank(part: &Part, session: &str, alive: &BTreeMap<String, BTreeSet<KindName>>) -> u64 {
+    let weight = |session: &str| {
+        let host = session.split('.').next().unwrap_or_default();
+        Hash::of(format!("{} {} {host}", part.0, part.1).as_bytes())
+    };
+    let mine = weight(session);
+    let could = alive.iter().filter(|(other, kinds)| *other != session && kinds.contains(&part.0));
+    u64::try_from(could.filter(|(other, _)| weight(other) > mine).count()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_shard_has_one_first_and_the_death_of_a_host_moves_only_its_own() {
+        let kind: KindName = "meter".parse().unwrap();
+        let alive = |hosts: &[&str]| -> BTreeMap<String, BTreeSet<KindName>> {
+            hosts.iter().map(|host| (format!("{host}.00"), BTreeSet::from([kind.clone()]))).collect()
+        };
+        let (all, left) = (alive(&["H1", "H2", "H3"]), alive(&["H1", "H2"]));
+        let first = |alive: &BTreeMap<String, BTreeSet<KindName>>, shard| {
+            let firsts: Vec<_> = alive
+                .keys()
+                .filter(|session| rank(&(kind.clone(), ShardId(shard)), session, alive) == 0)
+                .collect();
+            assert_eq!(firsts.len(), 1);
+            firsts[0].clone()
+        };
+        let mut owners = BTreeSet::new();
+        for shard in 0..SHARDS {
+            let owner = first(&all, shard);
+            if owner != "H3.00" {
+                assert_eq!(first(&left, shard), owner);
+            }
+            owners.insert(owner);
+        }
+        assert_eq!(owners.len(), 3, "they spread");
+    }
+}
