@@ -19,6 +19,12 @@ pub fn object_prefix(store: &str) -> String {
     format!("$O.{store}.")
 }
 
+/// The stream behind an object store.
+#[must_use]
+pub fn object_stream(store: &str) -> String {
+    format!("OBJ_{store}")
+}
+
 /// The stream behind a key-value bucket.
 #[must_use]
 pub fn kv_stream(bucket: &str) -> String {

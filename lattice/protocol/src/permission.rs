@@ -2,8 +2,9 @@
 //! subjects. `deny` wins over `allow`; what is in neither is denied.
 //!
 //! A host can say only its own heartbeat and its own events, and can write no desired state, decision,
-//! spec, verdict, secret or artifact, nor change or delete a stream. Buckets of guests cannot be told apart by NATS
-//! wildcards (a bucket is one token), so a host may write `$KV` except for the lattice's own.
+//! spec, verdict, secret or artifact, nor change or delete a stream. Buckets of guests, streams of shards and their
+//! stores cannot be told apart by NATS wildcards (a name is one token), so a host may write `$KV` and `$O`, and purge
+//! (it trims the shards that it owns), except for the lattice's own.
 //!
 //! A provider's process answers calls on its own two subjects and reaches nothing else; what calls
 //! actors may do that too, and a broker has the applications' subjects. These are *roles*: templates
@@ -11,6 +12,7 @@
 //! it no more than its role. See [`ProviderRole`].
 
 use crate::interface::Selector;
+use crate::jetstream::{kv_stream, object_stream};
 use crate::manifest::kind_serves;
 use crate::name::HostId;
 use crate::subject::Subjects;
@@ -85,9 +87,8 @@ pub fn provider_inbox(user: &str) -> String {
 }
 
 /// JetStream requests that change or remove what others rely on.
-const DESTRUCTIVE: [&str; 6] = [
+const DESTRUCTIVE: [&str; 5] = [
     "$JS.API.STREAM.DELETE.>",
-    "$JS.API.STREAM.PURGE.>",
     "$JS.API.STREAM.UPDATE.>",
     "$JS.API.STREAM.RESTORE.>",
     "$JS.API.STREAM.SNAPSHOT.>",
@@ -111,6 +112,8 @@ impl Subjects {
             "$JS.ACK.>".to_owned(),
             "$JS.FC.>".to_owned(),
             "$KV.>".to_owned(),
+            // Checkpoints of shards.
+            "$O.>".to_owned(),
             // Its own answers: ordered consumers are flow-controlled through them.
             format!("{inbox_prefix}.>"),
         ];
@@ -119,6 +122,11 @@ impl Subjects {
         for bucket in self.control_buckets() {
             publish_deny.push(format!("$KV.{bucket}.>"));
         }
+        let purge = |stream: &str| format!("$JS.API.STREAM.PURGE.{stream}");
+        let buckets = self.control_buckets().into_iter().chain([self.sessions_bucket(), self.shards_bucket()]);
+        publish_deny.extend(buckets.map(|bucket| purge(&kv_stream(&bucket))));
+        publish_deny.push(purge(&object_stream(&self.artifact_store())));
+        publish_deny.push(purge(&self.audit_stream()));
         publish_deny.push(format!("$O.{}.>", self.artifact_store()));
         let mut subscribe = vec![
             self.hosts_ping(),
@@ -195,6 +203,9 @@ mod tests {
             "edge.alert.a",
             "$KV.TRELLIS_prod_kv_edge_data.sensor-001",
             "$JS.API.STREAM.INFO.KV_TRELLIS_prod_hostspec",
+            "$JS.API.STREAM.PURGE.TRELLIS_prod_shard_meter_3",
+            "$JS.API.STREAM.PURGE.OBJ_TRELLIS_prod_snapshots_meter_3",
+            "$O.TRELLIS_prod_snapshots_meter_3.C.x",
         ] {
             assert!(may(yes), "{yes}");
         }
@@ -212,6 +223,12 @@ mod tests {
             "$KV.TRELLIS_prod_desired.edge",
             "$O.TRELLIS_prod_artifacts.C.x",
             "$JS.API.STREAM.DELETE.KV_TRELLIS_prod_hostspec",
+            "$JS.API.STREAM.PURGE.KV_TRELLIS_prod_hostspec",
+            "$JS.API.STREAM.PURGE.KV_TRELLIS_prod_secrets",
+            "$JS.API.STREAM.PURGE.KV_TRELLIS_prod_shards",
+            "$JS.API.STREAM.PURGE.OBJ_TRELLIS_prod_artifacts",
+            "$JS.API.STREAM.PURGE.TRELLIS_prod_audit",
+            "$JS.API.STREAM.UPDATE.TRELLIS_prod_shard_meter_3",
             "$SYS.REQ.SERVER.PING",
         ] {
             assert!(!may(no), "{no}");

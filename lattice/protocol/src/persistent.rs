@@ -41,6 +41,9 @@ pub struct Persistent {
     pub kind: Option<KindName>,
     /// When a command counts as done.
     pub durability: Durability,
+    /// Servers that keep a copy of each stream of a kind of durability `lattice`: 1 or 3.
+    #[serde(skip_serializing_if = "is_one")]
+    pub replicas: u8,
     /// Actors that share one instance at most; 1: an instance each.
     pub states: u32,
     /// Longest turn or query, milliseconds.
@@ -57,11 +60,18 @@ pub struct Persistent {
     pub idle_seconds: u64,
 }
 
+/// Said only where it is another: hosts that do not know it read every other spec.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(replicas: &u8) -> bool {
+    *replicas == 1
+}
+
 impl Default for Persistent {
     fn default() -> Self {
         Self {
             kind: None,
             durability: Durability::default(),
+            replicas: 1,
             states: 1_024,
             turn_ms: 1_000,
             snapshot_events: 10_000,
@@ -74,6 +84,8 @@ impl Default for Persistent {
 }
 
 impl Persistent {
+    /// Numbers of copies that there can be: two can lose as much as one.
+    pub const REPLICAS: [u8; 2] = [1, 3];
     /// Most actors of one instance.
     pub const MAX_STATES: u32 = 4_096;
     /// Longest turn, milliseconds.
@@ -107,12 +119,24 @@ impl Persistent {
             ("retainHours", self.retain_hours, 0, Self::MAX_RETAIN_HOURS),
             ("idleSeconds", self.idle_seconds, 1, Self::MAX_IDLE_SECONDS),
         ];
+        let copies = (!Self::REPLICAS.contains(&self.replicas)).then(|| {
+            let report = Report::new(ErrorCode::Manifest, "not a number of copies");
+            report.at("persistent.replicas").got(self.replicas).limit("1 or 3")
+        });
+        let pinned = (self.replicas > 1 && self.durability == Durability::Device).then(|| {
+            Report::new(ErrorCode::Manifest, "a kind of durability device has its journal on one disk")
+                .at("persistent.replicas")
+                .got(self.replicas)
+                .limit(1)
+                .hint("use durability: lattice")
+        });
         let outside = checks.into_iter().filter(|(_, got, low, high)| !(low..=high).contains(&got));
         outside
             .map(|(field, got, low, high)| {
                 let report = Report::new(ErrorCode::Manifest, "out of range");
                 report.at(format!("persistent.{field}")).got(got).limit(format!("{low}..{high}"))
             })
+            .chain(copies.or(pinned))
             .collect()
     }
 }
@@ -183,10 +207,20 @@ mod tests {
             snapshot_replay_ms: 6_000,
             retain_hours: 90_000,
             idle_seconds: 0,
+            replicas: 2,
             ..Persistent::default()
         };
         let places: Vec<_> = zero.problems().into_iter().filter_map(|report| report.place).collect();
-        assert_eq!(places.len(), 7, "{places:?}");
+        assert_eq!(places.len(), 8, "{places:?}");
+        for (durability, replicas, fine) in [
+            (Durability::Lattice, 3, true),
+            (Durability::Lattice, 1, true),
+            (Durability::Lattice, 0, false),
+            (Durability::Device, 3, false),
+        ] {
+            let found = Persistent { durability, replicas, ..Persistent::default() }.problems();
+            assert_eq!(found.is_empty(), fine, "{durability:?} {replicas}: {found:?}");
+        }
         assert!(places.contains(&"persistent.turnMs".to_owned()));
         let actor: ActorName = "meter".parse().unwrap();
         assert_eq!(Persistent::default().kind_of(&actor).as_str(), "meter");

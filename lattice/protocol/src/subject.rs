@@ -95,6 +95,11 @@ impl Subjects {
     pub fn shard_stream(&self, kind: &KindName, shard: u16) -> String {
         format!("TRELLIS_{}_shard_{kind}_{shard}", self.lattice)
     }
+    /// Object store: checkpoints of one shard and the snapshots in them, by digest.
+    #[must_use]
+    pub fn shard_store(&self, kind: &KindName, shard: u16) -> String {
+        format!("TRELLIS_{}_snapshots_{kind}_{shard}", self.lattice)
+    }
     /// KV bucket: leases of hosts' sessions, one key each.
     #[must_use]
     pub fn sessions_bucket(&self) -> String {

@@ -118,6 +118,7 @@ fn persistent(out: &mut Block, kind: &Persistent) {
         out.text("kind", name.as_str());
     }
     out.field("durability", kind.durability.word());
+    out.changed("replicas", kind.replicas, default.replicas);
     match kind.states {
         1 => out.field("isolation", "instance"),
         states => out.field("isolation", format!("{{ shared: {states} }}")),

@@ -176,13 +176,14 @@ fn a_persistent_kind_is_read_with_its_defaults_and_reads_back() {
     let app = persistent("persistent: true").unwrap();
     assert_eq!(app.actors[0].persistent, Some(crate::Persistent::default()));
     let app = persistent(
-        "persistent: {kind: gauge, durability: lattice, isolation: {shared: 16}, turnMs: 50, \
+        "persistent: {kind: gauge, durability: lattice, replicas: 3, isolation: {shared: 16}, turnMs: 50, \
          snapshots: {events: 7, seconds: 8, replayMs: 9}, retainHours: 0, idleSeconds: 10}, replicas: 3",
     )
     .unwrap();
     let kind = app.actors[0].persistent.clone().unwrap();
     assert_eq!(kind.kind_of(&app.actors[0].name).as_str(), "gauge");
     assert_eq!((kind.states, kind.turn_ms, kind.snapshot_events, kind.retain_hours), (16, 50, 7, 0));
+    assert_eq!(kind.replicas, 3);
     assert_eq!(parse(&render(&app), "again.yaml").unwrap(), app);
     let app = persistent("persistent: {isolation: instance}").unwrap();
     assert_eq!(app.actors[0].persistent.as_ref().unwrap().states, 1);
@@ -199,6 +200,9 @@ fn what_is_wrong_with_a_persistent_kind_is_said_with_its_place_and_what_was_mean
         ("persistent: {isolation: own}", "expected shared or instance"),
         ("persistent: {turnMs: 0}", "spec.actors[0].persistent.turnMs (got number 0, expected 1..60000)"),
         ("persistent: {snapshots: {event: 5}}", "did you mean \"events\"?"),
+        ("persistent: {durability: lattice, replicas: 2}", "(got 2, expected 1 or 3)"),
+        ("persistent: {durability: lattice, replicas: 5}", "(got number 5, expected 1..3)"),
+        ("persistent: {replicas: 3}", "has its journal on one disk"),
         ("persistent: {kind: 'a b'}", "actor kind: only A-Za-z0-9_-"),
         ("persistent: {kind: other}", "kind other is that of meter"),
         ("persistent: true, replicas: 2", "runs on one host"),
@@ -255,6 +259,8 @@ fn the_schema_is_the_reader() {
         persistent["durability"]["enum"],
         serde_json::json!(crate::Durability::WORDS.map(|(word, _)| word))
     );
+    assert_eq!(persistent["replicas"]["enum"], serde_json::json!(crate::Persistent::REPLICAS));
+    assert_eq!(persistent["replicas"]["default"], default.replicas);
     assert_eq!(persistent["turnMs"]["maximum"], crate::Persistent::MAX_TURN_MS);
     assert_eq!(persistent["turnMs"]["default"], default.turn_ms);
     assert_eq!(persistent["retainHours"]["default"], default.retain_hours);

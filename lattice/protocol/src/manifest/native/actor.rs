@@ -30,7 +30,7 @@ pub(in crate::manifest) const LIMITS: &[&str] =
 pub(in crate::manifest) const WARM: &[&str] = &["maxCalls", "maxConcurrency", "idleMs"];
 /// Fields of `persistent`.
 pub(in crate::manifest) const PERSISTENT: &[&str] =
-    &["kind", "durability", "isolation", "turnMs", "snapshots", "retainHours", "idleSeconds"];
+    &["kind", "durability", "replicas", "isolation", "turnMs", "snapshots", "retainHours", "idleSeconds"];
 /// Fields of `persistent.isolation`.
 pub(in crate::manifest) const ISOLATION: &[&str] = &["shared"];
 /// Fields of `persistent.snapshots`.
@@ -175,6 +175,7 @@ fn persistent(reader: &mut Reader, at: &At<'_>) -> Persistent {
     if let Some(at) = fields.get("durability") {
         persistent.durability = reader.one_of(&at, &Durability::WORDS).unwrap_or_default();
     }
+    set(reader, &fields, "replicas", 1..=3, &mut persistent.replicas);
     if let Some(at) = fields.get("isolation") {
         isolation(reader, &at, &mut persistent.states);
     }
