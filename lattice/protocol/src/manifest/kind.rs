@@ -44,23 +44,29 @@ pub(super) fn known_images() -> String {
     IMAGES.iter().map(|(image, _)| *image).collect::<Vec<_>>().join(", ")
 }
 
+/// A package, and those of its interfaces that are served; none listed is all of them.
+type Served = (&'static str, &'static [&'static str]);
+
+const KEY_VALUE: &[Served] = &[
+    ("wasi:keyvalue", &["store", "atomics", "batch", "watcher"]),
+    ("wasmcloud:secrets", &["store", "reveal"]),
+];
+
 /// Does a built-in kind serve, or call, what this selector names? Unknown kinds may serve anything.
 #[must_use]
 pub fn kind_serves(kind: &str, selector: &Selector) -> bool {
-    let (package, interfaces): (&str, &[&str]) = match kind {
-        "http-server" => ("wasi:http", &["incoming-handler", "handler"]),
-        "http-client" => ("wasi:http", &["outgoing-handler", "client", "handler"]),
-        "keyvalue-embedded" | "keyvalue-nats" | "keyvalue-redis" => {
-            ("wasi:keyvalue", &["store", "atomics", "batch", "watcher"])
-        }
-        "messaging-embedded" | "messaging-nats" => ("wasmcloud:messaging", &[]),
-        "blobstore-embedded" => ("wasi:blobstore", &[]),
+    let served: &[Served] = match kind {
+        "http-server" => &[("wasi:http", &["incoming-handler", "handler"])],
+        "http-client" => &[("wasi:http", &["outgoing-handler", "client", "handler"])],
+        "keyvalue-embedded" | "keyvalue-nats" | "keyvalue-redis" => KEY_VALUE,
+        "messaging-embedded" | "messaging-nats" => &[("wasmcloud:messaging", &[])],
+        "blobstore-embedded" => &[("wasi:blobstore", &[])],
         _ => return true,
     };
-    selector.package() == package
-        && selector
-            .interface()
-            .is_none_or(|interface| interfaces.is_empty() || interfaces.contains(&interface))
+    served.iter().any(|(package, interfaces)| {
+        let all = |interface| interfaces.is_empty() || interfaces.contains(&interface);
+        selector.package() == *package && selector.interface().is_none_or(all)
+    })
 }
 
 /// Does some built-in kind serve this package? Then a missing target is a missing provider.
@@ -96,6 +102,7 @@ mod tests {
         assert!(serves("http-server", "wasmcloud:httpserver"));
         assert!(!serves("http-server", "wasi:http/outgoing-handler"));
         assert!(serves("keyvalue-redis", "wasi:keyvalue/store@0.2.0-draft"));
+        assert!(serves("keyvalue-redis", "wasmcloud:secrets/store@0.1.0-draft"));
         assert!(!serves("keyvalue-redis", "wasi:blobstore"));
         assert!(serves("my-own", "acme:camera/frames"));
         assert!(is_capability(&"wasi:keyvalue".parse().unwrap()));

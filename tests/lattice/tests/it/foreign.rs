@@ -3,7 +3,9 @@
 
 use anyhow::{Context, Result, ensure};
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 use tests_harness::{Process, ProcessSpec, RedisServer, eventually, fixtures, workspace};
 use tests_lattice::{PATIENCE, TestLattice, free_port, http};
@@ -108,10 +110,11 @@ spec:
   actors:
     - name: interfaces
       artifact: interfaces.wasm
-      config: { greeting: hello }
+      config: { greeting: hello, api_password: { secretRef: vault-password } }
       links:
         - { to: http, interface: "wasi:http/incoming-handler", config: { path: / } }
-        - { to: one, interface: "wasi:keyvalue" }
+        - { to: one, interface: "wasi:keyvalue", config: { bucket: { secretRef: bucket-name } } }
+        - { to: one, interface: "wasmcloud:secrets" }
         - { to: two, name: other, interface: "wasi:keyvalue" }
         - { to: blobs, interface: "wasi:blobstore" }
         - { to: messages, interface: "wasmcloud:messaging" }
@@ -127,15 +130,25 @@ spec:
     - { name: messages, kind: messaging-embedded }
 "#;
 
+/// What a host's directory of secrets holds: one that the guest asks for, one that a link names.
+const SECRETS: [(&str, &str); 2] = [("vault-password", "opensesame"), ("bucket-name", "c4n4ry-bucket")];
+
 /// `trellis run` with these foreign components beside the manifest.
 async fn run(dir: &tempfile::TempDir, manifest: &str, components: &[&str]) -> Result<(Process, SocketAddr)> {
     for component in components {
         fs::copy(fixtures::foreign(component)?, dir.path().join(format!("{component}.wasm")))?;
     }
+    let secrets = dir.path().join("secrets");
+    fs::create_dir(&secrets)?;
+    for (name, secret) in SECRETS {
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(secrets.join(name))?;
+        file.write_all(secret.as_bytes())?;
+    }
     let port = free_port()?;
     fs::write(dir.path().join("app.yaml"), manifest.replace("PORT", &port.to_string()))?;
     let mut process = ProcessSpec::new("trellis run", fixtures::program("trellis")?, dir.path().join("log"))
-        .args(["run", "app.yaml", "--sign"])
+        .args(["run", "app.yaml", "--sign", "--secrets-dir", "secrets"])
         .env("TRELLIS_HOME", dir.path().join("home"))
         .current_dir(dir.path())
         .spawn()?;
@@ -153,6 +166,7 @@ async fn every_interface_that_a_foreign_component_may_import_does_what_its_wit_s
         "/keyvalue",
         "/batch",
         "/blobstore",
+        "/secrets",
         "/link-name-1?other",
         "/link-name-1?default",
         "/link-name-2?other",
@@ -164,6 +178,11 @@ async fn every_interface_that_a_foreign_component_may_import_does_what_its_wit_s
     }
     for line in ["logged with a version", "logged without a version", "nobody waits for an answer"] {
         process.wait_for_line(line, PATIENCE).await?;
+    }
+    // A secret is for the guest or the provider that it was named for, and for no log.
+    let log = fs::read_to_string(dir.path().join("log"))?;
+    for (name, secret) in SECRETS {
+        assert!(!log.contains(secret), "the log shows the secret {name}");
     }
     Ok(())
 }
