@@ -17,6 +17,7 @@
 use crate::chain::{Chain, Invalid};
 use crate::error::{DecodeError, EncodeError};
 use crate::ids::{Hash, Position};
+use crate::places::Places;
 use crate::record::{Record, Sealed};
 use bytes::Bytes;
 
@@ -72,6 +73,8 @@ pub struct Tail {
     pub chain: Chain,
     /// The last place followed, invalid records included.
     pub position: Position,
+    /// Where the valid ones are, as far back as they were followed, or a checkpoint says.
+    pub places: Places,
 }
 
 /// What following some entries gave.
@@ -87,7 +90,13 @@ impl Tail {
     /// Before the first entry.
     #[must_use]
     pub fn new(chain: Chain) -> Self {
-        Self { chain, position: Position(0) }
+        Self::at(chain, Position(0))
+    }
+
+    /// At this place; where the records before it are is not known.
+    #[must_use]
+    pub fn at(chain: Chain, position: Position) -> Self {
+        Self { chain, position, places: Places::default() }
     }
 
     /// Follows further entries. Entries at or before the position are known and left out.
@@ -104,7 +113,10 @@ impl Tail {
             let sealed = Sealed::open(bytes).map_err(|error| (position, error))?;
             self.position = position;
             match self.chain.offer(&sealed) {
-                Ok(()) => followed.valid.push(sealed),
+                Ok(()) => {
+                    self.places.note(sealed.record().seq, position);
+                    followed.valid.push(sealed);
+                }
                 Err(invalid) => followed.skipped.push((position, invalid)),
             }
         }
@@ -228,6 +240,7 @@ impl Appender {
             && self.tail.chain.offer(&flight.sealed).is_ok()
         {
             self.tail.position = self.tail.position.next();
+            self.tail.places.note(flight.sealed.record().seq, self.tail.position);
             let sealed = flight.sealed.clone();
             self.flight = None;
             return Progress::Done { sealed, then: Vec::new() };

@@ -9,6 +9,7 @@
 //! of the BLAKE3 hash of all before it, and that hash is the document's name.
 
 pub(crate) mod commit;
+pub(crate) mod document;
 pub(crate) mod record;
 pub(crate) mod snapshot;
 

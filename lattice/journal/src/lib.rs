@@ -20,6 +20,8 @@
 //! | [`model`] | what a log means: the model and the scripts that every log is held to |
 //! | [`outbox`] | effects on their way out, from the journal itself |
 //! | [`trim`] | how much history may go, and the checkpoint that anchors the rest |
+//! | [`document`], [`begin`] | what stands in the lattice for it, and where reading begins then |
+//! | [`places`] | where records are in their log |
 //! | [`hlc`] | time that never goes back |
 //! | [`error`] | what is wrong with bytes, and with what they say |
 //!
@@ -41,11 +43,13 @@
 //! J7 stale epochs are refused, whole records at a time.
 
 pub mod append;
+pub mod begin;
 pub mod chain;
 mod codec;
 pub mod command;
 pub mod commit;
 pub mod dedupe;
+pub mod document;
 pub mod error;
 pub mod fold;
 pub mod hlc;
@@ -55,6 +59,7 @@ pub mod ledger;
 pub mod migrate;
 pub mod model;
 pub mod outbox;
+pub mod places;
 pub mod record;
 pub mod shard;
 pub mod snapshot;

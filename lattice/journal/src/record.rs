@@ -9,7 +9,7 @@
 
 use crate::commit::Commit;
 use crate::error::{DecodeError, EncodeError};
-use crate::ids::{ActorSeq, Epoch, Hash, RecordSeq, ShardId};
+use crate::ids::{ActorSeq, Epoch, Hash, Position, RecordSeq, ShardId};
 use crate::outbox::OutboxPosition;
 use bytes::Bytes;
 use lattice_protocol::EntityKey;
@@ -81,6 +81,25 @@ pub struct Checkpoint {
     pub snapshots: u64,
     /// Hash of their list ([`crate::trim::SnapshotList`]).
     pub list: Hash,
+    /// Where all of it is kept; none: on the owner's own disk.
+    pub kept: Option<Kept>,
+}
+
+impl Checkpoint {
+    /// What it says of the history alone.
+    #[must_use]
+    pub fn without_place(&self) -> Self {
+        Self { kept: None, ..self.clone() }
+    }
+}
+
+/// Where what stands for the history is in the lattice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The document ([`crate::document`]).
+    pub document: keys::Digest,
+    /// The place of the last record that it stands for.
+    pub position: Position,
 }
 
 /// A snapshot, as a checkpoint's list names it.

@@ -6,7 +6,8 @@
 //!  Claiming ──claimed──▶ Following ──at the end──▶ Opening ──valid──▶ Opened
 //!    │  ▲ unknown: read the key    ▲                  │
 //!    ▼  │                          └── overtaken by ──┤ records of a lower epoch
-//!   Lost (the key, or the log, names a higher epoch) ◀┘ of a higher one
+//!   Lost (the key names a higher epoch)               │
+//!       └── the log has a higher one: read the key, claim anew if it is still ours ◀─┘
 //! ```
 //! The key `shard.<n>` only keeps two claimants from choosing one epoch. Who owns the shard is
 //! decided in the log, in its order.
@@ -130,7 +131,11 @@ impl Takeover {
         }
         let claimed = self.epoch > Epoch(0);
         match &key {
-            Some((owner, _)) if claimed && *owner == self.me() => return self.claimed(),
+            Some((owner, _)) if claimed && *owner == self.me() => {
+                if self.epoch > self.appender.tail().chain.epoch() {
+                    return self.claimed();
+                }
+            }
             Some((owner, _)) if claimed && owner.epoch >= self.epoch => return self.lose(owner.epoch),
             _ => {}
         }
@@ -214,8 +219,10 @@ impl Takeover {
     fn open(&mut self) -> Vec<TakeoverAction> {
         let chain = &self.appender.tail().chain;
         if chain.epoch() >= self.epoch {
-            let epoch = chain.epoch();
-            return self.lose(epoch);
+            // Somebody opened a higher one since it was claimed: then the key says so. If it is this
+            // session's still, what it said before could not be read, or was older than the log.
+            self.phase = Phase::Claiming;
+            return vec![TakeoverAction::ReadKey];
         }
         let record = chain.opening(self.epoch, self.session.clone());
         self.phase = Phase::Opening;

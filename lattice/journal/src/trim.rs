@@ -163,7 +163,8 @@ impl Trimmer {
         let (bytes, list) = self.snapshots.to_bytes();
         let record = at.record();
         let snapshots = self.snapshots.len() as u64;
-        (Checkpoint { through: record.seq, hash: at.hash(), epoch: record.epoch, snapshots, list }, bytes)
+        let (through, hash, epoch) = (record.seq, at.hash(), record.epoch);
+        (Checkpoint { through, hash, epoch, snapshots, list, kept: None }, bytes)
     }
 }
 

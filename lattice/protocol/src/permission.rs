@@ -123,7 +123,8 @@ impl Subjects {
             publish_deny.push(format!("$KV.{bucket}.>"));
         }
         let purge = |stream: &str| format!("$JS.API.STREAM.PURGE.{stream}");
-        let buckets = self.control_buckets().into_iter().chain([self.sessions_bucket(), self.shards_bucket()]);
+        let buckets =
+            self.control_buckets().into_iter().chain([self.sessions_bucket(), self.shards_bucket()]);
         publish_deny.extend(buckets.map(|bucket| purge(&kv_stream(&bucket))));
         publish_deny.push(purge(&object_stream(&self.artifact_store())));
         publish_deny.push(purge(&self.audit_stream()));

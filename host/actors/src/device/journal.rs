@@ -113,7 +113,7 @@ impl DeviceLog {
         }
         tracing::info!(record = %reading.chain.seq(), %epoch, first = recovered.first, "journal open");
         let position = Position(reading.chain.seq().0);
-        let tail = Tail { chain: reading.chain, position };
+        let tail = Tail::at(reading.chain, position);
         let opened = reading.history.open(tail, RecordSeq(recovered.first));
         Ok((Self { journal: Arc::new(journal), checkpoints: Arc::new(checkpoints) }, opened))
     }

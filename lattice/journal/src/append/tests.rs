@@ -14,7 +14,7 @@ fn bench() -> Bench {
     let (chain, first) = opened();
     let mut log = Log::default();
     log.force(first.bytes());
-    Bench { appender: Appender::new(Tail { chain, position: log.last() }), log }
+    Bench { appender: Appender::new(Tail::at(chain, log.last())), log }
 }
 
 impl Bench {

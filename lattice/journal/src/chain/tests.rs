@@ -99,7 +99,14 @@ fn what_does_not_fit_is_named() {
     assert_eq!(offered(record), Err(Invalid::Epoch { got: Epoch(2), current: Epoch(1) }));
     let checkpoint = |through, hash| {
         let (epoch, snapshots, list) = (Epoch(1), 0, Hash::ZERO);
-        chain.next(Body::Checkpoint(Checkpoint { through: RecordSeq(through), hash, epoch, snapshots, list }))
+        chain.next(Body::Checkpoint(Checkpoint {
+            through: RecordSeq(through),
+            hash,
+            epoch,
+            snapshots,
+            list,
+            kept: None,
+        }))
     };
     assert_eq!(offered(checkpoint(1, chain.head())), Ok(()));
     assert_eq!(offered(checkpoint(1, Hash::ZERO)), Err(Invalid::Checkpoint { through: RecordSeq(1) }));
@@ -115,6 +122,7 @@ fn a_trimmed_history_goes_on_from_its_checkpoint() {
         epoch: chain.epoch(),
         snapshots: 0,
         list: Hash::ZERO,
+        kept: None,
     };
     let next = record(&chain, commits(1));
     chain.offer(&next).unwrap();

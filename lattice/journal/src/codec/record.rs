@@ -1,11 +1,12 @@
 //! Records as bytes.
 
-use super::{Format, Reader, Writer, commit};
+use super::{Format, Reader, Writer, commit, document};
 use crate::error::{DecodeError, EncodeError};
-use crate::ids::{Epoch, Hash, RecordSeq, ShardId};
+use crate::ids::{Epoch, Hash, Position, RecordSeq, ShardId};
 use crate::outbox::OutboxPosition;
-use crate::record::{Body, Checkpoint, MAX_COMMITS, MAX_RECORD_BYTES, Record, Sealed, SessionId};
+use crate::record::{Body, Kept, MAX_COMMITS, MAX_RECORD_BYTES, Record, Sealed, SessionId};
 use bytes::Bytes;
+use keys::Digest;
 use std::sync::Arc;
 
 const FORMAT: Format = Format { what: "record", magic: *b"TRJ", version: 1 };
@@ -13,6 +14,7 @@ const FORMAT: Format = Format { what: "record", magic: *b"TRJ", version: 1 };
 const EPOCH_OPENED: u64 = 1;
 const COMMITS: u64 = 2;
 const CHECKPOINT: u64 = 3;
+const KEPT: u64 = 4;
 
 pub(crate) fn seal(record: Record) -> Result<Sealed, EncodeError> {
     let count = record.commits().len();
@@ -48,12 +50,12 @@ fn write_body(writer: &mut Writer, body: &Body) {
             }
         }
         Body::Checkpoint(checkpoint) => {
-            writer.number(CHECKPOINT);
-            writer.number(checkpoint.through.0);
-            writer.raw(&checkpoint.hash.0);
-            writer.number(checkpoint.epoch.0);
-            writer.number(checkpoint.snapshots);
-            writer.raw(&checkpoint.list.0);
+            writer.number(if checkpoint.kept.is_some() { KEPT } else { CHECKPOINT });
+            document::write_checkpoint(writer, checkpoint);
+            if let Some(kept) = &checkpoint.kept {
+                writer.raw(kept.document.as_bytes());
+                writer.number(kept.position.0);
+            }
         }
     }
 }
@@ -98,13 +100,13 @@ fn read_body(reader: &mut Reader) -> Result<Body, DecodeError> {
             }
             Ok(Body::Commits { relayed, commits })
         }
-        CHECKPOINT => Ok(Body::Checkpoint(Checkpoint {
-            through: RecordSeq(reader.number()?),
-            hash: Hash(reader.array()?),
-            epoch: Epoch(reader.number()?),
-            snapshots: reader.number()?,
-            list: Hash(reader.array()?),
-        })),
+        CHECKPOINT => Ok(Body::Checkpoint(document::read_checkpoint(reader)?)),
+        KEPT => {
+            let mut checkpoint = document::read_checkpoint(reader)?;
+            let (document, position) = (Digest::from_bytes(reader.array()?), Position(reader.number()?));
+            checkpoint.kept = Some(Kept { document, position });
+            Ok(Body::Checkpoint(checkpoint))
+        }
         tag => Err(reader.unknown("kind of record", tag)),
     }
 }

@@ -1,10 +1,10 @@
 //! Snapshots, lists of snapshots and signed checkpoints as bytes.
 
-use super::{Format, Reader, Writer, commit};
+use super::{Format, Reader, Writer, commit, document};
 use crate::dedupe::{Dedupe, First, MAX_IDS, MAX_SENDERS};
 use crate::error::{DecodeError, EncodeError};
 use crate::hlc::Hlc;
-use crate::ids::{ActorSeq, Epoch, Hash, RecordSeq, ShardId};
+use crate::ids::{ActorSeq, Hash, RecordSeq, ShardId};
 use crate::ledger::{Ledger, MAX_CALLS, MAX_TARGETS, MAX_TIMERS, Timer};
 use crate::record::{Checkpoint, SnapshotRef};
 use crate::snapshot::{MAX_SNAPSHOT_BYTES, Snapshot};
@@ -16,7 +16,7 @@ const LIST: Format = Format { what: "list of snapshots", magic: *b"TJL", version
 const CHECKPOINT: Format = Format { what: "checkpoint", magic: *b"TJC", version: 1 };
 
 /// Most snapshots of one list: the actors of one shard.
-pub(crate) const MAX_LIST: usize = 1_000_000;
+pub(super) const MAX_LIST: usize = 1_000_000;
 
 pub(crate) fn seal(snapshot: &Snapshot) -> Result<(Bytes, Hash), EncodeError> {
     let mut writer = Writer::new(&SNAPSHOT);
@@ -101,7 +101,7 @@ fn read_ledger(reader: &mut Reader) -> Result<Ledger, DecodeError> {
 }
 
 /// Keys in ascending order, each once: one map has one encoding.
-fn map<K: Ord + Clone, V>(
+pub(super) fn map<K: Ord + Clone, V>(
     reader: &mut Reader,
     (what, limit): (&'static str, usize),
     mut entry: impl FnMut(&mut Reader) -> Result<(K, V), DecodeError>,
@@ -186,24 +186,14 @@ pub(crate) fn read_list(bytes: Bytes) -> Result<(Vec<SnapshotRef>, Hash), Decode
 pub(crate) fn write_checkpoint(shard: ShardId, checkpoint: &Checkpoint) -> Bytes {
     let mut writer = Writer::new(&CHECKPOINT);
     writer.number(shard.0.into());
-    writer.number(checkpoint.through.0);
-    writer.raw(&checkpoint.hash.0);
-    writer.number(checkpoint.epoch.0);
-    writer.number(checkpoint.snapshots);
-    writer.raw(&checkpoint.list.0);
+    document::write_checkpoint(&mut writer, checkpoint);
     writer.seal().0
 }
 
 pub(crate) fn read_checkpoint(bytes: Bytes) -> Result<(ShardId, Checkpoint), DecodeError> {
     let (mut reader, _) = Reader::open(&CHECKPOINT, bytes)?;
     let shard = ShardId(reader.small()?);
-    let checkpoint = Checkpoint {
-        through: RecordSeq(reader.number()?),
-        hash: Hash(reader.array()?),
-        epoch: Epoch(reader.number()?),
-        snapshots: reader.number()?,
-        list: Hash(reader.array()?),
-    };
+    let checkpoint = document::read_checkpoint(&mut reader)?;
     reader.finish()?;
     Ok((shard, checkpoint))
 }

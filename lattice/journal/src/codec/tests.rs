@@ -3,22 +3,26 @@
 use super::*;
 use crate::commit::Commit;
 use crate::fixtures::{SHARD, add, any_commit, commit, fold_of, key, opened, record, session};
-use crate::ids::{Epoch, RecordSeq};
+use crate::ids::{Epoch, Position, RecordSeq};
 use crate::outbox::OutboxPosition;
-use crate::record::{Body, Checkpoint, Record, Sealed};
+use crate::record::{Body, Checkpoint, Kept, Record, Sealed};
 use crate::snapshot::Snapshot;
 use proptest::prelude::*;
 
 fn any_body() -> impl Strategy<Value = Body> {
     let position = (any::<u64>(), any::<u32>())
         .prop_map(|(record, index)| OutboxPosition { record: RecordSeq(record), index });
-    let checkpoint = (any::<[u64; 3]>(), any::<[[u8; 32]; 2]>()).prop_map(|(numbers, hashes)| Checkpoint {
-        through: RecordSeq(numbers[0]),
-        hash: Hash(hashes[0]),
-        epoch: Epoch(numbers[1]),
-        snapshots: numbers[2],
-        list: Hash(hashes[1]),
-    });
+    let checkpoint = (any::<[u64; 3]>(), any::<[[u8; 32]; 2]>(), any::<Option<u64>>()).prop_map(
+        |(numbers, hashes, place)| Checkpoint {
+            through: RecordSeq(numbers[0]),
+            hash: Hash(hashes[0]),
+            epoch: Epoch(numbers[1]),
+            snapshots: numbers[2],
+            list: Hash(hashes[1]),
+            kept: place
+                .map(|at| Kept { document: keys::Digest::of(&at.to_le_bytes()), position: Position(at) }),
+        },
+    );
     prop_oneof![
         1 => Just(Body::EpochOpened { owner: session("host-1") }),
         6 => (proptest::option::of(position), proptest::collection::vec(any_commit(), 0..5))

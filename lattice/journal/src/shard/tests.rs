@@ -28,7 +28,7 @@ fn bench_with(policy: ShardPolicy) -> Bench {
     let (chain, first) = opened();
     let mut log = Log::default();
     log.force(first.bytes());
-    let tail = Tail { chain, position: log.last() };
+    let tail = Tail::at(chain, log.last());
     let shard = Shard::new(policy, tail, OutboxPosition::default(), u64::MAX);
     Bench { shard, log, folds: BTreeMap::new(), lines: Vec::new(), appends: Vec::new(), traps: false }
 }

@@ -165,7 +165,8 @@ fn who_comes_second_at_the_key_or_in_the_log_gives_way() {
     };
     assert_eq!(world.run(&mut takeover("D"), &mut log), TakeoverAction::Opened);
     let actions = resting.read(attempt, world.log.read(after, 9));
-    assert_eq!(actions.last(), Some(&TakeoverAction::Lost { epoch: Epoch(3) }));
+    assert_eq!(actions.last(), Some(&TakeoverAction::ReadKey));
+    assert_eq!(resting.key(world.key.clone()), [TakeoverAction::Lost { epoch: Epoch(3) }]);
 }
 
 #[test]
@@ -185,4 +186,25 @@ fn a_damaged_log_is_not_taken_over() {
         ),
         "{end:?}"
     );
+}
+
+#[test]
+fn a_key_that_says_less_than_the_log_costs_one_more_claim_and_not_the_shard() {
+    let mut world = World::default();
+    for host in ["A", "B", "C"] {
+        world.run(&mut takeover(host), &mut Vec::new());
+    }
+    // It could not be read, or was lost: nobody, epoch 0.
+    let nobody = ShardOwner { session: session("nobody"), epoch: Epoch(0) };
+    for key in [Some((nobody, 9)), None] {
+        let mut log = Vec::new();
+        let before = world.log.valid().len();
+        world.key = key;
+        let mut next = takeover("D");
+        assert_eq!(world.run(&mut next, &mut log), TakeoverAction::Opened, "{log:?}");
+        assert_eq!(log.iter().filter(|line| line.starts_with("claim")).count(), 2, "{log:?}");
+        assert_eq!(world.log.valid().len(), before + 1);
+        let epoch = next.into_tail().chain.epoch();
+        assert_eq!(world.key.as_ref().unwrap().0, ShardOwner { session: session("D"), epoch });
+    }
 }

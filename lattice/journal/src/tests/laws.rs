@@ -74,7 +74,7 @@ proptest! {
             chain.offer(&next).unwrap();
             log.force(next.bytes());
         }
-        let mut appender = Appender::new(Tail { chain: chain.clone(), position: log.last() });
+        let mut appender = Appender::new(Tail::at(chain.clone(), log.last()));
         for _ in 0..foreign {
             log.force(first.bytes());
         }

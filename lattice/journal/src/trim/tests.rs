@@ -68,7 +68,7 @@ fn laggards_are_named_oldest_first_and_bounded() {
 #[test]
 fn a_checkpoint_is_signed_as_it_is_read_back() {
     let (hash, epoch, list) = (Hash::of(b"x"), Epoch(3), Hash::of(b"list"));
-    let checkpoint = Checkpoint { through: RecordSeq(4), hash, epoch, snapshots: 2, list };
+    let checkpoint = Checkpoint { through: RecordSeq(4), hash, epoch, snapshots: 2, list, kept: None };
     let bytes = checkpoint.to_bytes(SHARD);
     assert_eq!(Checkpoint::from_bytes(bytes.clone()).unwrap(), (SHARD, checkpoint));
     assert!(Checkpoint::from_bytes(bytes.slice(1..)).is_err());
