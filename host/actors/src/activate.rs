@@ -37,10 +37,18 @@ pub(crate) struct Wanted {
     pub(crate) alone: bool,
     /// The shard's last valid record.
     pub(crate) last: RecordSeq,
-    /// The records with commits of it that are kept.
+    /// The records with commits of it that are known.
     pub(crate) places: Vec<RecordSeq>,
-    /// A snapshot that stands for history that is gone.
+    /// The first record that is known.
+    pub(crate) first: RecordSeq,
+    /// A snapshot that stands for what was before it.
     pub(crate) must: Option<SnapshotRef>,
+}
+
+impl Wanted {
+    pub(crate) fn sought(&self) -> Sought {
+        Sought { key: self.key.clone(), last: self.last, first: self.first, must: self.must.clone() }
+    }
 }
 
 /// Told once what came of it.
@@ -79,18 +87,22 @@ pub(crate) struct Base {
 }
 
 async fn serve(sources: &Sources, batch: Vec<(Wanted, Brought)>) {
-    let keys = batch.iter().map(|(wanted, _)| (wanted.key.clone(), wanted.last)).collect();
-    let snapshots = load_snapshots(sources, keys, Pick::Skip(0)).await;
+    let (batch, done): (Vec<Wanted>, Vec<Brought>) = batch.into_iter().unzip();
+    let sought = batch.iter().map(Wanted::sought).collect();
+    let mut snapshots = load_snapshots(sources, sought, Pick::Skip(0)).await;
     let mut bases: BTreeMap<EntityKey, Base> = BTreeMap::new();
     let mut places = BTreeSet::new();
-    for (wanted, _) in &batch {
-        let snapshot = snapshots.get(&wanted.key).cloned();
-        let from = snapshot.as_ref().map_or(RecordSeq(0), |(snapshot, _)| snapshot.record);
+    for wanted in &batch {
+        let base = match snapshots.remove(&wanted.key) {
+            None if wanted.must.is_some() => rescue(sources, wanted).await,
+            snapshot => Base { snapshot, commits: Vec::new() },
+        };
+        let from = base.snapshot.as_ref().map_or(RecordSeq(0), |(snapshot, _)| snapshot.record);
         places.extend(wanted.places.iter().filter(|place| **place > from && **place <= wanted.last));
-        bases.insert(wanted.key.clone(), Base { snapshot, commits: Vec::new() });
+        bases.insert(wanted.key.clone(), base);
     }
     let read = read(sources, places.into_iter().collect(), &mut bases).await;
-    let folds = batch.into_iter().map(|(wanted, done)| {
+    let folds = batch.into_iter().zip(done).map(|(wanted, done)| {
         let base = bases.remove(&wanted.key).unwrap_or(Base { snapshot: None, commits: Vec::new() });
         let read = read.clone();
         async move {
@@ -104,59 +116,139 @@ async fn serve(sources: &Sources, batch: Vec<(Wanted, Brought)>) {
     futures::future::join_all(folds).await;
 }
 
+/// The snapshot that stands for what the index does not know any more cannot be read: what is kept of that
+/// history for people may do, with an older snapshot, or from the first commit on.
+async fn rescue(sources: &Sources, wanted: &Wanted) -> Base {
+    let older = sources.log.older(&wanted.key, wanted.first).await;
+    let older = older.inspect_err(|error| tracing::warn!(actor = %wanted.key, %error, "history not read"));
+    let mut commits = Vec::new();
+    for sealed in older.unwrap_or_default() {
+        commits.extend(sealed.record().commits().iter().filter(|commit| commit.key == wanted.key).cloned());
+    }
+    let Some(first) = commits.first().map(|commit| commit.seq.0) else {
+        return Base { snapshot: None, commits };
+    };
+    let pick = Pick::Between(first.saturating_sub(1), u64::MAX);
+    let snapshot = load_snapshots(sources, vec![wanted.sought()], pick).await.remove(&wanted.key);
+    if let Some((snapshot, _)) = &snapshot {
+        commits.retain(|commit| commit.seq > snapshot.ledger.seq());
+    }
+    tracing::error!(actor = %wanted.key, commits = commits.len(), "snapshot missing: folded from older history");
+    Base { snapshot, commits }
+}
+
 /// Which snapshots of an actor are good enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pick {
-    /// All but the newest few.
+    /// All but the newest few of those that the log goes on from.
     Skip(usize),
-    /// Those with no commit behind this one.
-    UpTo(u64),
+    /// Those with no commit behind the second of these, and all before the first.
+    Between(u64, u64),
 }
 
-/// The newest snapshots that can be read and are within the journal.
+/// Whose snapshot is wanted, and what it has to fit.
+#[derive(Debug, Clone)]
+pub(crate) struct Sought {
+    pub(crate) key: EntityKey,
+    last: RecordSeq,
+    first: RecordSeq,
+    must: Option<SnapshotRef>,
+}
+
+impl Sought {
+    /// Has the log, as far as it is known, every commit that is not in this one?
+    fn goes_on(&self, snapshot: &Snapshot) -> bool {
+        let newer = |must: &SnapshotRef| snapshot.ledger.seq() >= must.seq;
+        self.must.as_ref().is_none_or(newer) || snapshot.record.next() >= self.first
+    }
+
+    fn open(
+        &self,
+        shard: ShardId,
+        bytes: bytes::Bytes,
+        pick: Pick,
+    ) -> Result<(Snapshot, SnapshotRef), Report> {
+        let (snapshot, hash) = Snapshot::open(bytes).map_err(Report::from)?;
+        snapshot.check(&self.key, shard, self.last).map_err(Report::from)?;
+        let fits = match pick {
+            Pick::Skip(_) => self.goes_on(&snapshot),
+            Pick::Between(low, high) => (low..=high).contains(&snapshot.ledger.seq().0),
+        };
+        if !fits {
+            let what = "the log does not go on from it";
+            return Err(Report::new(ErrorCode::HistoryTrimmed, what).got(snapshot.ledger.seq()));
+        }
+        let reference = snapshot.reference(hash);
+        Ok((snapshot, reference))
+    }
+}
+
+/// The newest snapshots that can be read and are within the journal: from this host's disk, else from
+/// wherever the log keeps them.
 pub(crate) async fn load_snapshots(
     sources: &Sources,
-    keys: Vec<(EntityKey, RecordSeq)>,
+    sought: Vec<Sought>,
     pick: Pick,
 ) -> BTreeMap<EntityKey, (Snapshot, SnapshotRef)> {
     let (store, shard) = (Arc::clone(&sources.snapshots), sources.shard);
+    let wanted = sought.clone();
     let load = move || {
         let mut found = BTreeMap::new();
-        for (key, last) in keys {
-            if let Some(snapshot) = load_snapshot(&store, &key, (shard, last), pick) {
-                found.insert(key, snapshot);
-            }
+        let mut passed = BTreeMap::new();
+        for sought in wanted {
+            let (count, snapshot) = load_snapshot(&store, &sought, shard, pick);
+            passed.insert(sought.key.clone(), count);
+            found.extend(snapshot.map(|snapshot| (sought.key, snapshot)));
         }
-        found
+        (found, passed)
     };
     // A panic in there is logged by the runtime; without snapshots everything is folded.
-    tokio::task::spawn_blocking(load).await.unwrap_or_default()
+    let (mut found, passed) = tokio::task::spawn_blocking(load).await.unwrap_or_default();
+    for sought in sought.iter().filter(|sought| sought.must.is_some()) {
+        if found.contains_key(&sought.key) {
+            continue;
+        }
+        let skip = match pick {
+            Pick::Skip(count) => count.saturating_sub(passed.get(&sought.key).copied().unwrap_or(0)),
+            Pick::Between(..) => 0,
+        };
+        let all = matches!(pick, Pick::Between(..));
+        let elsewhere = sources.log.snapshots(&sought.key, all).await;
+        let elsewhere = elsewhere
+            .inspect_err(|error| tracing::warn!(actor = %sought.key, %error, "snapshots not fetched"))
+            .unwrap_or_default();
+        let read = elsewhere.into_iter().skip(skip).find_map(|bytes| sought.open(shard, bytes, pick).ok());
+        found.extend(read.map(|snapshot| (sought.key.clone(), snapshot)));
+    }
+    found
 }
 
+/// The snapshot of this host's disk that is good enough; and how many there are that were not skipped over.
 fn load_snapshot(
     store: &SnapshotStore,
-    key: &EntityKey,
-    (shard, last): (ShardId, RecordSeq),
+    sought: &Sought,
+    shard: ShardId,
     pick: Pick,
-) -> Option<(Snapshot, SnapshotRef)> {
+) -> (usize, Option<(Snapshot, SnapshotRef)>) {
+    let key = &sought.key;
     let stored = store
         .list(key)
         .inspect_err(|error| tracing::warn!(%key, %error, "snapshots cannot be listed"))
         .unwrap_or_default();
-    let good = |(index, stored): &(usize, &host_store::snapshot::Stored)| match pick {
-        Pick::Skip(count) => *index >= count,
-        Pick::UpTo(seq) => stored.sequence <= seq,
+    let skip = match pick {
+        Pick::Skip(count) => count,
+        Pick::Between(..) => 0,
     };
-    stored.iter().enumerate().filter(good).find_map(|(_, stored)| {
-        let read = || -> Result<(Snapshot, SnapshotRef), Report> {
-            let bytes = store.load(key, stored).map_err(Report::from)?;
-            let (snapshot, hash) = Snapshot::open(bytes.into()).map_err(Report::from)?;
-            snapshot.check(key, shard, last).map_err(Report::from)?;
-            let reference = snapshot.reference(hash);
-            Ok((snapshot, reference))
-        };
-        read().inspect_err(|error| tracing::warn!(%key, %error, "snapshot passed over")).ok()
-    })
+    let found = stored.iter().skip(skip).find_map(|stored| {
+        if let Pick::Between(low, high) = pick
+            && !(low..=high).contains(&stored.sequence)
+        {
+            return None;
+        }
+        let read = || sought.open(shard, store.load(key, stored).map_err(Report::from)?.into(), pick);
+        read().inspect_err(|error| tracing::debug!(%key, %error, "snapshot passed over")).ok()
+    });
+    (stored.len(), found)
 }
 
 /// Reads records, and hands out their commits.
@@ -192,8 +284,8 @@ async fn bring(sources: &Sources, wanted: &Wanted, mut base: Base) -> Result<Rea
         };
         tracing::warn!(actor = %wanted.key, error = %unread, "snapshot not read by the component");
         skip += 1;
-        let keys = vec![(wanted.key.clone(), wanted.last)];
-        let snapshot = load_snapshots(sources, keys, Pick::Skip(skip)).await.remove(&wanted.key);
+        let sought = vec![wanted.sought()];
+        let snapshot = load_snapshots(sources, sought, Pick::Skip(skip)).await.remove(&wanted.key);
         let from = snapshot.as_ref().map_or(RecordSeq(0), |(snapshot, _)| snapshot.record);
         let places = wanted.places.iter().copied().filter(|place| *place > from && *place <= wanted.last);
         let mut bases = BTreeMap::from([(wanted.key.clone(), Base { snapshot, commits: Vec::new() })]);

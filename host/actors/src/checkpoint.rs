@@ -13,6 +13,7 @@ use lattice_journal::trim::SnapshotList;
 use lattice_journal::{Chain, ShardId};
 use lattice_protocol::{EntityKey, ErrorCode, Report};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A timer as the file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,18 +45,15 @@ fn read(text: &str) -> Result<Bytes, Report> {
     BASE64.decode(text).map(Bytes::from).map_err(damaged)
 }
 
-/// The timers that run, to be saved.
-#[must_use]
-pub fn timers(schedule: &Schedule) -> Vec<SavedTimer> {
-    let saved = schedule.iter().map(|(key, name, timer)| SavedTimer {
+fn saved((key, name, timer): &(EntityKey, Arc<str>, Timer)) -> SavedTimer {
+    SavedTimer {
         key: key.to_string(),
         name: name.to_string(),
         due_ms: timer.due_ms,
         skip: timer.misfire == Misfire::Skip,
         command: timer.command.to_string(),
         body: BASE64.encode(&timer.body),
-    });
-    saved.collect()
+    }
 }
 
 impl SavedCheckpoint {
@@ -65,7 +63,7 @@ impl SavedCheckpoint {
         Self {
             checkpoint: BASE64.encode(trim.checkpoint.to_bytes(shard)),
             list: BASE64.encode(&trim.list),
-            timers: trim.timers.clone(),
+            timers: trim.timers.iter().map(saved).collect(),
         }
     }
 

@@ -269,7 +269,8 @@ impl Inner {
         let journal = Arc::downgrade(&log.journal);
         let scope = self.scope.child("shard");
         let shared = Shared {
-            policy: self.options.policy,
+            // Room on a disk is counted in segments, not by this.
+            policy: Policy { checkpoint_bytes: u64::MAX, ..self.options.policy },
             clock: Arc::clone(&self.options.clock),
             snapshots: Arc::clone(&self.snapshots),
             aside: Arc::clone(&self.aside),

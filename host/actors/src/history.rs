@@ -18,6 +18,7 @@ pub(crate) struct History {
     index: Index,
     schedule: Schedule,
     trimmer: Trimmer,
+    bytes: u64,
 }
 
 impl History {
@@ -29,12 +30,14 @@ impl History {
             index: Index::default(),
             schedule,
             trimmer: Trimmer::new(list),
+            bytes: 0,
         }
     }
 
     /// The next valid record.
     pub(crate) fn take(&mut self, sealed: &Sealed) {
         let record = sealed.record();
+        self.bytes = self.bytes.saturating_add(sealed.bytes().len() as u64);
         self.index.add(record);
         for commit in record.commits() {
             self.schedule.add(commit);
@@ -63,6 +66,7 @@ impl History {
             schedule: self.schedule,
             trimmer: self.trimmer,
             first,
+            bytes: self.bytes,
         }
     }
 }

@@ -76,7 +76,11 @@ pub struct Verified {
 
 /// All commits of an actor that are kept.
 async fn commits(sources: &Sources, wanted: &Wanted) -> Result<Vec<Commit>, Report> {
-    let mut bases = BTreeMap::from([(wanted.key.clone(), Base { snapshot: None, commits: Vec::new() })]);
+    let mut commits = Vec::new();
+    for sealed in sources.log.older(&wanted.key, wanted.first).await? {
+        commits.extend(sealed.record().commits().iter().filter(|commit| commit.key == wanted.key).cloned());
+    }
+    let mut bases = BTreeMap::from([(wanted.key.clone(), Base { snapshot: None, commits })]);
     activate::read(sources, wanted.places.clone(), &mut bases).await?;
     Ok(bases.remove(&wanted.key).map(|base| base.commits).unwrap_or_default())
 }
@@ -87,13 +91,14 @@ async fn at(sources: &Sources, wanted: &Wanted, moment: Moment) -> Result<Ready,
     let kept = commits.first().map(|first| first.seq.0);
     commits.retain(|commit| includes(moment, commit));
     let last = commits.last().map(|last| last.seq.0);
+    // What is kept goes on from a snapshot that has everything before it.
+    let low = kept.map_or(0, |first| first.saturating_sub(1));
     let pick = match (moment, last) {
-        (Moment::Seq(seq), _) => Pick::UpTo(seq),
-        (Moment::Time(_), last) => Pick::UpTo(last.unwrap_or(0)),
+        (Moment::Seq(seq), _) => Pick::Between(low, seq),
+        (Moment::Time(_), last) => Pick::Between(low, last.unwrap_or(0)),
         (Moment::Last, _) => Pick::Skip(0),
     };
-    let keys = vec![(wanted.key.clone(), wanted.last)];
-    let snapshot = activate::load_snapshots(sources, keys, pick).await.remove(&wanted.key);
+    let snapshot = activate::load_snapshots(sources, vec![wanted.sought()], pick).await.remove(&wanted.key);
     let from = snapshot.as_ref().map_or(0, |(snapshot, _)| snapshot.ledger.seq().0);
     commits.retain(|commit| commit.seq.0 > from);
     let first = commits.first().map(|first| first.seq.0);
@@ -206,8 +211,8 @@ pub(crate) async fn verify(sources: &Sources, wanted: &Wanted) -> Result<Verifie
         bases.push(("from the first commit".to_owned(), Base { snapshot: None, commits: commits.clone() }));
     }
     for skip in 0..2 {
-        let keys = vec![(wanted.key.clone(), wanted.last)];
-        let found = activate::load_snapshots(sources, keys, Pick::Skip(skip)).await.remove(&wanted.key);
+        let sought = vec![wanted.sought()];
+        let found = activate::load_snapshots(sources, sought, Pick::Skip(skip)).await.remove(&wanted.key);
         let Some((snapshot, reference)) = found else { continue };
         let from = snapshot.ledger.seq();
         let rest = commits.iter().filter(|commit| commit.seq > from).cloned().collect();

@@ -21,10 +21,13 @@
 //! [`values`] is what the buckets hold.
 //!
 //! Invariants: the lease keeps owners from working in vain; the fence is the epoch in the stream
-//! ([`lattice_journal::chain`]). A shard's loop checks the lease before each step, and stops by itself.
+//! ([`lattice_journal::chain`]). A stream is trimmed only behind a checkpoint that was read back and that
+//! its own records confirm, and with another one before it; a shard that cannot be opened whole is closed,
+//! and says so ([`LatticeActors::closed`]). A shard's loop checks the lease before each step, and stops by itself.
 
 mod rule;
 mod session;
+mod shelf;
 mod stream;
 mod takeover;
 mod values;
@@ -34,7 +37,7 @@ use crate::kinds::{self, Kind, Peers};
 use crate::policy::Policy;
 use crate::shard::{Inbox, Message, Realm, ShardLoop, Shared};
 use host_store::{AsideStore, SnapshotStore};
-use lattice_io::{Clock, Kv, KvEvent, KvOptions, Lattice, TaskScope, WatchKeys};
+use lattice_io::{Clock, Kv, KvError, KvEvent, KvOptions, Lattice, Replicas, TaskScope, WatchKeys};
 use lattice_journal::lease::LeasePolicy;
 use lattice_journal::shard::StopReason;
 use lattice_journal::{SessionId, ShardId};
@@ -43,11 +46,14 @@ use lattice_protocol::{EntityKey, ErrorCode, HostId, KindName, Report};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use takeover::Stuck;
 use tokio::sync::Notify;
 use values::{OwnerValue, Part, RELEASED, SessionValue, owner_key};
 
 /// Shards of one kind. It never changes afterwards: it decides which stream a history is in.
 pub const SHARDS: u16 = 16;
+/// Pause before it is looked whether a shard that was closed has been repaired, milliseconds.
+const CLOSED_MS: u64 = 10_000;
 /// Pause after an attempt that failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -72,8 +78,6 @@ pub struct LatticeOptions {
     pub snapshots: Arc<SnapshotStore>,
     /// What is set aside.
     pub aside: Arc<AsideStore>,
-    /// Copies of each stream.
-    pub replicas: lattice_io::Replicas,
 }
 
 /// The kinds of durability `lattice` on a host. Clones are handles to the same.
@@ -106,6 +110,8 @@ struct State {
     parts: BTreeMap<Part, Option<Inbox>>,
     /// Shards that are given up for another host.
     moving: BTreeMap<Part, HostId>,
+    /// Shards that cannot be opened as they are: why, and until when it is not tried again (monotonic).
+    closed: BTreeMap<Part, (Report, u64)>,
     started: bool,
 }
 
@@ -174,6 +180,13 @@ impl LatticeActors {
         let state = self.inner.state();
         let inbox = state.parts.get(&(key.kind.clone(), Self::part(key)))?.clone()?;
         Some(Door { inbox })
+    }
+
+    /// Why an actor's shard cannot be opened by this host, if it is so: somebody has to repair it.
+    #[must_use]
+    pub fn closed(&self, key: &EntityKey) -> Option<Report> {
+        let part = (key.kind.clone(), Self::part(key));
+        self.inner.state().closed.get(&part).map(|(report, _)| report.clone())
     }
 
     /// The host that owns an actor's shard, as far as is known here.
@@ -260,8 +273,18 @@ impl Inner {
     async fn make_buckets(&self) {
         let (kv, subjects) = (&self.options.lattice.kv, &self.options.subjects);
         for bucket in [subjects.sessions_bucket(), subjects.shards_bucket()] {
-            let options = || KvOptions { replicas: self.options.replicas, ..KvOptions::default() };
-            while let Err(error) = kv.open(&bucket, options()).await {
+            loop {
+                // Leases and epochs last as long as the streams that they are for, where the server can.
+                let wanted = self.state().kinds.values().map(|kind| kind.policy.replicas).max();
+                let options = |replicas| KvOptions { replicas, ..KvOptions::default() };
+                let error = match kv.open(&bucket, options(wanted.unwrap_or_default())).await {
+                    Ok(_) => break,
+                    Err(KvError::Refused { .. }) => match kv.open(&bucket, options(Replicas::One)).await {
+                        Ok(_) => break,
+                        Err(error) => error,
+                    },
+                    Err(error) => error,
+                };
                 tracing::debug!(%error, bucket, "bucket not there yet");
                 tokio::time::sleep(PAUSE).await;
             }
@@ -315,7 +338,12 @@ impl Inner {
         match self.serve(part, session.clone(), &scope, began).await {
             Ok(StopReason::Shutdown) => self.release(part, &session).await,
             Ok(reason) => tracing::info!(kind = %part.0, shard = %part.1, "{}", reason.report()),
-            Err(report) => {
+            Err(Stuck::Closed(report)) => {
+                tracing::error!(kind = %part.0, shard = %part.1, error = %report, "shard closed");
+                let again_ms = self.now_ms().saturating_add(CLOSED_MS);
+                self.state().closed.insert(part.clone(), (report, again_ms));
+            }
+            Err(Stuck::Passes(report)) => {
                 tracing::warn!(kind = %part.0, shard = %part.1, error = %report, "shard not taken over");
                 tokio::time::sleep(PAUSE).await;
             }
@@ -376,17 +404,28 @@ impl Inner {
         session: SessionId,
         scope: &TaskScope,
         began_ms: u64,
-    ) -> Result<StopReason, Report> {
-        let log = stream::StreamLog::open(&self.options, part, scope).await?;
+    ) -> Result<StopReason, Stuck> {
+        let replicas = self.state().kinds.get(&part.0).map(|kind| kind.policy.replicas).unwrap_or_default();
+        let owners = Arc::clone(&self.owners);
+        let log = match stream::StreamLog::open(&self.options, (part, replicas), owners, scope).await {
+            Ok(log) => log,
+            // The server says no, and will go on saying it.
+            Err(report) if report.code == ErrorCode::Io => return Err(Stuck::Closed(report)),
+            Err(report) => return Err(report.into()),
+        };
         let opened = takeover::run(self, part, session, &log).await?;
         let epoch = opened.tail.chain.epoch();
+        let behind = opened.first.0.saturating_sub(1);
+        let read = opened.tail.chain.seq().0.saturating_sub(behind);
         let (shard, messages) = {
             let mut state = self.state();
             let until_ms = state.lease.as_ref().map_or(0, |(_, until_ms)| *until_ms);
             let Some(kind) = state.kinds.get(&part.0).cloned() else { return Ok(StopReason::Shutdown) };
             let shared = Shared {
-                // The stream is kept whole: a snapshot on this host's disk stands for nothing elsewhere.
-                policy: Policy { trim_records: u64::MAX, ..self.options.policy },
+                policy: Policy {
+                    trim_records: self.options.policy.checkpoint_records,
+                    ..self.options.policy
+                },
                 clock: Arc::clone(&self.options.clock),
                 snapshots: Arc::clone(&self.options.snapshots),
                 aside: Arc::clone(&self.options.aside),
@@ -398,10 +437,11 @@ impl Inner {
             let kinds = BTreeMap::from([(part.0.clone(), kind)]);
             let (shard, inbox, messages) = ShardLoop::new(shared, Arc::new(log), opened, kinds);
             state.parts.insert(part.clone(), Some(inbox));
+            state.closed.remove(part);
             (shard, messages)
         };
         let took_ms = self.now_ms().saturating_sub(began_ms);
-        tracing::info!(kind = %part.0, shard = %part.1, %epoch, took_ms, "shard taken over");
+        tracing::info!(kind = %part.0, shard = %part.1, %epoch, behind, read, took_ms, "shard taken over");
         Ok(shard.run(messages).await)
     }
 

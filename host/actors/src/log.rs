@@ -1,16 +1,25 @@
 //! A shard's log as the shard's loop uses it: one local journal for all of a host's pinned actors, or
 //! a stream of the lattice. Appends and reads answer by a callback, which must not block.
+//!
+//! What stands for history that goes is as durable as the log itself: on the same disk, or in the same
+//! lattice. There the log's own record names it, so that the fence covers it: [`ShardLog::trim`] gives that
+//! record, and [`ShardLog::settle`] comes after it is valid.
 
+use bytes::Bytes;
 use lattice_io::BoxFuture;
 use lattice_journal::append::{AppendOutcome, ReadBack};
-use lattice_journal::record::Checkpoint;
+use lattice_journal::ledger::Timer;
+use lattice_journal::record::{Checkpoint, SnapshotRef};
 use lattice_journal::{Position, RecordSeq, Sealed};
-use lattice_protocol::Report;
+use lattice_protocol::{EntityKey, Report};
+use std::sync::Arc;
 
 /// What became of an append; an error means that the log takes no more writes.
 pub type Appended = Box<dyn FnOnce(Result<AppendOutcome, Report>) + Send>;
 /// What was read; none when the log could not be read.
 pub type Read = Box<dyn FnOnce(Option<ReadBack>) + Send>;
+/// Whether a snapshot is as durable as the log.
+pub type KeepDone = Box<dyn FnOnce(Result<(), Report>) + Send>;
 
 /// What stands for trimmed history.
 #[derive(Debug, Clone)]
@@ -18,9 +27,22 @@ pub struct Trim {
     /// Where the rest begins.
     pub checkpoint: Checkpoint,
     /// The list of snapshots that it names.
-    pub list: bytes::Bytes,
-    /// Timers that run, as [`crate::checkpoint`] writes them.
-    pub timers: Vec<crate::checkpoint::SavedTimer>,
+    pub list: Bytes,
+    /// Timers that run.
+    pub timers: Vec<(EntityKey, Arc<str>, Timer)>,
+    /// Now, milliseconds since 1970.
+    pub now_ms: u64,
+    /// How long history is kept for people, milliseconds.
+    pub retain_ms: u64,
+}
+
+/// What became of a trimming.
+#[derive(Debug, Clone)]
+pub enum Trimmed {
+    /// History is gone, and what stands for it is stored.
+    Gone,
+    /// What stands for it is stored; append this to the log, and settle it then.
+    Record(Checkpoint),
 }
 
 /// See the module.
@@ -31,10 +53,32 @@ pub trait ShardLog: Send + Sync {
     fn read(&self, after: Position, done: Read);
     /// These valid records, which are all kept, in order. Not necessarily from the leader.
     fn records(&self, wanted: Vec<RecordSeq>) -> BoxFuture<'_, Result<Vec<Sealed>, Report>>;
-    /// A record of this owner is durable and valid.
-    fn durable(&self, sealed: &Sealed);
+    /// A record of this owner is durable and valid, at this place.
+    fn durable(&self, sealed: &Sealed, at: Position);
     /// How much of its room is used, percent.
     fn used_percent(&self) -> u8;
-    /// Lets history go, after what stands for it is stored.
-    fn trim(&self, trim: Trim) -> BoxFuture<'_, Result<(), Report>>;
+    /// Is history only let go when nobody wants to see it any more? Else the log itself keeps it for so long.
+    fn trims_late(&self) -> bool;
+    /// Lets history go, or makes what it takes to let it go, after what stands for it is stored.
+    fn trim(&self, trim: Trim) -> BoxFuture<'_, Result<Trimmed, Report>>;
+    /// The record that [`Self::trim`] gave is valid, at this place.
+    fn settle(
+        &self,
+        checkpoint: Checkpoint,
+        at: Position,
+        kept: (u64, u64),
+    ) -> BoxFuture<'_, Result<(), Report>>;
+    /// Has a snapshot be as durable as the log.
+    fn keep(&self, snapshot: &SnapshotRef, sealed: Bytes, done: KeepDone);
+    /// Is this snapshot, which is on the host's disk, as durable as the log?
+    fn keeps(&self, snapshot: &SnapshotRef) -> bool;
+    /// Snapshots of an actor that are elsewhere than on the host's disk, the newest first: the last few, or
+    /// all that are kept.
+    fn snapshots<'a>(&'a self, key: &'a EntityKey, all: bool) -> BoxFuture<'a, Result<Vec<Bytes>, Report>>;
+    /// Records before this one with commits of an actor that are kept only for people, in order.
+    fn older<'a>(
+        &'a self,
+        key: &'a EntityKey,
+        before: RecordSeq,
+    ) -> BoxFuture<'a, Result<Vec<Sealed>, Report>>;
 }

@@ -1,5 +1,6 @@
 //! How much, how often, how long. Every bound of this crate that somebody may want to change.
 
+use lattice_io::Replicas;
 use lattice_journal::outbox::RelayPolicy;
 use lattice_journal::shard::ShardPolicy;
 use lattice_journal::snapshot::SnapshotPolicy;
@@ -14,12 +15,14 @@ pub struct KindPolicy {
     pub idle_ms: u64,
     /// How long history is kept behind the snapshots, while the log has room, milliseconds.
     pub retain_ms: u64,
+    /// Servers that keep a copy of each stream, of durability `lattice`.
+    pub replicas: Replicas,
 }
 
 impl Default for KindPolicy {
     /// Idle actors leave after five minutes; nothing is kept longer than it has to be.
     fn default() -> Self {
-        Self { snapshots: SnapshotPolicy::default(), idle_ms: 300_000, retain_ms: 0 }
+        Self { snapshots: SnapshotPolicy::default(), idle_ms: 300_000, retain_ms: 0, replicas: Replicas::One }
     }
 }
 
@@ -38,6 +41,11 @@ pub struct Policy {
     pub snapshots_at_once: usize,
     /// Records that are trimmed at once at least: each trimming writes a checkpoint.
     pub trim_records: u64,
+    /// Records of a stream of the lattice that one checkpoint stands for at least: who takes over reads
+    /// those behind the last one.
+    pub checkpoint_records: u64,
+    /// Or so many bytes of them.
+    pub checkpoint_bytes: u64,
     /// How full a log may be, percent, before what would be kept for people goes as well.
     pub full_percent: u8,
     /// Time between two looks at what is idle, due or trimmable.
@@ -53,6 +61,8 @@ impl Default for Policy {
             passivate_events: 64,
             snapshots_at_once: 16,
             trim_records: 50_000,
+            checkpoint_records: 1_000,
+            checkpoint_bytes: 8 << 20,
             full_percent: 75,
             period: Duration::from_secs(1),
         }

@@ -36,9 +36,10 @@ use crate::log::ShardLog;
 use bytes::Bytes;
 use lattice_journal::append::LogAction;
 use lattice_journal::outbox::{Outbox, OutboxPosition};
+use lattice_journal::record::Body;
 use lattice_journal::shard::{Action, Answer, Input, Question, Request, StopReason, Submitted, Token};
 use lattice_journal::trim::Trimmer;
-use lattice_journal::{Command, Now, Position, Record, RecordSeq, Sealed, Shard, ShardId};
+use lattice_journal::{Command, Now, Position, RecordSeq, Sealed, Shard, ShardId};
 use lattice_protocol::{EntityKey, ErrorCode, KindName, Report};
 use message::Waiter;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -61,6 +62,8 @@ pub(crate) struct ShardLoop {
     trimmer: Trimmer,
     first: RecordSeq,
     trimming: bool,
+    /// Bytes of records since the last checkpoint.
+    grown_bytes: u64,
     /// Before which trimming makes no sense: what could go is kept for people (monotonic).
     trim_not_before_ms: u64,
     kinds: BTreeMap<KindName, Kind>,
@@ -123,6 +126,7 @@ impl ShardLoop {
             trimmer: opened.trimmer,
             first: opened.first,
             trimming: false,
+            grown_bytes: opened.bytes,
             trim_not_before_ms: 0,
             kinds,
             live: HashMap::new(),
@@ -243,7 +247,8 @@ impl ShardLoop {
             Message::Saved { key, token, at, result } => self.saved(key, token, (*at, result), now),
             Message::Stored { key, snapshot } => self.snapshot_stored(&key, snapshot),
             Message::Relayed { item, result } => self.relayed(*item, result, now),
-            Message::Trimmed { through, result } => self.trimmed(through, result),
+            Message::Trimmed { through, result } => self.trimmed(through, result, now),
+            Message::Settled { result } => self.checkpoint_settled(result),
             Message::CutAt { sealed } => self.cut_at(sealed, now),
             Message::PutKind(name, kind) => self.put_kind(name, *kind, now),
             Message::RemoveKind(name, actor) => self.remove_kind(&name, &actor, now),
@@ -330,8 +335,11 @@ impl ShardLoop {
                 self.log(action);
             }
             Action::Durable(sealed) => {
-                self.log.durable(&sealed);
-                self.durable(sealed.record(), now);
+                // It was noted when the record was found valid.
+                let tail = self.shard.tail();
+                let at = tail.places.of(sealed.record().seq).unwrap_or(tail.position);
+                self.log.durable(&sealed, at);
+                self.durable(&sealed, at, now);
             }
             Action::Reply { token, answer } => self.answer(token, Ok(answer), now),
             Action::Refuse { token, report } => self.answer(token, Err(report), now),
@@ -389,8 +397,10 @@ impl ShardLoop {
     }
 
     /// A record counts: what is known of its actors, their timers and effects follows.
-    fn durable(&mut self, record: &Arc<Record>, now: Now) {
+    fn durable(&mut self, sealed: &Sealed, at: Position, now: Now) {
+        let record = sealed.record();
         self.index.add(record);
+        self.grown_bytes = self.grown_bytes.saturating_add(sealed.bytes().len() as u64);
         for commit in record.commits() {
             self.commits += 1;
             self.trimmer.committed(&commit.key, record.seq);
@@ -398,6 +408,9 @@ impl ShardLoop {
             self.noted(commit, now);
         }
         self.outbox.durable(record);
+        if let Body::Checkpoint(checkpoint) = &record.body {
+            self.checkpointed(checkpoint, at, now);
+        }
     }
 
     fn answer(&mut self, token: Token, answer: Result<Submitted, Report>, now: Now) {

@@ -7,7 +7,7 @@ use host_actors::{Actors, Door, Effects, Kind, KindPolicy, LatticeActors, Peers}
 use host_runtime::PersistentKind;
 use host_runtime::wiring::{EntityReply, EntityTarget};
 use lattice_io::call::{answer_each, ask_entity};
-use lattice_io::{Bus, TaskScope};
+use lattice_io::{Bus, Replicas, TaskScope};
 use lattice_journal::command::CommandRef;
 use lattice_journal::shard::Submitted;
 use lattice_journal::snapshot::SnapshotPolicy;
@@ -42,6 +42,7 @@ pub fn policy(persistent: &Persistent) -> KindPolicy {
         },
         idle_ms: persistent.idle_seconds.saturating_mul(1_000),
         retain_ms: persistent.retain_hours.saturating_mul(3_600_000),
+        replicas: if persistent.replicas > 1 { Replicas::Three } else { Replicas::One },
     }
 }
 
@@ -251,7 +252,7 @@ impl Entities {
                     let subject = self.subjects.owner_call(&call.kind, &owner);
                     ask_entity(&*self.bus, &subject, &passed, &body).await
                 }
-                (None, _) => Err(moving()),
+                (None, _) => Err(self.lattice.closed(key).unwrap_or_else(moving)),
             };
             match attempt {
                 Err(report) if passes(report.code) && left > PAUSE => tokio::time::sleep(PAUSE).await,

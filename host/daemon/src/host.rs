@@ -19,7 +19,7 @@ use host_actors::{Actors, DeviceOptions, LatticeActors, LatticeOptions, Peers, P
 use host_runtime::{Runtime, RuntimeConfig};
 use host_store::JournalOptions;
 use lattice_io::task::CancellationToken;
-use lattice_io::{BusMessage, Clock, KvEvent, Lattice, Replicas, TaskScope, WatchKeys};
+use lattice_io::{BusMessage, Clock, KvEvent, Lattice, TaskScope, WatchKeys};
 use lattice_journal::SessionId;
 use lattice_journal::lease::LeasePolicy;
 use lattice_protocol::heartbeat::Heartbeat;
@@ -203,7 +203,6 @@ fn persistent_actors(
         peers,
         snapshots,
         aside,
-        replicas: Replicas::One,
     };
     Ok(Entities {
         device,

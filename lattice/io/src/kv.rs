@@ -28,7 +28,7 @@ pub const MAX_BUCKET_BYTES: usize = 200;
 pub const MAX_KEY_BYTES: usize = 3_200;
 
 /// Copies that a server keeps. Two is not a number of replicas: it can lose as much as one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Replicas {
     /// One server.
     #[default]

@@ -57,7 +57,8 @@ impl From<LogError> for Report {
 
 /// Logs of a lattice.
 pub trait Logs: Send + Sync {
-    /// Opens a log, and makes it if it is not there; one that is keeps its settings.
+    /// Opens a log, and makes it if it is not there; one that is keeps its settings. `Refused` where there
+    /// would be fewer copies than are wanted.
     fn open(&self, options: LogOptions) -> BoxFuture<'_, Result<Arc<dyn Log>, StreamError>>;
 }
 

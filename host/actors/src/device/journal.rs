@@ -4,15 +4,16 @@ use super::{DeviceOptions, blocking};
 use crate::checkpoint::SavedCheckpoint;
 use crate::history::History;
 use crate::index::Schedule;
-use crate::log::{Appended, Read, ShardLog, Trim};
+use crate::log::{Appended, KeepDone, Read, ShardLog, Trim, Trimmed};
 use crate::shard::Opened;
 use bytes::Bytes;
 use host_store::{CheckpointStore, Journal, JournalError};
 use lattice_io::BoxFuture;
 use lattice_journal::append::{AppendOutcome, ReadBack, Tail};
+use lattice_journal::record::{Checkpoint, SnapshotRef};
 use lattice_journal::trim::SnapshotList;
 use lattice_journal::{Chain, Position, RecordSeq, Sealed, ShardId};
-use lattice_protocol::{ErrorCode, Report};
+use lattice_protocol::{EntityKey, ErrorCode, Report};
 use std::sync::Arc;
 
 /// The one shard of a device's journal.
@@ -174,7 +175,7 @@ impl ShardLog for DeviceLog {
         }))
     }
 
-    fn durable(&self, _sealed: &Sealed) {
+    fn durable(&self, _: &Sealed, _: Position) {
         // It is read back from the journal when it is wanted.
     }
 
@@ -183,7 +184,11 @@ impl ShardLog for DeviceLog {
         u8::try_from(used.saturating_mul(100) / most.max(1)).unwrap_or(100)
     }
 
-    fn trim(&self, trim: Trim) -> BoxFuture<'_, Result<(), Report>> {
+    fn trims_late(&self) -> bool {
+        true
+    }
+
+    fn trim(&self, trim: Trim) -> BoxFuture<'_, Result<Trimmed, Report>> {
         let (journal, checkpoints) = (Arc::clone(&self.journal), Arc::clone(&self.checkpoints));
         Box::pin(blocking(move || {
             if trim.list.len() > MAX_LIST_BYTES {
@@ -193,7 +198,31 @@ impl ShardLog for DeviceLog {
             }
             let before = trim.checkpoint.through.0 + 1;
             checkpoints.save(&SavedCheckpoint::new(SHARD, &trim)).map_err(Report::from)?;
-            journal.trim(before).map_err(Report::from)
+            journal.trim(before).map_err(Report::from)?;
+            Ok(Trimmed::Gone)
         }))
+    }
+
+    fn settle(&self, _: Checkpoint, _: Position, _: (u64, u64)) -> BoxFuture<'_, Result<(), Report>> {
+        // No record of this log is a checkpoint.
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn keep(&self, _: &SnapshotRef, _: Bytes, done: KeepDone) {
+        // It is on this disk.
+        done(Ok(()));
+    }
+
+    fn keeps(&self, _: &SnapshotRef) -> bool {
+        true
+    }
+
+    fn snapshots<'a>(&'a self, _: &'a EntityKey, _: bool) -> BoxFuture<'a, Result<Vec<Bytes>, Report>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn older<'a>(&'a self, _: &'a EntityKey, _: RecordSeq) -> BoxFuture<'a, Result<Vec<Sealed>, Report>> {
+        // The index knows all records that are kept.
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }

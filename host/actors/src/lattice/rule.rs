@@ -52,7 +52,8 @@ impl Inner {
         let parts = kinds.iter().flat_map(|kind| (0..SHARDS).map(|shard| (kind.clone(), ShardId(shard))));
         let mut due = Vec::new();
         for part in parts {
-            if state.parts.contains_key(&part) {
+            let is_closed = state.closed.get(&part).is_some_and(|(_, again_ms)| now_ms < *again_ms);
+            if is_closed || state.parts.contains_key(&part) {
                 continue;
             }
             let owner = state.owners.get(&owner_key(&part));

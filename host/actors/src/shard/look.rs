@@ -126,6 +126,7 @@ impl ShardLoop {
             alone: true,
             last: self.shard.tail().chain.seq(),
             places: self.index.after(&key, RecordSeq(0)).to_vec(),
+            first: self.first,
             must: self.trimmer.snapshots().get(&key),
             key,
         };

@@ -4,6 +4,7 @@ use super::Look;
 use super::relay::Relayed;
 use crate::activate::Ready;
 use crate::kinds::Kind;
+use crate::log::Trimmed;
 use bytes::Bytes;
 use host_core::guest::{GuestFault, Saved, Verdict};
 use keys::Digest;
@@ -63,6 +64,10 @@ pub(crate) enum Message {
     },
     Trimmed {
         through: RecordSeq,
+        result: Result<Trimmed, Report>,
+    },
+    /// What goes with a checkpoint.
+    Settled {
         result: Result<(), Report>,
     },
     CutAt {

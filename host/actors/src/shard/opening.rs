@@ -23,6 +23,8 @@ pub(crate) struct Opened {
     pub(crate) trimmer: Trimmer,
     /// The first record that is kept.
     pub(crate) first: RecordSeq,
+    /// Bytes of the records that are kept.
+    pub(crate) bytes: u64,
 }
 
 /// What a shard needs of the host.

@@ -125,6 +125,7 @@ impl ShardLoop {
             alone,
             last: self.shard.tail().chain.seq(),
             places: self.index.after(key, lattice_journal::RecordSeq(0)).to_vec(),
+            first: self.first,
             must,
         };
         // The task ends only with this shard.
@@ -147,7 +148,9 @@ impl ShardLoop {
         }
         live.since = SinceSnapshot::new(now.monotonic_ms);
         live.since.applied(events, took_us);
-        if let Some((reference, record)) = ready.snapshot {
+        if let Some((reference, record)) = ready.snapshot
+            && self.log.keeps(&reference)
+        {
             self.trimmer.snapshotted(reference, record);
         }
         match self.shard.ledger(key) {

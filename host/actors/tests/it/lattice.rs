@@ -5,25 +5,34 @@ use bytes::Bytes;
 use host_actors::{Kind, KindPolicy, LatticeActors, LatticeOptions, Policy};
 use host_store::{AsideStore, DataDir, SnapshotStore};
 use lattice_io::memory::Memory;
-use lattice_io::{Clock, Lattice, Replicas, SystemClock, TaskScope};
+use lattice_io::{Clock, Lattice, SystemClock, TaskScope};
 use lattice_journal::lease::LeasePolicy;
 use lattice_journal::shard::Submitted;
 use lattice_journal::{Command, CommandId, CommandRef};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, Report};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 const LEASE: LeasePolicy = LeasePolicy { ttl_ms: 600, renew_ms: 150, margin_ms: 100 };
 
-struct Node {
-    actors: LatticeActors,
-    scope: TaskScope,
+/// When the ids of this process were issued: a repetition has the same one.
+static BEGAN: LazyLock<u64> = LazyLock::new(|| SystemClock::new().unix_ms());
+
+pub struct Node {
+    pub actors: LatticeActors,
+    pub scope: TaskScope,
+    pub sums: Arc<Sums>,
     _directory: tempfile::TempDir,
 }
 
 fn node(name: &str, lattice: &Lattice) -> Node {
+    let policy = Policy { period: Duration::from_millis(20), ..Policy::default() };
+    node_with(name, lattice, (policy, KindPolicy::default()))
+}
+
+pub fn node_with(name: &str, lattice: &Lattice, (policy, kind): (Policy, KindPolicy)) -> Node {
     let directory = tempfile::tempdir().unwrap();
     let data = DataDir::open(directory.path()).unwrap();
     let outside = Arc::new(Outside::default());
@@ -32,23 +41,23 @@ fn node(name: &str, lattice: &Lattice) -> Node {
         host: name.parse().unwrap(),
         lattice: lattice.clone(),
         subjects: Subjects::new("test".parse().unwrap()),
-        policy: Policy { period: Duration::from_millis(20), ..Policy::default() },
+        policy,
         lease: LEASE,
         clock: Arc::new(SystemClock::new()),
         peers: outside.clone(),
         snapshots: Arc::new(SnapshotStore::open(&data, None).unwrap()),
         aside: Arc::new(AsideStore::open(&data).unwrap()),
-        replicas: Replicas::One,
     };
     let actors = LatticeActors::new(options, &scope).unwrap();
+    let sums = Arc::new(Sums::default());
     let kind = Kind {
         actor: "test/sums".parse().unwrap(),
-        guests: Arc::new(Shared(Arc::new(Sums::default()))),
+        guests: Arc::new(Shared(Arc::clone(&sums))),
         effects: Arc::new(Wire(outside)),
-        policy: KindPolicy::default(),
+        policy: kind,
     };
     actors.put_kind("sum".parse().unwrap(), kind).unwrap();
-    Node { actors, scope, _directory: directory }
+    Node { actors, scope, sums, _directory: directory }
 }
 
 fn owned(node: &Node) -> BTreeSet<u16> {
@@ -56,8 +65,10 @@ fn owned(node: &Node) -> BTreeSet<u16> {
 }
 
 /// A command under an id of its own, again until its owner has answered.
-async fn submit(nodes: &[&Node], n: u8, actor: &str, amount: &str) -> Submitted {
-    let id = CommandId::new(SystemClock::new().unix_ms() / 100_000 * 100_000, [n; 10]);
+pub async fn submit(nodes: &[&Node], n: u64, actor: &str, amount: &str) -> Submitted {
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&n.to_be_bytes());
+    let id = CommandId::new(*BEGAN, random);
     let body = Bytes::copy_from_slice(amount.as_bytes());
     let command = Command { reference: CommandRef::Id(id), name: "add".to_owned(), body };
     let asking = async {

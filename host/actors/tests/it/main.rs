@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod checkpoints;
 mod effects;
+mod fuse;
 mod lattice;
 mod support;
 mod turns;

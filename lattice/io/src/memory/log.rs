@@ -1,6 +1,7 @@
 //! In-process logs: the model itself, behind a lock, when the server can be reached.
 
 use super::{Link, lock};
+use crate::kv::Replicas;
 use crate::log::{Log, LogError, LogOptions, Logs, MAX_READ};
 use crate::stream::StreamError;
 use bytes::Bytes;
@@ -27,6 +28,10 @@ impl MemoryLogs {
 
 impl Logs for MemoryLogs {
     fn open(&self, options: LogOptions) -> BoxFuture<'_, Result<Arc<dyn Log>, StreamError>> {
+        if options.replicas != Replicas::One {
+            let reason = "one process keeps one copy".to_owned();
+            return ready(Err(StreamError::Refused { what: options.name, reason })).boxed();
+        }
         let opened = self.link.check().map(|()| {
             let log = lock(&self.logs).entry(options.name).or_default().clone();
             Arc::new(MemoryLog { link: self.link.clone(), log }) as Arc<dyn Log>

@@ -36,6 +36,7 @@ struct Info {
 
 #[derive(Deserialize)]
 struct Config {
+    num_replicas: usize,
     #[serde(default)]
     persist_mode: Option<String>,
 }
@@ -64,7 +65,16 @@ impl NatsLogs {
             Err(error) => return Err(stream_error(&name, error)),
         }
         let log = NatsLog { core: self.core.clone(), name, subject };
-        if log.info().await?.config.persist_mode.as_deref() == Some("async") {
+        let config = log.info().await?.config;
+        if config.num_replicas < options.replicas.count() {
+            let reason = format!(
+                "it has {} copy, {} are wanted: change it with `nats stream edit --replicas`",
+                config.num_replicas,
+                options.replicas.count()
+            );
+            return Err(StreamError::Refused { what: log.name, reason });
+        }
+        if config.persist_mode.as_deref() == Some("async") {
             let reason = "it acknowledges before it stores (persist_mode async)".to_owned();
             return Err(StreamError::Refused { what: log.name, reason });
         }

@@ -323,10 +323,9 @@ fn a_stream_that_has_lost_its_acknowledged_end_is_refused_and_an_empty_one_as_we
         let end = world(seed, 50, |_, _| {});
         let Some(newest) = end.hints.first() else { continue };
         let mut shorter = ModelLog::default();
-        end.all
-            .iter()
-            .take(usize::try_from(newest.record.0).unwrap() - 1)
-            .for_each(|entry| drop(shorter.force(entry)));
+        for entry in end.all.iter().take(usize::try_from(newest.record.0).unwrap() - 1) {
+            shorter.force(entry);
+        }
         for log in [shorter, ModelLog::default()] {
             let refusal = begin(&log, &end.store, &end.hints).unwrap_err();
             assert!(matches!(refusal, Refusal::Shorter { .. }), "{refusal}");

@@ -1,0 +1,442 @@
+//! What of a shard is in the lattice beside its stream: packs of snapshots, and the documents of its
+//! checkpoints, in an object store of its own.
+//!
+//! Task: `keep` (one per owned shard) stores snapshots. Those that come while a pack is under way are
+//! the next pack: a group commit without a timer. Channel: its queue, bounded by the snapshots that a
+//! shard takes at once.
+//!
+//! Invariants: a snapshot counts as kept only after its pack was read back; a document is named in the log
+//! only after it, and every pack in it, was found readable; what goes is named by an older document (or
+//! written by this owner) and by none that counts. An owner that was fenced and does not know it yet can
+//! delete nothing that its successor needs: that one begins at the same documents or at newer ones, and
+//! writes packs that are like no others.
+
+use super::{LatticeOptions, Part};
+use crate::log::{KeepDone, Trim};
+use bytes::Bytes;
+use futures::StreamExt;
+use keys::Digest;
+use lattice_io::{BlobError, Blobs, Replicas};
+use lattice_journal::begin::Hint;
+use lattice_journal::document::{Document, Pack, Place, thinned};
+use lattice_journal::places::Places;
+use lattice_journal::record::{Checkpoint, Kept, SnapshotRef};
+use lattice_journal::trim::SnapshotList;
+use lattice_journal::{Epoch, Hash, Position, ShardId};
+use lattice_protocol::{EntityKey, ErrorCode, Report};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OnceCell, mpsc};
+
+/// Snapshots of one pack, and their bytes, about.
+const PACK_SNAPSHOTS: usize = 1_024;
+const PACK_BYTES: usize = 4 << 20;
+/// Bytes of packs that are kept in memory after they were read.
+const CACHE_BYTES: usize = 16 << 20;
+/// Packs that are looked for at once.
+const AT_ONCE: usize = 16;
+/// Packs of which little is left that are written anew with one checkpoint.
+const REWRITTEN: usize = 8;
+/// Packs beyond which the smallest are written anew together.
+const PACKS: usize = 64;
+/// A pack is written anew when less than one in so many of its snapshots is still of use.
+const SPARSE: usize = 4;
+/// Checkpoints kept for the history behind them: about so many over the time it is kept.
+const MILESTONES: u64 = 16;
+
+/// A snapshot that is to be kept.
+pub(super) struct Item {
+    pub(super) hash: Hash,
+    pub(super) bytes: Bytes,
+    pub(super) done: KeepDone,
+}
+
+/// See the module.
+pub(super) struct Shelf {
+    name: String,
+    shard: ShardId,
+    replicas: Replicas,
+    stores: Arc<dyn lattice_io::BlobStores>,
+    store: OnceCell<Arc<dyn Blobs>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    epoch: Epoch,
+    /// Packs and documents written by this owner.
+    written: u64,
+    /// The last checkpoint whose record is valid.
+    current: Option<(Digest, Arc<Document>)>,
+    /// Where snapshots are: pack, and which of it.
+    placed: HashMap<Hash, (Digest, u32)>,
+    /// How many snapshots each of those packs has.
+    packs: BTreeMap<Digest, u32>,
+    /// Packs of this owner that no valid checkpoint names. The shard's loop was told of each, but may not
+    /// have heard it when it listed the snapshots of the next checkpoint;
+    fresh: BTreeSet<Digest>,
+    /// those that were fresh when the last one was made, it has heard of.
+    aged: BTreeSet<Digest>,
+    /// A document that was written, and the packs that were fresh then.
+    pending: Option<(Digest, Arc<Document>, BTreeSet<Digest>)>,
+    cache: VecDeque<(Digest, Arc<Pack>, usize)>,
+}
+
+impl Shelf {
+    pub(super) fn new(options: &LatticeOptions, (kind, shard): &Part, replicas: Replicas) -> Self {
+        Self {
+            name: options.subjects.shard_store(kind, shard.0),
+            shard: *shard,
+            replicas,
+            stores: Arc::clone(&options.lattice.blobs),
+            store: OnceCell::new(),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Made when something is first stored or looked for.
+    async fn store(&self) -> Result<&Arc<dyn Blobs>, BlobError> {
+        self.store.get_or_try_init(|| self.stores.open(&self.name, self.replicas)).await
+    }
+
+    /// A document; the inner error is what is wrong with it, the outer one only that the store cannot be
+    /// asked now.
+    pub(super) async fn document(&self, name: Digest) -> Result<Result<Document, String>, Report> {
+        match self.store().await?.get(name).await {
+            Ok(bytes) => Ok(Document::from_bytes(bytes).map_err(|error| error.to_string())),
+            Err(error @ (BlobError::NotFound { .. } | BlobError::Damaged { .. })) => {
+                Ok(Err(error.to_string()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// This owner goes on behind this checkpoint.
+    pub(super) fn opened(&self, epoch: Epoch, current: Option<(Digest, Document)>) {
+        let current = current.map(|(name, document)| (name, Arc::new(document)));
+        let mut state = self.state();
+        *state = State { epoch, ..State::default() };
+        if let Some((_, document)) = &current {
+            state.packs = document.packs.iter().copied().collect();
+            state.placed = placed(document);
+        }
+        state.current = current;
+    }
+
+    /// Is this snapshot in the lattice?
+    pub(super) fn keeps(&self, snapshot: &SnapshotRef) -> bool {
+        self.state().placed.contains_key(&snapshot.hash)
+    }
+
+    /// Stores snapshots until nobody can bring any more.
+    pub(super) async fn run(self: Arc<Self>, mut items: mpsc::UnboundedReceiver<Item>) {
+        let mut waiting = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                let Some(item) = items.recv().await else { return };
+                waiting.push_back(item);
+            }
+            while let Ok(item) = items.try_recv() {
+                waiting.push_back(item);
+            }
+            let mut bytes = 0;
+            let mut together = Vec::new();
+            while let Some(item) = waiting.pop_front() {
+                bytes += item.bytes.len();
+                together.push(item);
+                if bytes >= PACK_BYTES || together.len() >= PACK_SNAPSHOTS {
+                    break;
+                }
+            }
+            let snapshots = together.iter().map(|item| (item.hash, item.bytes.clone())).collect();
+            let stored = self.write_pack(snapshots).await;
+            for item in together {
+                (item.done)(stored.clone().map(drop));
+            }
+            // Only now: whoever makes a checkpoint after this has been told of the pack before it.
+            self.state().fresh.extend(stored.ok());
+        }
+    }
+
+    /// Stores a pack, and reads it back.
+    async fn write_pack(&self, snapshots: Vec<(Hash, Bytes)>) -> Result<Digest, Report> {
+        let (hashes, snapshots): (Vec<Hash>, Vec<Bytes>) = snapshots.into_iter().unzip();
+        let pack = {
+            let mut state = self.state();
+            state.written += 1;
+            Pack { shard: self.shard, epoch: state.epoch, number: state.written, snapshots }
+        };
+        let name = self.write(pack.to_bytes()).await?;
+        let mut state = self.state();
+        state.packs.insert(name, u32::try_from(hashes.len()).unwrap_or(u32::MAX));
+        state.placed.extend((0..).zip(hashes).map(|(index, hash)| (hash, (name, index))));
+        Ok(name)
+    }
+
+    async fn write(&self, bytes: Bytes) -> Result<Digest, Report> {
+        let name = Digest::of(&bytes);
+        let store = self.store().await?;
+        store.put(name, bytes).await?;
+        // What it gives is verified against the name.
+        store.get(name).await?;
+        Ok(name)
+    }
+
+    async fn pack(&self, name: Digest) -> Result<Arc<Pack>, Report> {
+        let cached =
+            self.state().cache.iter().find(|(known, ..)| *known == name).map(|(_, pack, _)| pack.clone());
+        if let Some(pack) = cached {
+            return Ok(pack);
+        }
+        let bytes = self.store().await?.get(name).await?;
+        let size = bytes.len();
+        let pack = Arc::new(Pack::from_bytes(bytes)?);
+        let mut state = self.state();
+        state.cache.push_back((name, Arc::clone(&pack), size));
+        while state.cache.len() > 1 && state.cache.iter().map(|(.., size)| size).sum::<usize>() > CACHE_BYTES
+        {
+            state.cache.pop_front();
+        }
+        Ok(pack)
+    }
+
+    /// The snapshots of an actor in the last checkpoint and the ones before it, the newest first; with
+    /// `all` in every one that is kept, else in the last two. What cannot be read is told and left out.
+    pub(super) async fn kept(&self, key: &EntityKey, all: bool) -> Result<Vec<Bytes>, Report> {
+        let Some((name, document)) = self.state().current.clone() else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        let earlier = document.milestones.iter().rev().map(|one| one.document).filter(|one| *one != name);
+        let most = if all { usize::MAX } else { 1 };
+        let earlier: Vec<Digest> = earlier.take(most).collect();
+        found.extend(self.snapshot(&document, key, &mut seen).await?);
+        for name in earlier {
+            match self.document(name).await? {
+                Ok(document) => found.extend(self.snapshot(&document, key, &mut seen).await?),
+                Err(error) => tracing::warn!(store = self.name, error, "checkpoint passed over"),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn snapshot(
+        &self,
+        document: &Document,
+        key: &EntityKey,
+        seen: &mut BTreeSet<Hash>,
+    ) -> Result<Option<Bytes>, Report> {
+        let Some(place) = document.snapshots.get(key).filter(|place| seen.insert(place.hash)) else {
+            return Ok(None);
+        };
+        let at = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let Some((pack, _)) = document.packs.get(at(place.pack)) else { return Ok(None) };
+        match self.pack(*pack).await {
+            Ok(pack) => Ok(pack.snapshots.get(at(place.index)).cloned()),
+            Err(report) if matches!(report.code, ErrorCode::Damaged | ErrorCode::ArtifactNotFound) => {
+                tracing::error!(store = self.name, actor = %key, error = %report, "snapshot not readable");
+                Ok(None)
+            }
+            Err(report) => Err(report),
+        }
+    }
+
+    /// Writes what stands for the history up to a record: the record for the log that names it.
+    pub(super) async fn checkpoint(
+        &self,
+        trim: Trim,
+        (position, places): (Position, Places),
+    ) -> Result<Checkpoint, Report> {
+        let (list, _) = SnapshotList::from_bytes(trim.list.clone())?;
+        self.rewrite_sparse(&list).await?;
+        let (document, fresh) = self.compose(&trim, &list, (position, places))?;
+        self.check_packs(&document).await?;
+        let name = self.write(document.to_bytes()).await?;
+        let document = Arc::new(document);
+        let checkpoint = Checkpoint { kept: Some(Kept { document: name, position }), ..trim.checkpoint };
+        self.state().pending = Some((name, document, fresh));
+        Ok(checkpoint)
+    }
+
+    /// Packs of earlier checkpoints may have been lost since they were written.
+    async fn check_packs(&self, document: &Document) -> Result<(), Report> {
+        let store = self.store().await?;
+        let packs: Vec<Digest> = document.packs.iter().map(|(pack, _)| *pack).collect();
+        let looking = packs.into_iter().map(|pack| async move { (pack, store.contains(pack).await) });
+        let mut looking = futures::stream::iter(looking).buffered(AT_ONCE);
+        while let Some((pack, there)) = looking.next().await {
+            if !there? {
+                return Err(Report::new(ErrorCode::Damaged, "a pack of snapshots has gone from the store")
+                    .at(&self.name)
+                    .got(pack)
+                    .hint("restore the object store from a copy; nothing is trimmed until then"));
+            }
+        }
+        Ok(())
+    }
+
+    fn compose(
+        &self,
+        trim: &Trim,
+        list: &SnapshotList,
+        (position, places): (Position, Places),
+    ) -> Result<(Document, BTreeSet<Digest>), Report> {
+        let state = self.state();
+        let mut packs: Vec<(Digest, u32)> = Vec::new();
+        let mut numbers: HashMap<Digest, u32> = HashMap::new();
+        let mut snapshots = BTreeMap::new();
+        for SnapshotRef { key, seq, hash } in list.iter() {
+            let Some((pack, index)) = state.placed.get(&hash).copied() else {
+                return Err(
+                    Report::new(ErrorCode::Internal, "a snapshot that is not in the lattice").at(&key)
+                );
+            };
+            let next = u32::try_from(packs.len()).unwrap_or(u32::MAX);
+            let number = *numbers.entry(pack).or_insert_with(|| {
+                packs.push((pack, state.packs.get(&pack).copied().unwrap_or(1)));
+                next
+            });
+            snapshots.insert(key, Place { seq, hash, pack: number, index });
+        }
+        let mut milestones = Vec::new();
+        if let Some((name, before)) = &state.current {
+            milestones.clone_from(&before.milestones);
+            milestones.push(before.milestone(*name));
+            let gone = before.may_go(trim.now_ms, trim.retain_ms).map(|(through, _)| through);
+            milestones = thinned(milestones, gone.unwrap_or_default(), trim.retain_ms / MILESTONES);
+        }
+        let document = Document {
+            shard: self.shard,
+            epoch: state.epoch,
+            checkpoint: trim.checkpoint.clone(),
+            position,
+            at_ms: trim.now_ms,
+            places,
+            timers: trim.timers.clone(),
+            packs,
+            snapshots,
+            milestones,
+        };
+        Ok((document, state.fresh.clone()))
+    }
+
+    /// Snapshots that are still of use go from packs of which little else is into one of their own.
+    async fn rewrite_sparse(&self, list: &SnapshotList) -> Result<(), Report> {
+        let sparse: Vec<(Digest, Vec<(Hash, u32)>)> = {
+            let state = self.state();
+            let mut live: BTreeMap<Digest, Vec<(Hash, u32)>> = BTreeMap::new();
+            for snapshot in list.iter() {
+                if let Some((pack, index)) = state.placed.get(&snapshot.hash) {
+                    live.entry(*pack).or_default().push((snapshot.hash, *index));
+                }
+            }
+            let many = live.len() > PACKS;
+            let mut packs: Vec<_> = live.into_iter().collect();
+            packs.sort_by_key(|(name, live)| (live.len(), *name));
+            let is_sparse = |(name, live): &(Digest, Vec<_>)| {
+                let count = state.packs.get(name).copied().and_then(|count| usize::try_from(count).ok());
+                many || count.is_some_and(|count| live.len() * SPARSE < count)
+            };
+            packs.into_iter().filter(is_sparse).take(REWRITTEN).collect()
+        };
+        let mut snapshots = Vec::new();
+        for (name, live) in sparse {
+            let pack = self.pack(name).await?;
+            for (hash, index) in live {
+                let bytes = usize::try_from(index).ok().and_then(|index| pack.snapshots.get(index));
+                snapshots.extend(bytes.map(|bytes| (hash, bytes.clone())));
+            }
+        }
+        if !snapshots.is_empty() {
+            let name = self.write_pack(snapshots).await?;
+            self.state().fresh.insert(name);
+        }
+        Ok(())
+    }
+
+    /// The record of the pending checkpoint is valid. What it and the one before it are, as hints; and
+    /// how far the stream may go.
+    pub(super) fn settled(&self, checkpoint: &Checkpoint, record: Position) -> Option<Settled> {
+        let mut state = self.state();
+        let (name, document, fresh) = state.pending.take()?;
+        if checkpoint.kept.is_none_or(|kept| kept.document != name) {
+            return None;
+        }
+        let named = document.names();
+        let is_named = |one: &Digest| *one == name || named.contains(one);
+        let mut gone = std::mem::take(&mut state.aged);
+        if let Some((before, document)) = &state.current {
+            gone.extend(document.names());
+            gone.insert(*before);
+        }
+        gone.retain(|one| !is_named(one));
+        state.fresh.retain(|pack| !fresh.contains(pack));
+        state.aged = fresh.into_iter().filter(|pack| !is_named(pack)).collect();
+        // What is in the document, and what is in packs of this owner that none names yet.
+        let stays = |pack: &Digest| !gone.contains(pack) && !is_named(pack);
+        let mut now = placed(&document);
+        let waiting: Vec<_> = state.placed.drain().filter(|(_, (pack, _))| stays(pack)).collect();
+        for (hash, place) in waiting {
+            now.entry(hash).or_insert(place);
+        }
+        state.placed = now;
+        state.packs.retain(|pack, _| stays(pack));
+        state.packs.extend(document.packs.iter().copied());
+        state.current = Some((name, Arc::clone(&document)));
+        let hint = Hint { document: name, position: document.position, record };
+        Some(Settled { hint, document, gone })
+    }
+
+    /// Deletes what no checkpoint that counts names.
+    pub(super) async fn delete(&self, gone: BTreeSet<Digest>) -> Result<(), Report> {
+        let store = self.store().await?;
+        for name in gone {
+            store.delete(name).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what owners before this one have left behind when they died: written under a lower epoch,
+    /// and named by no checkpoint that counts. None of it can come to count any more.
+    pub(super) async fn sweep(&self) -> Result<usize, Report> {
+        let (epoch, named) = {
+            let state = self.state();
+            let Some((name, document)) = &state.current else { return Ok(0) };
+            let mut named = document.names();
+            named.insert(*name);
+            (state.epoch, named)
+        };
+        let store = self.store().await?;
+        let mut swept = 0;
+        for blob in store.list().await? {
+            if named.contains(&blob.digest) {
+                continue;
+            }
+            let Ok(bytes) = store.get(blob.digest).await else { continue };
+            let writer = Pack::from_bytes(bytes.clone())
+                .map(|pack| pack.epoch)
+                .or_else(|_| Document::from_bytes(bytes).map(|document| document.epoch));
+            if writer.is_ok_and(|writer| writer < epoch) {
+                store.delete(blob.digest).await?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+/// What follows from a checkpoint that counts.
+pub(super) struct Settled {
+    pub(super) hint: Hint,
+    pub(super) document: Arc<Document>,
+    pub(super) gone: BTreeSet<Digest>,
+}
+
+fn placed(document: &Document) -> HashMap<Hash, (Digest, u32)> {
+    let pack = |number: u32| usize::try_from(number).ok().and_then(|number| document.packs.get(number));
+    let places = document.snapshots.values();
+    places.filter_map(|place| Some((place.hash, (pack(place.pack)?.0, place.index)))).collect()
+}

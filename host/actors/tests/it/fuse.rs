@@ -1,0 +1,259 @@
+//! A lattice that one host loses at a chosen step of a checkpoint, as if it had been killed there: before
+//! the step happened, or after it and before anybody was told. And a count of what it reads.
+
+use bytes::Bytes;
+use keys::Digest;
+use lattice_io::bus::BusError;
+use lattice_io::log::{LogError, LogOptions};
+use lattice_io::{
+    BlobError, BlobInfo, BlobStores, Blobs, BoxFuture, Kv, KvBuckets, KvEntry, KvError, KvOptions, KvWatch,
+    Lattice, Log, Logs, Replicas, StreamError, WatchKeys,
+};
+use lattice_journal::append::{AppendOutcome, ReadBack};
+use lattice_journal::record::Body;
+use lattice_journal::{Position, Sealed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// See the module.
+#[derive(Default)]
+pub struct Fuse {
+    steps: Mutex<Vec<&'static str>>,
+    /// At which step it blows, from 0; and whether that step still happens.
+    blows: Option<(usize, bool)>,
+    blown: AtomicBool,
+    /// Entries of logs that were read.
+    pub read: AtomicU64,
+}
+
+impl Fuse {
+    pub fn never() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub fn at(step: usize, happens: bool) -> Arc<Self> {
+        Arc::new(Self { blows: Some((step, happens)), ..Self::default() })
+    }
+
+    pub fn is_blown(&self) -> bool {
+        self.blown.load(Ordering::SeqCst)
+    }
+
+    /// The steps so far.
+    pub fn steps(&self) -> Vec<&'static str> {
+        self.steps.lock().unwrap().clone()
+    }
+
+    fn alive<E>(&self, dead: impl FnOnce() -> E) -> Result<(), E> {
+        if self.is_blown() { Err(dead()) } else { Ok(()) }
+    }
+
+    /// One step of a checkpoint.
+    async fn step<T, E>(
+        &self,
+        name: &'static str,
+        dead: impl Fn() -> E,
+        act: BoxFuture<'_, Result<T, E>>,
+    ) -> Result<T, E> {
+        self.alive(&dead)?;
+        let number = {
+            let mut steps = self.steps.lock().unwrap();
+            steps.push(name);
+            steps.len() - 1
+        };
+        match self.blows {
+            Some((at, happens)) if at == number => {
+                if happens {
+                    drop(act.await);
+                }
+                self.blown.store(true, Ordering::SeqCst);
+                Err(dead())
+            }
+            _ => act.await,
+        }
+    }
+
+    /// The lattice, through this fuse.
+    pub fn wire(self: &Arc<Self>, lattice: &Lattice) -> Lattice {
+        Lattice {
+            blobs: Arc::new(Stores(Arc::clone(self), Arc::clone(&lattice.blobs))),
+            logs: Arc::new(AllLogs(Arc::clone(self), Arc::clone(&lattice.logs))),
+            kv: Arc::new(Buckets(Arc::clone(self), Arc::clone(&lattice.kv))),
+            ..lattice.clone()
+        }
+    }
+}
+
+fn no_stream() -> StreamError {
+    StreamError::Bus(BusError::Closed)
+}
+
+fn no_store() -> BlobError {
+    BlobError::Unreachable { store: "store".to_owned(), reason: "dead".to_owned() }
+}
+
+fn no_bucket() -> KvError {
+    KvError::Unreachable { bucket: "bucket".to_owned(), reason: "dead".to_owned() }
+}
+
+struct AllLogs(Arc<Fuse>, Arc<dyn Logs>);
+
+impl Logs for AllLogs {
+    fn open(&self, options: LogOptions) -> BoxFuture<'_, Result<Arc<dyn Log>, StreamError>> {
+        Box::pin(async move {
+            self.0.alive(no_stream)?;
+            Ok(Arc::new(OneLog(Arc::clone(&self.0), self.1.open(options).await?)) as Arc<dyn Log>)
+        })
+    }
+}
+
+struct OneLog(Arc<Fuse>, Arc<dyn Log>);
+
+impl Log for OneLog {
+    fn append(
+        &self,
+        expected: Position,
+        entry: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<AppendOutcome, StreamError>> {
+        let sealed = Sealed::open(entry.clone()).unwrap();
+        let appending = self.1.append(expected, entry, timeout);
+        Box::pin(async move {
+            match sealed.record().body {
+                Body::Checkpoint(_) => self.0.step("record", no_stream, appending).await,
+                _ => {
+                    self.0.alive(no_stream)?;
+                    appending.await
+                }
+            }
+        })
+    }
+    fn read(&self, after: Position, most: usize) -> BoxFuture<'_, Result<ReadBack, LogError>> {
+        Box::pin(async move {
+            self.0.alive(no_stream)?;
+            let back = self.1.read(after, most).await?;
+            self.0.read.fetch_add(back.entries.len() as u64, Ordering::SeqCst);
+            Ok(back)
+        })
+    }
+    fn trim(&self, through: Position) -> BoxFuture<'_, Result<(), StreamError>> {
+        Box::pin(self.0.step("trim", no_stream, self.1.trim(through)))
+    }
+}
+
+struct Stores(Arc<Fuse>, Arc<dyn BlobStores>);
+
+impl BlobStores for Stores {
+    fn open<'a>(
+        &'a self,
+        store: &'a str,
+        replicas: Replicas,
+    ) -> BoxFuture<'a, Result<Arc<dyn Blobs>, BlobError>> {
+        Box::pin(async move {
+            self.0.alive(no_store)?;
+            Ok(Arc::new(Store(Arc::clone(&self.0), self.1.open(store, replicas).await?)) as Arc<dyn Blobs>)
+        })
+    }
+}
+
+struct Store(Arc<Fuse>, Arc<dyn Blobs>);
+
+impl Blobs for Store {
+    fn put(&self, digest: Digest, bytes: Bytes) -> BoxFuture<'_, Result<(), BlobError>> {
+        let name = if bytes.starts_with(b"TJP") { "pack" } else { "document" };
+        Box::pin(self.0.step(name, no_store, self.1.put(digest, bytes)))
+    }
+    fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Bytes, BlobError>> {
+        Box::pin(async move {
+            self.0.alive(no_store)?;
+            self.1.get(digest).await
+        })
+    }
+    fn contains(&self, digest: Digest) -> BoxFuture<'_, Result<bool, BlobError>> {
+        Box::pin(async move {
+            self.0.alive(no_store)?;
+            self.1.contains(digest).await
+        })
+    }
+    fn list(&self) -> BoxFuture<'_, Result<Vec<BlobInfo>, BlobError>> {
+        self.1.list()
+    }
+    fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), BlobError>> {
+        Box::pin(self.0.step("delete", no_store, self.1.delete(digest)))
+    }
+}
+
+struct Buckets(Arc<Fuse>, Arc<dyn KvBuckets>);
+
+impl Buckets {
+    fn wired(&self, bucket: Arc<dyn Kv>) -> Arc<dyn Kv> {
+        Arc::new(Bucket(Arc::clone(&self.0), bucket))
+    }
+}
+
+impl KvBuckets for Buckets {
+    fn open<'a>(
+        &'a self,
+        bucket: &'a str,
+        options: KvOptions,
+    ) -> BoxFuture<'a, Result<Arc<dyn Kv>, KvError>> {
+        Box::pin(async move { Ok(self.wired(self.1.open(bucket, options).await?)) })
+    }
+    fn lookup<'a>(&'a self, bucket: &'a str) -> BoxFuture<'a, Result<Option<Arc<dyn Kv>>, KvError>> {
+        self.1.lookup(bucket)
+    }
+    fn assume(&self, bucket: &str) -> Result<Arc<dyn Kv>, KvError> {
+        Ok(self.wired(self.1.assume(bucket)?))
+    }
+    fn delete<'a>(&'a self, bucket: &'a str) -> BoxFuture<'a, Result<bool, KvError>> {
+        self.1.delete(bucket)
+    }
+}
+
+struct Bucket(Arc<Fuse>, Arc<dyn Kv>);
+
+impl Kv for Bucket {
+    fn bucket(&self) -> &str {
+        self.1.bucket()
+    }
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KvEntry>, KvError>> {
+        self.1.get(key)
+    }
+    fn get_latest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KvEntry>, KvError>> {
+        self.1.get_latest(key)
+    }
+    /// Only hints are written so.
+    fn put<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<u64, KvError>> {
+        Box::pin(self.0.step("hint", no_bucket, self.1.put(key, value)))
+    }
+    fn create<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<u64, KvError>> {
+        Box::pin(async move {
+            self.0.alive(no_bucket)?;
+            self.1.create(key, value).await
+        })
+    }
+    fn update<'a>(
+        &'a self,
+        key: &'a str,
+        value: Bytes,
+        expected: u64,
+    ) -> BoxFuture<'a, Result<u64, KvError>> {
+        Box::pin(async move {
+            self.0.alive(no_bucket)?;
+            self.1.update(key, value, expected).await
+        })
+    }
+    fn delete<'a>(&'a self, key: &'a str, expected: Option<u64>) -> BoxFuture<'a, Result<(), KvError>> {
+        self.1.delete(key, expected)
+    }
+    fn purge<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), KvError>> {
+        self.1.purge(key)
+    }
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<String>, KvError>> {
+        self.1.keys()
+    }
+    fn watch(&self, keys: WatchKeys) -> KvWatch {
+        self.1.watch(keys)
+    }
+}
