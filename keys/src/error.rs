@@ -108,8 +108,8 @@ pub enum ClaimsError {
     DuplicateKey { segment: &'static str, key: String },
     #[error("header field {name:?} not allowed")]
     HeaderField { name: String },
-    #[error("header typ: expected \"JWT\"")]
-    HeaderType,
+    #[error("header typ: expected {expected:?}")]
+    HeaderType { expected: &'static str },
     #[error("algorithm {got:?} not allowed; only EdDSA is")]
     Algorithm { got: String },
     #[error("claim {name}: missing")]

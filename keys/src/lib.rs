@@ -9,7 +9,8 @@
 //! - [`digest`]: SHA-256 of an artifact, `sha256:<hex>`.
 //! - [`section`]: a bounded walk over a component's section headers; finds and places the claims.
 //! - [`claims`]: what an issuer says about an artifact, and which interfaces it may ever use.
-//! - [`token`]: the strict compact JWS that carries claims.
+//! - [`token`]: the strict compact JWS that carries claims, and the one that a person signs a single
+//!   request to the controllers' API with ([`token::request`]).
 //! - [`sign`]: makes claims for a file. [`verify`](mod@verify): checks them against a host's trust anchors.
 //! - [`trust`]: anchors, revocations, and the high-water mark against rollback.
 //! - [`seal`]: secrets that only the hosts they are meant for can open.
@@ -45,6 +46,7 @@ pub use nkey::{KeyKind, KeyPair, PublicKey};
 pub use seal::{CurveKey, CurvePublic, SealError, Sealed};
 pub use section::{embed, foreign_claims, split};
 pub use sign::{ClaimRequest, sign_component, sign_detached};
+pub use token::request::{RequestClaims, RequestError, RequestParts, RequestToken, sign_request};
 pub use trust::{HighWater, TrustAnchors};
 pub use verified::Verified;
 pub use verify::{VerifyPolicy, verify, verify_detached};

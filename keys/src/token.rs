@@ -18,6 +18,7 @@ use crate::json::{self, Fields, Json, JsonError};
 use crate::nkey::KeyPair;
 
 mod read;
+pub mod request;
 
 /// The longest token: 16 KiB.
 pub const MAX_TOKEN_BYTES: usize = 16 << 10;
@@ -60,7 +61,7 @@ pub fn sign(claims: &Claims, issuer: &KeyPair) -> Result<String, ClaimsError> {
 pub fn parse(token: &str) -> Result<Unverified<'_>, ClaimsError> {
     check_length(token.as_bytes())?;
     let [header, payload, signature] = segments(token)?;
-    check_header(&decode("header", header)?)?;
+    check_header(&decode("header", header)?, "JWT")?;
     let fields = object("claims", &decode("claims", payload)?)?;
     let signature = decode("signature", signature)?
         .try_into()
@@ -121,7 +122,7 @@ fn object(segment: &'static str, bytes: &[u8]) -> Result<Fields, ClaimsError> {
     })
 }
 
-fn check_header(bytes: &[u8]) -> Result<(), ClaimsError> {
+fn check_header(bytes: &[u8], typ: &'static str) -> Result<(), ClaimsError> {
     let mut fields = match object("header", bytes) {
         Err(ClaimsError::DuplicateKey { key, .. }) if key == "alg" => {
             let got = "given twice".to_owned();
@@ -134,8 +135,8 @@ fn check_header(bytes: &[u8]) -> Result<(), ClaimsError> {
         Some(Json::Text(alg)) => return Err(ClaimsError::Algorithm { got: excerpt(&alg) }),
         Some(_) | None => return Err(ClaimsError::Algorithm { got: String::new() }),
     }
-    if fields.remove("typ") != Some(Json::Text("JWT".to_owned())) {
-        return Err(ClaimsError::HeaderType);
+    if fields.remove("typ") != Some(Json::Text(typ.to_owned())) {
+        return Err(ClaimsError::HeaderType { expected: typ });
     }
     match fields.into_keys().next() {
         Some(name) => Err(ClaimsError::HeaderField { name: excerpt(&name) }),

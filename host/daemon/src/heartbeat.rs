@@ -3,6 +3,7 @@
 use crate::config::HostConfig;
 use crate::control::Snapshot;
 use crate::load::LoadMeter;
+use crate::measured::Measured;
 use lattice_io::{Bus, BusMessage, Clock};
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::subject::Subjects;
@@ -19,6 +20,7 @@ pub struct Pulse {
     started: Instant,
     clock: Arc<dyn Clock>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
+    measured: Arc<Measured>,
     state: Mutex<(u64, LoadMeter)>,
 }
 
@@ -30,7 +32,7 @@ impl Pulse {
         boot_id: String,
         kinds: Vec<String>,
         clock: Arc<dyn Clock>,
-        snapshot: watch::Receiver<Arc<Snapshot>>,
+        (snapshot, measured): (watch::Receiver<Arc<Snapshot>>, Arc<Measured>),
     ) -> Self {
         let meter = LoadMeter::new(config.cpu_millis, config.memory_bytes);
         Self {
@@ -40,6 +42,7 @@ impl Pulse {
             started: Instant::now(),
             clock,
             snapshot,
+            measured,
             state: Mutex::new((0, meter)),
         }
     }
@@ -53,6 +56,11 @@ impl Pulse {
             (state.0, state.1.measure())
         };
         let snapshot = Arc::clone(&self.snapshot.borrow());
+        let mut actors = snapshot.actors();
+        self.measured.complete(&mut actors);
+        // What its configuration says is known better than what was measured.
+        let mut latency_ms = self.measured.regions();
+        latency_ms.extend(self.config.latency_ms.clone());
         Heartbeat {
             lattice: self.config.lattice.clone(),
             host: self.config.host.clone(),
@@ -65,7 +73,7 @@ impl Pulse {
             labels: self.config.labels.clone(),
             generation: snapshot.generation,
             apps: snapshot.apps.clone(),
-            actors: snapshot.actors(),
+            actors,
             providers: snapshot.providers.clone(),
             load,
             uptime_s: self.started.elapsed().as_secs(),
@@ -74,7 +82,7 @@ impl Pulse {
             kinds: self.kinds.clone(),
             // What is on the disk besides is not listed yet; what runs is known by its digests.
             cached: Vec::new(),
-            latency_ms: self.config.latency_ms.clone(),
+            latency_ms,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Putting a host together, and taking it apart in reverse.
 //!
 //! Tasks: *control* (essential, owns what runs), *specs* (watches this host's key), *identity*
-//! (asks whether the host's id is free, then begins *heartbeat* and *requests*, two subscriptions),
-//! *events*, *secrets* (two: what has changed). All hang in one scope; the host is leaving when
+//! (asks whether the host's id is free, then begins *heartbeat*, *regions*, *region probes* and
+//! *requests*, two subscriptions), *lag*, *events*, *secrets* (two: what has changed). All hang in one scope; the host is leaving when
 //! [`HostHandle::leaving`] is done, and gone when [`HostHandle::shutdown`] returns.
 
 use crate::artifacts::Artifacts;
@@ -13,6 +13,7 @@ use crate::entities::{Entities, OverBus};
 use crate::files::Files;
 use crate::heartbeat::Pulse;
 use crate::identity::Identity;
+use crate::measured::{Measured, Regions};
 use crate::processes::{Launcher, Processes};
 use crate::secrets::Secrets;
 use host_actors::{Actors, DeviceOptions, LatticeActors, LatticeOptions, Peers, Policy};
@@ -119,13 +120,16 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         entities: entities.clone(),
     };
     let (control, inbox, snapshot) = Control::new(parts);
+    let measured = Arc::new(Measured::default());
     let pulse = Arc::new(Pulse::new(
         Arc::clone(&config),
         deps.boot_id,
         kinds,
         Arc::clone(&deps.clock),
-        snapshot.clone(),
+        (snapshot.clone(), Arc::clone(&measured)),
     ));
+    let lag = Arc::clone(&measured).watch_lag(snapshot.clone(), config.heartbeat);
+    scope.spawn_until_cancelled("lag", lag);
     let leave = CancellationToken::new();
     let handle = HostHandle {
         scope: scope.clone(),
@@ -157,8 +161,10 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
             }
         }
     });
+    let regions = Regions::new(&config, measured, (Arc::clone(&lattice.bus), subjects.clone()));
     let identity = Identity {
         pulse,
+        regions,
         bus: Arc::clone(&lattice.bus),
         subjects,
         host: config.host.clone(),

@@ -6,13 +6,14 @@
 //! which hears both and moves nothing.
 
 use crate::heartbeat::Pulse;
+use crate::measured::{Regions, answer_probes};
 use crate::requests::Requests;
 use bytes::Bytes;
 use lattice_io::task::CancellationToken;
 use lattice_io::{Bus, BusMessage, BusStatus, TaskScope};
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::invocation::decode_reply;
-use lattice_protocol::subject::Subjects;
+use lattice_protocol::subject::{Subjects, region_group};
 use lattice_protocol::{ErrorCode, HostId, Report};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) struct Identity {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) subjects: Subjects,
     pub(crate) host: HostId,
+    /// How far other regions are.
+    pub(crate) regions: Regions,
     /// Cancelled when the host has to end.
     pub(crate) leave: CancellationToken,
     /// Why it has to.
@@ -53,6 +56,16 @@ impl Identity {
         if let Err(report) = self.listen().await {
             tracing::error!(error = %report, "host does not hear requests");
         }
+        if let Some(region) = self.regions.own().map(str::to_owned) {
+            match self.bus.subscribe(&self.subjects.regions_probe(), Some(&region_group(&region))).await {
+                Ok(probes) => {
+                    let answering = answer_probes(Arc::clone(&self.bus), probes, region);
+                    self.scope.spawn_until_cancelled("region probes", answering);
+                }
+                Err(error) => tracing::error!(%error, "host does not say how far it is"),
+            }
+        }
+        self.scope.spawn_until_cancelled("regions", self.regions.run());
         let (bus, subjects) = (Arc::clone(&self.bus), self.subjects.clone());
         self.scope.spawn_until_cancelled("heartbeat", Arc::clone(&self.pulse).run(bus, subjects));
     }

@@ -18,6 +18,7 @@
 //! | [`artifacts`], [`files`] | fetched, verified, kept; everything durable |
 //! | [`secrets`] | values that the spec only names |
 //! | [`heartbeat`], [`load`], [`requests`] | what it says, once it knows that its id is free (its events go through `lattice_io::events`) |
+//! | [`measured`] | what it measures for the planner: messages that wait, and how far other regions are |
 //! | [`directory`] | who runs here, readable without a lock |
 //!
 //! It does not know controllers (I3): a spec is trusted for its signature, not for its sender.
@@ -34,6 +35,7 @@ pub mod host;
 mod identity;
 pub mod ingress;
 pub mod load;
+pub mod measured;
 pub mod processes;
 pub mod requests;
 pub mod secrets;

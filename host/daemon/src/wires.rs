@@ -19,7 +19,7 @@ use providers_sdk::http::{Route, RouteRequest};
 use providers_sdk::messaging::{Durable, SubscribeRequest, Subscription};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -62,7 +62,7 @@ pub enum InboundBinding {
     /// An HTTP route.
     Route(Box<dyn Route>),
     /// A subscription.
-    Subscription(Box<dyn Subscription>),
+    Subscription(Arc<dyn Subscription>),
 }
 
 /// A binding, and what it was made from: kept for as long as neither changes.
@@ -76,6 +76,15 @@ pub struct Bound {
 }
 
 impl InboundBinding {
+    /// The subscription, for whoever wants to know of it without holding it.
+    #[must_use]
+    pub fn subscription(&self) -> Option<Weak<dyn Subscription>> {
+        match self {
+            Self::Route(_) => None,
+            Self::Subscription(subscription) => Some(Arc::downgrade(subscription)),
+        }
+    }
+
     /// Takes no more, and waits for what is in hand.
     pub async fn drain(&self) {
         match self {
@@ -172,7 +181,7 @@ impl Binder<'_> {
             Some(Provider::Messaging(broker)) if exports(actor, link, "wasmcloud:messaging") => {
                 let Some(request) = subscribe_request(link)? else { return Ok(None) };
                 let subscription = broker.subscribe(request, handler()).await?;
-                Ok(Some(InboundBinding::Subscription(subscription)))
+                Ok(Some(InboundBinding::Subscription(Arc::from(subscription))))
             }
             _ => Ok(None),
         }

@@ -14,6 +14,7 @@
 mod calls;
 mod direct;
 mod health;
+mod latency;
 mod options;
 
 pub(crate) use options::check_limits;
@@ -185,13 +186,13 @@ impl Actor {
         request: http::Request<Body>,
         info: CallInfo,
     ) -> Result<http::Response<Body>, Report> {
-        let info = self.bounded(info);
+        let (info, began) = self.bounded(info);
         let outcome = match (&self.component.handlers.http, self.component.profile) {
             (None, _) => Err(self.no_handler("wasi:http/incoming-handler")),
             (Some(HttpHandler::Incoming(_)), Profile::Plain) => incoming::handle(self, request, info).await,
             (Some(_), _) => service::handle(self, request, info).await,
         };
-        self.meters.count(&outcome);
+        self.meters.count(began, &outcome);
         outcome
     }
 
@@ -200,9 +201,9 @@ impl Actor {
     /// # Errors
     /// `E_GUEST` with the guest's own words, else as [`Self::handle_http`].
     pub async fn handle_message(self: &Arc<Self>, message: Message, info: CallInfo) -> Result<(), Report> {
-        let info = self.bounded(info);
+        let (info, began) = self.bounded(info);
         let outcome = self.message(message, info).await;
-        self.meters.count(&outcome);
+        self.meters.count(began, &outcome);
         outcome
     }
 
@@ -254,7 +255,7 @@ impl Actor {
         params: &[Val],
         info: CallInfo,
     ) -> Result<Vec<Val>, Report> {
-        let info = self.bounded(info);
+        let (info, began) = self.bounded(info);
         let Some(found) = self.component.function(interface, function) else {
             return Err(self.no_handler(&format!("{interface}.{function}")));
         };
@@ -275,15 +276,16 @@ impl Actor {
             let work = Work::Call { function: index, params: params.to_vec(), results, answer };
             self.ask_worker(info, work, answered).await.map(|(values, _lease)| values)
         };
-        self.meters.count(&outcome);
+        self.meters.count(began, &outcome);
         outcome
     }
 
-    /// No call outlasts the actor's own limit.
-    fn bounded(&self, mut info: CallInfo) -> CallInfo {
+    /// No call outlasts the actor's own limit. Gives the time as well: a call begins here.
+    fn bounded(&self, mut info: CallInfo) -> (CallInfo, Instant) {
         let longest = Duration::from_millis(self.limits().call_ms);
-        info.deadline = info.deadline.min(Instant::now() + longest);
-        info
+        let now = Instant::now();
+        info.deadline = info.deadline.min(now + longest);
+        (info, now)
     }
 
     fn no_handler(&self, what: &str) -> Report {

@@ -27,17 +27,23 @@ pub(super) fn claims(fields: Fields) -> Result<Claims, ClaimsError> {
         tags: members.set("tags")?.unwrap_or_default(),
         alias: members.optional_text("alias")?,
     };
-    match members.0.into_keys().next() {
-        Some(name) => Err(ClaimsError::UnknownClaim { name: excerpt(&name) }),
-        None => Ok(claims),
-    }
+    members.end().map(|()| claims)
 }
 
-struct Members(Fields);
+/// The members of a claims object that were not read yet.
+pub(super) struct Members(pub(super) Fields);
 
 impl Members {
-    fn text(&mut self, name: &'static str) -> Result<String, ClaimsError> {
+    pub(super) fn text(&mut self, name: &'static str) -> Result<String, ClaimsError> {
         self.optional_text(name)?.ok_or(missing(name))
+    }
+
+    /// Refuses what was not read.
+    pub(super) fn end(self) -> Result<(), ClaimsError> {
+        match self.0.into_keys().next() {
+            Some(name) => Err(ClaimsError::UnknownClaim { name: excerpt(&name) }),
+            None => Ok(()),
+        }
     }
 
     fn optional_text(&mut self, name: &'static str) -> Result<Option<String>, ClaimsError> {
@@ -48,15 +54,15 @@ impl Members {
         }
     }
 
-    fn key(&mut self, name: &'static str) -> Result<PublicKey, ClaimsError> {
+    pub(super) fn key(&mut self, name: &'static str) -> Result<PublicKey, ClaimsError> {
         self.text(name)?.parse().map_err(|source| ClaimsError::Key { name, source })
     }
 
-    fn parsed<T: FromStr<Err: ToString>>(&mut self, name: &'static str) -> Result<T, ClaimsError> {
+    pub(super) fn parsed<T: FromStr<Err: ToString>>(&mut self, name: &'static str) -> Result<T, ClaimsError> {
         self.text(name)?.parse().map_err(|error: T::Err| wrong(name, &error.to_string()))
     }
 
-    fn seconds(&mut self, name: &'static str) -> Result<Option<i64>, ClaimsError> {
+    pub(super) fn seconds(&mut self, name: &'static str) -> Result<Option<i64>, ClaimsError> {
         match self.0.remove(name) {
             None => Ok(None),
             Some(Json::Integer(seconds)) if seconds >= 0 => Ok(Some(seconds)),
@@ -94,7 +100,7 @@ impl Members {
     }
 }
 
-fn missing(name: &'static str) -> ClaimsError {
+pub(super) fn missing(name: &'static str) -> ClaimsError {
     ClaimsError::MissingClaim { name }
 }
 

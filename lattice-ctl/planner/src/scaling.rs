@@ -135,7 +135,8 @@ impl Memory {
             let Some(status) = status else { continue };
             sum.in_flight = sum.in_flight.saturating_add(status.in_flight.into());
             sum.queued = sum.queued.saturating_add(status.queued.into());
-            sum.lag = sum.lag.saturating_add(status.lag.unwrap_or(0));
+            // Hosts share the consumer, and each says what waits for all of them.
+            sum.lag = sum.lag.max(status.lag.unwrap_or(0));
             sum.rate = sum.rate.saturating_add(self.rate(view.id, status, heard_ms));
         }
         sum

@@ -84,6 +84,8 @@ pub enum ReadFrom {
     All,
     /// With the first message stored at this time or later, Unix milliseconds.
     Since(u64),
+    /// With the message at this place in the stream, or the first one after it.
+    Sequence(u64),
     /// With what is stored from now on.
     Now,
 }
@@ -185,6 +187,9 @@ pub trait Consumer: Send + Sync {
     /// when all have come or `wait` has passed. Drop it to hear no more: what arrived unseen is
     /// delivered again after `ack_wait`.
     fn pull(&self, max: usize, wait: Duration) -> BoxFuture<'_, Result<Pull, StreamError>>;
+
+    /// How many messages there are for it that it has not been given yet.
+    fn waiting(&self) -> BoxFuture<'_, Result<u64, StreamError>>;
 }
 
 /// Messages of one pull.

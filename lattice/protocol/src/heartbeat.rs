@@ -57,7 +57,8 @@ pub struct ActorStatus {
     /// Calls that wait.
     #[serde(default)]
     pub queued: u32,
-    /// Messages that wait for it in its streams, where that is known.
+    /// Messages that wait for it in its streams, on whichever host they will be handled, where that
+    /// is known: every host of the actor says the same number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
     /// Slow calls lately (99 of 100 are faster), milliseconds, where that is known.

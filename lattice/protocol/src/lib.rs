@@ -15,6 +15,7 @@
 //! | [`entity`] | the frame of one call of a persistent actor |
 //! | [`rollout`] | how a new version comes into force, and how far it has come |
 //! | [`heartbeat`] | what a host says about itself |
+//! | [`incarnation`] | which life of the lattice this is |
 //! | [`invocation`] | the frame of one call between hosts |
 //! | [`provider`] | the frame of one call to a provider's process |
 //! | [`value`] | component-model values in their binary encoding |
@@ -30,6 +31,7 @@ pub mod entity;
 pub mod error;
 pub mod event;
 pub mod heartbeat;
+pub mod incarnation;
 pub mod interface;
 pub mod invocation;
 pub mod jetstream;

@@ -10,12 +10,16 @@
 //! actors may do that too, and a broker has the applications' subjects. These are *roles*: templates
 //! that the account holds, so that a host can make a user for each process it starts and can give
 //! it no more than its role. See [`ProviderRole`].
+//!
+//! A person may ask controllers for operations, in its own role and under its own name, and reads and
+//! writes no record by itself; a deployer may also store artifacts. See [`PersonRole`].
 
 use crate::interface::Selector;
 use crate::jetstream::{kv_stream, object_stream};
 use crate::manifest::kind_serves;
 use crate::name::HostId;
 use crate::subject::Subjects;
+use serde::{Deserialize, Serialize};
 
 /// What NATS puts in place of these in a role: the user's name, the user's key.
 const USER_NAME: &str = "{{name()}}";
@@ -32,6 +36,59 @@ pub struct Permissions {
     pub subscribe: Vec<String>,
     /// First token of its answer subjects.
     pub inbox_prefix: String,
+}
+
+/// What a person may do through the controllers' API. Each role includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PersonRole {
+    /// Look.
+    Viewer,
+    /// Change applications.
+    Deployer,
+    /// Everything, users and hosts included.
+    Admin,
+}
+
+impl PersonRole {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Deployer, Self::Admin];
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Deployer => "deployer",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Reads a name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+impl std::fmt::Display for PersonRole {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Somebody who may use the controllers' API: KV key `<public key>` in the users' bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiUser {
+    /// The name of its NATS user.
+    pub name: String,
+    /// What it may do.
+    pub role: PersonRole,
+    /// Who added it.
+    pub by: String,
+    /// Unix milliseconds when it was added.
+    pub at_unix_ms: u64,
 }
 
 /// What a provider's process may do, besides answering calls.
@@ -86,6 +143,11 @@ pub fn provider_inbox(user: &str) -> String {
     format!("_INBOX_{user}")
 }
 
+/// First token of the answer subjects of a user of the lattice's directory.
+fn inbox_of(user: &str) -> String {
+    format!("_INBOX_{}", crate::subject::encode_token(user).replace('=', "_"))
+}
+
 /// JetStream requests that change or remove what others rely on.
 const DESTRUCTIVE: [&str; 5] = [
     "$JS.API.STREAM.DELETE.>",
@@ -104,6 +166,7 @@ impl Subjects {
             self.heartbeat(host),
             // Asked before its first heartbeat: does another have this id?
             self.host(host, "probe"),
+            self.regions_probe(),
             self.calls(),
             self.events_of(host),
             // Which host's records count is decided in the stream itself, by their epochs.
@@ -131,6 +194,7 @@ impl Subjects {
         publish_deny.push(format!("$O.{}.>", self.artifact_store()));
         let mut subscribe = vec![
             self.hosts_ping(),
+            self.regions_probe(),
             self.host_all(host),
             self.actor_calls(),
             self.kind_calls(),
@@ -160,6 +224,32 @@ impl Subjects {
         Permissions { publish, publish_deny: Vec::new(), subscribe, inbox_prefix }
     }
 
+    /// Of a person in a role; an administrator's are [`Self::operator_permissions`].
+    #[must_use]
+    pub fn person_permissions(&self, role: PersonRole, user: &str) -> Permissions {
+        if role == PersonRole::Admin {
+            return self.operator_permissions(user);
+        }
+        let inbox_prefix = inbox_of(user);
+        let mut publish = vec![self.api_of(role.as_str(), user), format!("{inbox_prefix}.>")];
+        if role == PersonRole::Deployer {
+            let store = self.artifact_store();
+            publish.extend([
+                format!("$O.{store}.>"),
+                "$JS.API.INFO".to_owned(),
+                format!("$JS.API.STREAM.INFO.OBJ_{store}"),
+                format!("$JS.API.STREAM.MSG.GET.OBJ_{store}"),
+                format!("$JS.API.DIRECT.GET.OBJ_{store}.>"),
+                format!("$JS.API.DIRECT.GET.OBJ_{store}"),
+                format!("$JS.API.CONSUMER.CREATE.OBJ_{store}.>"),
+                format!("$JS.API.CONSUMER.DELETE.OBJ_{store}.>"),
+                format!("$JS.API.CONSUMER.MSG.NEXT.OBJ_{store}.>"),
+            ]);
+        }
+        let subscribe = vec![format!("{inbox_prefix}.>")];
+        Permissions { publish, publish_deny: Vec::new(), subscribe, inbox_prefix }
+    }
+
     /// Of controllers and of people who administer: everything but the server's own account.
     #[must_use]
     pub fn operator_permissions(&self, user: &str) -> Permissions {
@@ -168,17 +258,20 @@ impl Subjects {
             publish: everything.clone(),
             publish_deny: vec!["$SYS.>".to_owned()],
             subscribe: everything,
-            inbox_prefix: format!("_INBOX_{}", crate::subject::encode_token(user).replace('=', "_")),
+            inbox_prefix: inbox_of(user),
         }
     }
 
-    fn control_buckets(&self) -> [String; 5] {
+    fn control_buckets(&self) -> [String; 8] {
         [
             self.desired_bucket(),
             self.placement_bucket(),
             self.spec_bucket(),
             self.observed_bucket(),
             self.secrets_bucket(),
+            self.users_bucket(),
+            self.nonces_bucket(),
+            self.lattice_bucket(),
         ]
     }
 }
@@ -237,6 +330,35 @@ mod tests {
         let hears = |subject: &str| granted.subscribe.iter().any(|pattern| matches(pattern, subject));
         assert!(hears("trellis.prod.rpc.actor.edge.processor") && hears("trellis.prod.rpc.kind.meter"));
         assert!(!hears("trellis.prod.rpc.prov.edge.store"), "providers' calls are the providers'");
+    }
+
+    #[test]
+    fn a_person_asks_in_its_own_role_and_name_and_only_an_administrator_reaches_records() {
+        let subjects = Subjects::new("prod".parse().unwrap());
+        let may = |role, subject: &str| {
+            let granted = subjects.person_permissions(role, "bob");
+            granted.publish.iter().any(|pattern| matches(pattern, subject))
+        };
+        for (role, subject, yes) in [
+            (PersonRole::Viewer, "trellis.prod.api.viewer.bob.app=2Elist", true),
+            (PersonRole::Viewer, "trellis.prod.api.deployer.bob.app=2Eput", false),
+            (PersonRole::Viewer, "trellis.prod.api.viewer.eve.app=2Elist", false),
+            (PersonRole::Viewer, "$O.TRELLIS_prod_artifacts.C.x", false),
+            (PersonRole::Deployer, "trellis.prod.api.deployer.bob.app=2Eput", true),
+            (PersonRole::Deployer, "trellis.prod.api.admin.bob.host=2Estop", false),
+            (PersonRole::Deployer, "$O.TRELLIS_prod_artifacts.C.x", true),
+            (PersonRole::Deployer, "$KV.TRELLIS_prod_desired.shop", false),
+            (PersonRole::Deployer, "$JS.API.STREAM.DELETE.OBJ_TRELLIS_prod_artifacts", false),
+            (PersonRole::Deployer, "trellis.prod.hosts.ping", false),
+            (PersonRole::Admin, "$KV.TRELLIS_prod_desired.shop", true),
+        ] {
+            assert_eq!(may(role, subject), yes, "{role} {subject}");
+        }
+        let host = subjects.host_permissions(&"H1".parse().unwrap(), &[]);
+        assert!(!host.publish.iter().any(|pattern| matches(pattern, "trellis.prod.api.admin.H1.app")));
+        for role in PersonRole::ALL {
+            assert_eq!(PersonRole::parse(role.as_str()), Some(role));
+        }
     }
 
     #[test]

@@ -50,6 +50,38 @@ impl Subjects {
     pub fn hosts_ping(&self) -> String {
         self.in_lattice(format_args!("hosts.ping"))
     }
+    /// How far are the regions? Hosts that have one subscribe in their region's queue group
+    /// ([`region_group`]), so that one question has one answer from each region.
+    #[must_use]
+    pub fn regions_probe(&self) -> String {
+        self.in_lattice(format_args!("regions.probe"))
+    }
+    /// One operation of the controllers' API, asked in a role by a user: both are tokens of their own,
+    /// so that a user can be held to its role and its name, and a controller can believe them.
+    #[must_use]
+    pub fn api(&self, role: &str, user: &str, operation: &str) -> String {
+        let (role, user, operation) = (encode_token(role), encode_token(user), encode_token(operation));
+        self.in_lattice(format_args!("api.{role}.{user}.{operation}"))
+    }
+    /// Every operation that a user may ask for in a role.
+    #[must_use]
+    pub fn api_of(&self, role: &str, user: &str) -> String {
+        let (role, user) = (encode_token(role), encode_token(user));
+        self.in_lattice(format_args!("api.{role}.{user}.*"))
+    }
+    /// Every operation of everybody: what controllers subscribe to, in [`API_GROUP`].
+    #[must_use]
+    pub fn api_all(&self) -> String {
+        self.in_lattice(format_args!("api.*.*.*"))
+    }
+    /// Role, user and operation of a request to [`Self::api`].
+    #[must_use]
+    pub fn parse_api(&self, subject: &str) -> Option<(String, String, String)> {
+        let rest = subject.strip_prefix(&self.in_lattice(format_args!("api.")))?;
+        let mut tokens = rest.split('.').map(decode_token);
+        let parsed = (tokens.next()??, tokens.next()??, tokens.next()??);
+        tokens.next().is_none().then_some(parsed)
+    }
     /// Calls of an actor, whoever runs it (a queue group).
     #[must_use]
     pub fn actor_call(&self, actor: &ActorId) -> String {
@@ -171,6 +203,21 @@ impl Subjects {
     pub fn secrets_bucket(&self) -> String {
         format!("TRELLIS_{}_secrets", self.lattice)
     }
+    /// KV bucket: people who may use the controllers' API, one key each: their public key.
+    #[must_use]
+    pub fn users_bucket(&self) -> String {
+        format!("TRELLIS_{}_users", self.lattice)
+    }
+    /// KV bucket: nonces of changes that came with a signed token; each is used once.
+    #[must_use]
+    pub fn nonces_bucket(&self) -> String {
+        format!("TRELLIS_{}_nonces", self.lattice)
+    }
+    /// KV bucket: what is true of the lattice as a whole; see [`crate::incarnation`].
+    #[must_use]
+    pub fn lattice_bucket(&self) -> String {
+        format!("TRELLIS_{}_lattice", self.lattice)
+    }
     /// Object store of artifacts, by digest.
     #[must_use]
     pub fn artifact_store(&self) -> String {
@@ -190,6 +237,15 @@ impl Subjects {
 
 /// The queue group of everyone who serves one actor or provider.
 pub const SERVE_GROUP: &str = "serve";
+
+/// The queue group of the controllers that answer the API.
+pub const API_GROUP: &str = "api";
+
+/// The queue group of the hosts of one region that say how far it is.
+#[must_use]
+pub fn region_group(region: &str) -> String {
+    format!("region-{}", encode_token(region))
+}
 
 /// One token from any text: unreserved bytes as they are, others as `=XX`.
 #[must_use]
@@ -322,6 +378,26 @@ mod tests {
             ("edge", "edge", true),
         ] {
             assert_eq!(matches(pattern, subject), yes, "{pattern} {subject}");
+        }
+    }
+
+    #[test]
+    fn an_api_subject_reads_back_whatever_the_names_hold() {
+        let subjects = Subjects::new("prod".parse().unwrap());
+        for user in ["bob", "a.b", "*", "ü x", ">"] {
+            let subject = subjects.api("viewer", user, "app.list");
+            assert!(matches(&subjects.api_all(), &subject), "{subject}");
+            assert!(matches(&subjects.api_of("viewer", user), &subject), "{subject}");
+            let parsed = subjects.parse_api(&subject).unwrap();
+            assert_eq!(parsed, ("viewer".to_owned(), user.to_owned(), "app.list".to_owned()));
+        }
+        for other in [
+            "trellis.prod.api.viewer.bob",
+            "trellis.prod.api.a.b.c.d",
+            "trellis.x.api.a.b.c",
+            "trellis.prod.api.=zz.b.c",
+        ] {
+            assert_eq!(subjects.parse_api(other), None, "{other}");
         }
     }
 

@@ -79,6 +79,11 @@ pub trait MessageHandler: Send + Sync {
 pub trait Subscription: Send + Sync {
     /// Stops taking messages and waits until those in hand are finished.
     fn drain(&self) -> BoxFuture<'_, ()>;
+    /// How many messages wait for it with the broker, and are in nobody's hand; none where nothing
+    /// keeps them, or nobody knows. Subscriptions of one durable consumer give one and the same number.
+    fn lag(&self) -> BoxFuture<'_, Option<u64>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// A message broker.

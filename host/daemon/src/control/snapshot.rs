@@ -1,14 +1,16 @@
 //! What the control loop tells everybody else after each round.
 
 use super::Control;
+use crate::wires::InboundBinding;
 use host_core::reconcile::{ActorNow, Phase};
 use host_runtime::Actor;
 use keys::Claims;
 use lattice_protocol::heartbeat::{ActorStatus, ClaimsSummary, ProviderStatus, RunState};
 use lattice_protocol::{ActorId, AppName, ErrorCode, Generation, Report};
 use providers_sdk::Provider;
+use providers_sdk::messaging::Subscription;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What runs, as of the last round. Call counts are read from the actors when asked.
 #[derive(Default, Clone)]
@@ -17,23 +19,33 @@ pub struct Snapshot {
     pub generation: Generation,
     /// Placement revisions in force.
     pub apps: BTreeMap<AppName, u64>,
-    actors: Vec<(ActorStatus, Option<Arc<Actor>>)>,
+    actors: Vec<Shown>,
     /// Providers.
     pub providers: Vec<ProviderStatus>,
     /// Errors of the host since its start.
     pub errors: u64,
 }
 
+/// One actor, and where its numbers are.
+#[derive(Clone)]
+struct Shown {
+    status: ActorStatus,
+    actor: Option<Arc<Actor>>,
+    /// What its links hold at brokers. Not owned here: what is given back must end.
+    subscriptions: Vec<Weak<dyn Subscription>>,
+}
+
 impl Snapshot {
     /// The actors, with their counts as they are now.
     #[must_use]
     pub fn actors(&self) -> Vec<ActorStatus> {
-        let with_counts = |(status, actor): &(ActorStatus, Option<Arc<Actor>>)| {
-            let mut status = status.clone();
-            if let Some(actor) = actor {
+        let with_counts = |shown: &Shown| {
+            let mut status = shown.status.clone();
+            if let Some(actor) = &shown.actor {
                 let stats = actor.stats();
                 (status.calls, status.errors, status.cpu_ms) = (stats.calls, stats.errors, stats.cpu_ms);
                 (status.in_flight, status.queued) = (stats.in_flight, stats.queued);
+                status.latency_ms = stats.latency_ms;
                 if stats.crash_looping && status.state == RunState::Running {
                     status.state = RunState::CrashLooping;
                     let why = "fails at every call: called less and less often";
@@ -46,16 +58,24 @@ impl Snapshot {
         self.actors.iter().map(with_counts).collect()
     }
 
+    /// What brokers hold for actors that subscribe.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (&ActorId, &[Weak<dyn Subscription>])> {
+        let subscribed = self.actors.iter().filter(|shown| !shown.subscriptions.is_empty());
+        subscribed.map(|shown| (&shown.status.id, shown.subscriptions.as_slice()))
+    }
+
     /// Does everything run that shall?
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.actors.iter().all(|(status, _)| status.state == RunState::Running && status.reason.is_none())
+        let runs = |status: &ActorStatus| status.state == RunState::Running && status.reason.is_none();
+        self.actors.iter().all(|shown| runs(&shown.status))
             && self.providers.iter().all(|status| status.state == RunState::Running)
     }
 
     /// Why actors and providers do not run, or not as they should.
     pub fn reasons(&self) -> impl Iterator<Item = Report> + '_ {
-        let actors = self.actors.iter().map(|(status, _)| (&status.state, status.reason.as_deref()));
+        let actors = self.actors.iter().map(|shown| &shown.status);
+        let actors = actors.map(|status| (&status.state, status.reason.as_deref()));
         let providers = self.providers.iter().map(|status| (&status.state, status.reason.as_deref()));
         // What is being tried again has not failed yet.
         let known = actors.chain(providers).filter(|(state, _)| **state != RunState::Starting);
@@ -65,7 +85,7 @@ impl Snapshot {
     /// The state of one actor.
     #[must_use]
     pub fn actor(&self, id: &ActorId) -> Option<&ActorStatus> {
-        self.actors.iter().map(|(status, _)| status).find(|status| status.id == *id)
+        self.actors.iter().map(|shown| &shown.status).find(|status| status.id == *id)
     }
 }
 
@@ -100,7 +120,13 @@ impl Control {
                 next: self.next_component(id),
                 ..ActorStatus::running(id.clone(), &actor.spec.artifact.digest, actor.spec.replicas)
             };
-            (status, running.map(|running| Arc::clone(&running.actor)))
+            let bindings = running.into_iter().flat_map(|running| &running.inbound);
+            let bindings = bindings.filter_map(|bound| bound.binding.as_ref());
+            Shown {
+                status,
+                actor: running.map(|running| Arc::clone(&running.actor)),
+                subscriptions: bindings.filter_map(InboundBinding::subscription).collect(),
+            }
         });
         let providers = self.inventory.providers.iter().map(|(id, provider)| ProviderStatus {
             id: id.clone(),

@@ -32,7 +32,7 @@ impl Actor {
         P: ComponentNamedList + Lower + Send + Sync + 'static,
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
-        let info = self.bounded(info);
+        let (info, began) = self.bounded(info);
         let Some(found) = self.component.function(interface, function) else {
             return Err(self.no_handler(&format!("{interface}.{function}")));
         };
@@ -43,7 +43,7 @@ impl Actor {
             function.call_async(store, params).await.map(Ok)
         };
         let outcome = self.with_instance(info, call).await;
-        self.meters.count(&outcome);
+        self.meters.count(began, &outcome);
         outcome
     }
 }

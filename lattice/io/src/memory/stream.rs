@@ -165,6 +165,7 @@ impl MemoryStreams {
         let end = state.sequence + 1;
         let next = match from {
             ReadFrom::All => 1,
+            ReadFrom::Sequence(sequence) => sequence.clamp(1, end),
             ReadFrom::Now => end,
             ReadFrom::Since(unix_ms) => {
                 let age = Duration::from_millis(SystemClock::new().unix_ms().saturating_sub(unix_ms));

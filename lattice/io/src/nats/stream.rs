@@ -92,7 +92,8 @@ impl NatsStreams {
 
     fn consumer_of(&self, stream: &str, name: &str) -> Arc<dyn Consumer> {
         let next = format!("{}.CONSUMER.MSG.NEXT.{stream}.{name}", self.core.api);
-        Arc::new(NatsConsumer { core: self.core.clone(), next })
+        let info = format!("CONSUMER.INFO.{stream}.{name}");
+        Arc::new(NatsConsumer { core: self.core.clone(), next, info })
     }
 
     async fn open_reader(&self, stream: &str, from: ReadFrom) -> Result<Arc<dyn Consumer>, StreamError> {
@@ -156,8 +157,12 @@ fn consumer_config(stream: &str, options: &ConsumerOptions) -> Value {
 
 fn reader_config(stream: &str, name: &str, from: ReadFrom) -> Value {
     let (policy, start) = match from {
-        ReadFrom::All => ("all", None),
-        ReadFrom::Since(unix_ms) => ("by_start_time", Some(lattice_protocol::event::rfc3339(unix_ms))),
+        ReadFrom::All | ReadFrom::Sequence(0) => ("all", None),
+        ReadFrom::Sequence(sequence) => ("by_start_sequence", Some(("opt_start_seq", json!(sequence)))),
+        ReadFrom::Since(unix_ms) => {
+            let time = lattice_protocol::event::rfc3339(unix_ms);
+            ("by_start_time", Some(("opt_start_time", json!(time))))
+        }
         ReadFrom::Now => ("new", None),
     };
     let mut config = json!({
@@ -169,8 +174,8 @@ fn reader_config(stream: &str, name: &str, from: ReadFrom) -> Value {
         "mem_storage": true,
         "num_replicas": 1,
     });
-    if let (Some(start), Some(fields)) = (start, config.as_object_mut()) {
-        fields.insert("opt_start_time".to_owned(), start.into());
+    if let (Some((field, value)), Some(fields)) = (start, config.as_object_mut()) {
+        fields.insert(field.to_owned(), value);
     }
     json!({ "stream_name": stream, "action": "create", "config": config })
 }
@@ -254,6 +259,15 @@ struct NatsConsumer {
     core: Arc<Core>,
     /// The subject that pulls are sent to.
     next: String,
+    /// The operation that tells how it is.
+    info: String,
+}
+
+/// What we want to know of a consumer.
+#[derive(Deserialize)]
+struct ConsumerInfo {
+    #[serde(default)]
+    num_pending: u64,
 }
 
 /// One pull under way.
@@ -286,6 +300,14 @@ impl NatsConsumer {
 impl Consumer for NatsConsumer {
     fn pull(&self, max: usize, wait: Duration) -> BoxFuture<'_, Result<Pull, StreamError>> {
         self.pull_now(max, wait).boxed()
+    }
+
+    fn waiting(&self) -> BoxFuture<'_, Result<u64, StreamError>> {
+        async move {
+            let info = self.core.api::<ConsumerInfo>(&self.info, &Value::Null).await;
+            info.map(|info| info.num_pending).map_err(|error| stream_error(&self.info, error))
+        }
+        .boxed()
     }
 }
 

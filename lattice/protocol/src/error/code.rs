@@ -176,6 +176,9 @@ codes! {
     /// A user without the right.
     Denied = "E_DENIED" => Denied,
         "Use credentials that may do this, or have the permission added.";
+    /// Nobody that is known asks: no token, or one that does not hold.
+    Unauthenticated = "E_UNAUTHENTICATED" => Denied,
+        "Send a token of a user that may use the API: `trellis user token`; `trellis user list` shows those there are.";
     /// No such link.
     LinkNotFound = "E_LINK_NOT_FOUND" => NotFound,
         "Put the link: `trellis link put`; `trellis get links` lists those there are.";

@@ -53,12 +53,14 @@ pub(super) async fn subscribe(
         permits: Arc::new(Semaphore::new(request.max_in_flight)),
         hands: scope.child("messages"),
     };
-    let running = Running { scope: scope.clone(), inner: Some(Ends { pumps, hands: work.hands.clone() }) };
+    let ends = Ends { pumps, hands: work.hands.clone() };
+    let mut running = Running { scope: scope.clone(), inner: Some(ends), consumer: None };
     // From here on a failure drops `running`, which takes back what was begun.
     match request.durable.clone() {
         Some(durable) => {
             let options = consumer_options(&request, &durable);
             let consumer = streams.consumer(&durable.stream, options.clone()).await.map_err(stream_failed)?;
+            running.consumer = Some(Arc::clone(&consumer));
             let pump = DurablePump { streams: streams.clone(), stream: durable.stream, options, work };
             running.start_durable(pump, consumer);
         }
@@ -102,6 +104,8 @@ fn consumer_options(request: &SubscribeRequest, durable: &Durable) -> ConsumerOp
 struct Running {
     scope: TaskScope,
     inner: Option<Ends>,
+    /// Where messages wait, if they are kept.
+    consumer: Option<Arc<dyn Consumer>>,
 }
 
 #[derive(Clone)]
@@ -138,6 +142,10 @@ impl Running {
 }
 
 impl Subscription for Running {
+    fn lag(&self) -> BoxFuture<'_, Option<u64>> {
+        async move { self.consumer.as_ref()?.waiting().await.ok() }.boxed()
+    }
+
     fn drain(&self) -> BoxFuture<'_, ()> {
         async move {
             if let Some(ends) = &self.inner {

@@ -99,6 +99,13 @@ impl Bindings {
         }
     }
 
+    /// How many messages wait for the subscription of a lease.
+    pub(super) async fn lag(&self, lease: &str) -> Option<u64> {
+        let held = self.bound.iter().find(|bound| bound.leases.contains_key(lease))?;
+        let Made::Subscription(subscription) = &held.made else { return None };
+        tokio::time::timeout(MAKE, subscription.lag()).await.ok()?
+    }
+
     /// Ends a lease; what it was the last hold on is given out, to be drained.
     pub(super) fn unbind(&mut self, lease: &str) -> Vec<Made> {
         for bound in &mut self.bound {

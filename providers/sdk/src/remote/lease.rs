@@ -109,6 +109,16 @@ impl Route for Lease {
 }
 
 impl Subscription for Lease {
+    fn lag(&self) -> BoxFuture<'_, Option<u64>> {
+        async move {
+            let question = json(&Question::Lag { lease: self.name.clone() }).ok()?;
+            let asking = self.remote.ask(BusMessage::new(&*self.remote.links, question), PATIENCE);
+            // A process of an older version does not know the question.
+            serde_json::from_slice(&asking.await.ok()?).ok()?
+        }
+        .boxed()
+    }
+
     fn drain(&self) -> BoxFuture<'_, ()> {
         Lease::drain(self)
     }

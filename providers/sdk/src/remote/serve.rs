@@ -140,6 +140,7 @@ impl Links {
                 let ended = self.bindings.unbind(&lease);
                 return self.drain(ended, Some(message));
             }
+            Ok(Question::Lag { lease }) => json(&self.bindings.lag(&lease).await),
         };
         reply(&*self.bus, &message, &result).await;
     }

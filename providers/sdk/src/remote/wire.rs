@@ -105,9 +105,21 @@ pub(super) struct Binding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum Question {
-    Describe { nonce: String },
-    Bind { lease: String, lease_ms: u64, binding: Box<Binding> },
-    Unbind { lease: String },
+    Describe {
+        nonce: String,
+    },
+    Bind {
+        lease: String,
+        lease_ms: u64,
+        binding: Box<Binding>,
+    },
+    Unbind {
+        lease: String,
+    },
+    /// How many messages wait for a subscription; the answer is a number, or null.
+    Lag {
+        lease: String,
+    },
 }
 
 /// What a provider is for.

@@ -236,11 +236,38 @@ impl Consumer for MemoryConsumer {
     fn pull(&self, max: usize, wait: Duration) -> BoxFuture<'_, Result<Pull, StreamError>> {
         std::future::ready(pull(self, max, wait)).boxed()
     }
+
+    fn waiting(&self) -> BoxFuture<'_, Result<u64, StreamError>> {
+        let streams = lock(&self.core.streams);
+        let state = streams.get(&self.stream);
+        let waiting = state.and_then(|state| {
+            let consumer = state.consumers.get(&self.durable)?;
+            let fresh = state.messages.range(consumer.next..);
+            Some(fresh.filter(|(_, stored)| consumer.wants(&stored.message.subject)).count())
+        });
+        std::future::ready(counted(self, &self.stream, waiting)).boxed()
+    }
 }
 
 impl Consumer for MemoryReader {
     fn pull(&self, max: usize, wait: Duration) -> BoxFuture<'_, Result<Pull, StreamError>> {
         std::future::ready(pull(self, max, wait)).boxed()
+    }
+
+    fn waiting(&self) -> BoxFuture<'_, Result<u64, StreamError>> {
+        let streams = lock(&self.core.streams);
+        let next = self.next.load(Ordering::Relaxed);
+        let waiting = streams.get(&self.stream).map(|state| state.messages.range(next..).count());
+        std::future::ready(counted(self, &self.stream, waiting)).boxed()
+    }
+}
+
+/// A number of messages, unless the bus is away or what would hold them is gone.
+fn counted<N: Next>(from: &N, stream: &str, waiting: Option<usize>) -> Result<u64, StreamError> {
+    from.core().link.check()?;
+    match waiting {
+        Some(count) => Ok(u64::try_from(count).unwrap_or(u64::MAX)),
+        None => Err(StreamError::NotFound { what: stream.to_owned() }),
     }
 }
 
