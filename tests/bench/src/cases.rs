@@ -19,6 +19,8 @@ pub struct Plan {
     pub runs: u32,
     /// Seconds of HTTP load in one run.
     pub seconds: u32,
+    /// Beside others too.
+    pub compare: bool,
     /// The program to measure.
     pub trellis: PathBuf,
 }

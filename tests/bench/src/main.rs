@@ -9,17 +9,20 @@
 //! | [`inside`] | actors of this process: the runtime as a host makes it |
 //! | [`outside`] | a `trellis host` process that runs what is on its disk |
 //! | [`load`], [`native`] | wrk; the plain hyper server that HTTP is compared with |
+//! | [`peers`], [`history`] | for `--compare`: `wasmtime serve`, and what earlier runs measured |
 //!
 //! Nothing is switched on or off for a measurement: limits, grants, deadlines and logging are those
 //! of a manifest that says nothing about them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's output is its result")]
 
 mod cases;
+mod history;
 mod inside;
 mod load;
 mod machine;
 mod native;
 mod outside;
+mod peers;
 mod report;
 mod samples;
 
@@ -68,6 +71,9 @@ struct Options {
     /// Keep the result under tests/bench/history
     #[arg(long)]
     save: bool,
+    /// Beside the last kept run, and beside `wasmtime serve` when it is installed
+    #[arg(long)]
+    compare: bool,
     /// The `trellis` program to measure
     #[arg(long)]
     trellis: PathBuf,
@@ -91,14 +97,23 @@ fn main() -> ExitCode {
 /// True when every goal was met.
 fn measure(options: &Options) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let plan = Plan { runs: options.runs, seconds: options.seconds, trellis: options.trellis.clone() };
+    let Options { runs, seconds, compare, .. } = *options;
+    let plan = Plan { runs, seconds, compare, trellis: options.trellis.clone() };
+    if compare && peers::program().is_none() {
+        eprintln!(
+            "wasmtime is not installed: nothing is measured beside it (cargo install wasmtime-cli --locked)"
+        );
+    }
     let cases = if options.cases.is_empty() { Case::all() } else { options.cases.clone() };
     let mut rows = Vec::new();
     if !options.json {
         report::head();
     }
     for case in cases {
-        let row = runtime.block_on(case.run(&plan)).with_context(|| format!("case {}", case.name()))?;
+        let mut row = runtime.block_on(case.run(&plan)).with_context(|| format!("case {}", case.name()))?;
+        if compare {
+            row.before = history::newest(row.case)?;
+        }
         report::print(&row, options.json)?;
         rows.push(row);
     }

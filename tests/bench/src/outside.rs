@@ -30,6 +30,8 @@ use tokio::net::TcpStream;
 /// Host, lattice and application.
 const NAME: &str = "bench";
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Unit of processor times in `/proc`: always this for programs on Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
 /// Between two questions whether it answers yet.
 const POLL: Duration = Duration::from_micros(500);
 
@@ -237,4 +239,14 @@ pub fn resident_mib(process: &Process) -> Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib / 1_024.0)
+}
+
+/// Processor time that a process has used, in user and kernel mode, microseconds.
+pub fn cpu_us(process: &Process) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
+    // The name, in parentheses, may hold anything; fields are counted behind it.
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields).context("no stat")?;
+    let ticks: f64 =
+        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    Ok(ticks * 1e6 / TICKS_PER_SECOND)
 }

@@ -1,11 +1,11 @@
 //! A row of the result: for people as a table, for programs as one JSON object a line, and for
 //! later as a file of the whole run with the machine it ran on.
 
+use crate::history::{self, Before};
 use crate::machine::Machine;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::path::PathBuf;
-use tests_harness::workspace;
 
 /// What counts as good.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +29,18 @@ pub struct Measured {
     pub reference: f64,
 }
 
+/// Another program under the same load.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Beside {
+    /// What, and how it was set.
+    pub name: &'static str,
+    /// Its median, in the row's unit.
+    pub value: f64,
+    /// Its processor time for a request, microseconds.
+    pub cpu_us: f64,
+}
+
 /// One case's result.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,6 +61,12 @@ pub struct Row {
     pub goal: String,
     /// Was it met? True when there is none.
     pub met: bool,
+    /// Others under the same load in the same run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Beside>,
+    /// The last kept run of this case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
     /// Anything else worth knowing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -89,6 +107,8 @@ impl Row {
             ratio: measured.ours / measured.reference,
             goal: goal.words(unit),
             met: goal.is_met(measured),
+            beside: Vec::new(),
+            before: None,
             note: None,
             load_average: crate::machine::load_average(),
         }
@@ -136,6 +156,27 @@ pub fn print(row: &Row, json: bool) -> Result<()> {
         row.reference_is,
         row.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default()
     );
+    for other in &row.beside {
+        println!(
+            "    {}: {} {}, {:.1} us of processor a request; ours is {:.2} x as fast",
+            other.name,
+            figure(other.value),
+            row.unit,
+            other.cpu_us,
+            row.ours / other.value
+        );
+    }
+    if let Some(before) = &row.before {
+        println!(
+            "    before: {} {}, ratio {:.3} ({}, {}); the ratio is {:.2} x that",
+            figure(before.ours),
+            row.unit,
+            before.ratio,
+            before.when,
+            before.commit,
+            row.ratio / before.ratio
+        );
+    }
     Ok(())
 }
 
@@ -162,7 +203,7 @@ struct Record<'a> {
 /// Keeps a run under `tests/bench/history`, named by its time and commit.
 pub fn save(rows: &[Row]) -> Result<PathBuf> {
     let machine = Machine::here();
-    let folder = workspace::root().join("tests/bench/history");
+    let folder = history::folder();
     std::fs::create_dir_all(&folder)?;
     let name = format!("{}-{}.json", machine.when.replace(':', ""), machine.commit);
     let path = folder.join(name);

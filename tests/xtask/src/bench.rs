@@ -3,7 +3,8 @@
 //! components, sees to wrk and nats-server, and runs the latter on the former.
 //!
 //! A row is case, unit, ours, reference, ratio, goal, met. `--json` prints one object a line;
-//! naming cases runs only those; `--save` keeps the run under `tests/bench/history`.
+//! naming cases runs only those; `--save` keeps the run under `tests/bench/history`; `--compare` shows
+//! each case beside the last kept run, and HTTP beside `wasmtime serve` where that is installed.
 
 use std::process::Command;
 
@@ -27,6 +28,9 @@ pub struct Options {
     /// Keep the result under tests/bench/history
     #[arg(long)]
     save: bool,
+    /// Beside the last kept run, and beside `wasmtime serve` when it is installed
+    #[arg(long)]
+    compare: bool,
 }
 
 /// Measures; true when every goal was met.
@@ -43,6 +47,7 @@ pub fn run(options: &Options) -> Result<bool> {
     bench.arg("run").args(&options.cases).arg("--trellis").arg(programs.join("trellis"));
     bench.args(["--runs", &options.runs.to_string(), "--seconds", &options.seconds.to_string()]);
     bench.args(options.json.then_some("--json")).args(options.save.then_some("--save"));
+    bench.args(options.compare.then_some("--compare"));
     let status = bench.status().context("trellis-bench cannot be started")?;
     ensure!(status.code().is_some(), "trellis-bench ended with {status}");
     Ok(status.success())

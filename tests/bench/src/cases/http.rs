@@ -1,11 +1,13 @@
 //! HTTP hello through a `trellis host` process, beside plain hyper in a process of its own: wrk with
-//! 64 connections on each in turn. Load and servers share the machine's processors.
+//! 64 connections on each in turn. Load and servers share the machine's processors. With `--compare`,
+//! `wasmtime serve` takes its turns too.
 
 use super::{Case, Plan};
 use crate::load::{self, Load};
-use crate::outside::{Outside, Planned, To, first_answer, free_address};
-use crate::report::{Goal, Measured, Row};
-use anyhow::{Context, Result};
+use crate::outside::{Outside, Planned, To, cpu_us, first_answer, free_address};
+use crate::peers::{self, Way};
+use crate::report::{Beside, Goal, Measured, Row};
+use anyhow::{Context, Result, bail};
 use lattice_protocol::InstancePolicy;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -29,57 +31,111 @@ struct Shape {
     guest: &'static str,
     instances: InstancePolicy,
     goal: Goal,
+    peers: &'static [Way],
 }
 
 fn shape(case: Case) -> Shape {
     let warm = InstancePolicy::warm();
     match case {
-        Case::HttpHelloP3Warm => {
-            Shape { name: "http-hello-p3-warm", guest: "http-hello-p3", instances: warm, goal: Goal::None }
-        }
+        Case::HttpHelloP3Warm => Shape {
+            name: "http-hello-p3-warm",
+            guest: "http-hello-p3",
+            instances: warm,
+            goal: Goal::None,
+            peers: peers::CONCURRENT,
+        },
         Case::HttpHelloWarm => Shape {
             name: "http-hello-warm",
             guest: "http-hello-raw",
             instances: warm,
             goal: Goal::RatioAtLeast(0.48),
+            peers: peers::REUSED,
         },
         _ => Shape {
             name: "http-hello-fresh",
             guest: "http-hello-raw",
             instances: InstancePolicy::PerCall,
             goal: Goal::RatioAtLeast(0.38),
+            peers: peers::FRESH,
         },
+    }
+}
+
+/// One server under load, again and again.
+struct Loaded {
+    name: &'static str,
+    process: Process,
+    url: String,
+    runs: Vec<Load>,
+    /// Processor time that it used for a request, microseconds, run by run.
+    cpu: Vec<f64>,
+}
+
+impl Loaded {
+    fn new(name: &'static str, process: Process, address: SocketAddr) -> Self {
+        Self { name, process, url: format!("http://{address}/"), runs: Vec::new(), cpu: Vec::new() }
+    }
+
+    fn run(&mut self, seconds: u32) -> Result<()> {
+        let before = cpu_us(&self.process)?;
+        let load = load::wrk(&self.url, CONNECTIONS, seconds)?;
+        let used = cpu_us(&self.process)? - before;
+        self.cpu.push(used / (load.per_second * f64::from(seconds)));
+        self.runs.push(load);
+        Ok(())
+    }
+
+    fn median(&self) -> Result<(Load, f64)> {
+        let load = load::median(self.runs.clone()).with_context(|| format!("no run of {}", self.name))?;
+        Ok((load, crate::samples::median(self.cpu.clone()).context("no run")?))
     }
 }
 
 /// Measures one of the three.
 pub async fn run(case: Case, plan: &Plan) -> Result<Row> {
-    let Shape { name, guest, instances, goal } = shape(case);
+    let Shape { name, guest, instances, goal, peers } = shape(case);
     let links = vec![("wasi:http", To::Path("/".to_owned()))];
     let outside =
         Outside::prepare(&plan.trellis, &[Planned { name: "hello".to_owned(), guest, instances, links }])
             .await?;
     let mut host = outside.start()?;
     first_answer(&mut host, outside.address, "/", Instant::now()).await?;
-    let log = tempfile::NamedTempFile::new()?;
+    let logs = tempfile::tempdir()?;
     let address = free_address()?;
-    let _native = native(address, log.path()).await?;
-
-    let (ours, reference) = (format!("http://{}/", outside.address), format!("http://{address}/"));
-    for url in [&ours, &reference] {
-        load::wrk(url, CONNECTIONS, WARM_UP)?;
+    let hyper = native(address, &logs.path().join("native")).await?;
+    let mut servers =
+        vec![Loaded::new("trellis", host, outside.address), Loaded::new("native hyper", hyper, address)];
+    if let Some(program) = plan.compare.then(peers::program).flatten() {
+        let component = tests_harness::fixtures::guest(guest)?;
+        for (index, way) in peers.iter().enumerate() {
+            let log = logs.path().join(format!("peer-{index}"));
+            let (process, address) = peers::serve(&program, way, &component, &log).await?;
+            servers.push(Loaded::new(way.name, process, address));
+        }
     }
-    let (mut our_runs, mut their_runs): (Vec<Load>, Vec<Load>) = (Vec::new(), Vec::new());
+    for server in &servers {
+        load::wrk(&server.url, CONNECTIONS, WARM_UP)?;
+    }
     for _ in 0..plan.runs {
-        our_runs.push(load::wrk(&ours, CONNECTIONS, plan.seconds)?);
-        their_runs.push(load::wrk(&reference, CONNECTIONS, plan.seconds)?);
+        for server in &mut servers {
+            server.run(plan.seconds)?;
+        }
     }
-    let ours = load::median(our_runs).context("no run")?;
-    let reference = load::median(their_runs).context("no run")?;
+    let [ours, reference, others @ ..] = servers.as_slice() else { bail!("no servers") };
+    let ((ours, our_cpu), (reference, native_cpu)) = (ours.median()?, reference.median()?);
     let measured = Measured { ours: ours.per_second, reference: reference.per_second };
     let note = format!(
-        "p50 {:.0} us, p99 {:.0} us; native {:.0}, {:.0}",
-        ours.p50_us, ours.p99_us, reference.p50_us, reference.p99_us
+        "p50 {:.0} us, p99 {:.0} us; native {:.0}, {:.0}; processor {our_cpu:.1} us a request, native {native_cpu:.1} ({:.2} x)",
+        ours.p50_us,
+        ours.p99_us,
+        reference.p50_us,
+        reference.p99_us,
+        our_cpu / native_cpu
     );
-    Ok(Row::new(name, "req/s", measured, goal).against("native hyper").note(note))
+    let mut row = Row::new(name, "req/s", measured, goal).against("native hyper").note(note);
+    for other in others {
+        let (load, cpu) = other.median()?;
+        row.beside.push(Beside { name: other.name, value: load.per_second, cpu_us: cpu });
+    }
+    Ok(row)
 }
