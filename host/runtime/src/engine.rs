@@ -25,8 +25,8 @@ const TICK: Duration = Duration::from_millis(10);
 const REAP_TICKS: u32 = 50;
 /// What a slot keeps mapped between instances: faster than giving pages back and faulting them in.
 const KEEP_MEMORY: usize = 1 << 20;
-/// Zeroed after every call, used or not: no more than calls use.
-const KEEP_STACK: usize = 32 << 10;
+/// Zeroed after every call, used or not: about what calls use, and half of the first-level cache.
+const KEEP_STACK: usize = 16 << 10;
 /// One page: a table that fits is zeroed without asking the kernel what was written, and every
 /// component has two (its own, and its adapter's).
 const KEEP_TABLE: usize = 4 << 10;

@@ -1,6 +1,7 @@
 //! Putting processes together: which providers are built in, and how a host or a controller is
 //! made from what the command line says.
 
+use crate::footprint;
 use crate::lattice_dir::{LatticeDir, TrustFile};
 use host_daemon::{HostConfig, HostDeps, HostHandle, Memberships, Processes};
 use keys::TrustAnchors;
@@ -75,7 +76,9 @@ pub async fn host(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let factories = factories(&lattice, &config.lattice, scope);
     let deps = HostDeps { lattice, factories, processes, clock, boot_id: boot_id()? };
-    host_daemon::start(config, deps, scope).await
+    let host = host_daemon::start(config, deps, scope).await?;
+    scope.spawn_best_effort("footprint", footprint::watch(host.snapshot()));
+    Ok(host)
 }
 
 /// Starts a controller in this process.

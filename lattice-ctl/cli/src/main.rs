@@ -14,6 +14,7 @@ mod component;
 mod compose;
 mod connect;
 mod context;
+mod footprint;
 mod home;
 mod keyfile;
 mod lattice_dir;

@@ -13,7 +13,7 @@ use tests_harness::Process;
 /// Starts of the host in one run.
 const STARTS: u32 = 3;
 /// Memory is read when it has not grown for so many questions, so long apart.
-const QUIET: (u32, Duration) = (10, Duration::from_millis(200));
+const QUIET: (u32, Duration) = (30, Duration::from_millis(200));
 
 fn actor(name: String, guest: &'static str, links: Vec<(&'static str, To)>) -> Planned {
     Planned { name, guest, instances: InstancePolicy::PerCall, links }
