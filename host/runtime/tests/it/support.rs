@@ -1,6 +1,7 @@
 //! One runtime, components signed by a key of the tests' own, actors with links, and a request in
 //! one line.
 
+pub mod counting;
 pub mod fakes;
 
 use bytes::Bytes;
