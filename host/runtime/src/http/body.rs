@@ -81,54 +81,114 @@ fn failed(words: String) -> ProviderError {
 /// What of a call goes on after its response began.
 pub(crate) type Rest = BoxFuture<'static, Result<(), Report>>;
 
-/// The body of a response whose guest has finished: everything is there. One frame, the common
-/// case, becomes a body of known length.
-pub(crate) fn finished(mut body: WasiBody, limit: u64) -> Result<Body, Report> {
-    let mut frames = VecDeque::new();
-    let mut context = Context::from_waker(Waker::noop());
-    let mut whole = true;
-    let mut length: u64 = 0;
-    loop {
-        match Pin::new(&mut body).poll_frame(&mut context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                whole &= frame.is_data();
-                let more = frame.data_ref().map_or(0, Bytes::len);
-                length = length.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
-                frames.push_back(frame);
-            }
-            Poll::Ready(Some(Err(error))) => {
-                return Err(Report::new(ErrorCode::Guest, format!("response body: {error}")));
-            }
-            Poll::Ready(None) => break,
-            Poll::Pending => {
-                // Its end is not here: the guest left it open.
-                whole = false;
+/// What a guest may write before its response is passed on, bytes: most responses are then whole, and
+/// go out in one piece, without the guest's store being asked again.
+const AHEAD_BYTES: u64 = 64 << 10;
+/// Times that everything else may run before a body that is not there is passed on as a stream.
+const AHEAD_TURNS: u32 = 2;
+
+/// The beginning of a guest's body, perhaps all of it.
+pub(crate) struct Ahead {
+    frames: VecDeque<Frame<Bytes>>,
+    length: u64,
+    /// Nothing but data so far.
+    plain: bool,
+    ended: bool,
+    rest: WasiBody,
+}
+
+impl Ahead {
+    /// Nothing of it yet.
+    pub(crate) fn new(rest: WasiBody) -> Self {
+        Self { frames: VecDeque::new(), length: 0, plain: true, ended: false, rest }
+    }
+
+    /// What the guest writes before it waits for somebody, or ends. The guest's store runs meanwhile.
+    ///
+    /// # Errors
+    /// `E_GUEST`: the body broke off.
+    pub(crate) async fn read(rest: WasiBody) -> Result<Self, Report> {
+        let mut ahead = Self::new(rest);
+        for _ in 0..AHEAD_TURNS {
+            let mut pause = std::pin::pin!(tokio::task::yield_now());
+            let enough = std::future::poll_fn(|context| match ahead.take(context, AHEAD_BYTES) {
+                Err(report) => Poll::Ready(Err(report)),
+                Ok(()) if ahead.ended || ahead.length > AHEAD_BYTES => Poll::Ready(Ok(true)),
+                Ok(()) => pause.as_mut().poll(context).map(|()| Ok(false)),
+            });
+            if enough.await? {
                 break;
             }
         }
+        Ok(ahead)
     }
-    if length > limit {
-        return Err(too_large("response body", length, limit));
+
+    /// Is it all there?
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
     }
-    if !whole {
-        return Ok(Replay { frames, rest: body, left: limit - length }.boxed_unsync());
+
+    /// Takes what is there now, until it is more than `bytes`.
+    fn take(&mut self, context: &mut Context<'_>, bytes: u64) -> Result<(), Report> {
+        while !self.ended && self.length <= bytes {
+            match Pin::new(&mut self.rest).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.plain &= frame.is_data();
+                    self.length = self.length.saturating_add(length(&frame));
+                    self.frames.push_back(frame);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Err(Report::new(ErrorCode::Guest, format!("response body: {error}")));
+                }
+                Poll::Ready(None) => self.ended = true,
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
     }
-    let mut parts = frames.into_iter().filter_map(|frame| frame.into_data().ok());
-    let first = parts.next().unwrap_or_default();
-    let Some(second) = parts.next() else { return Ok(full(first)) };
-    let mut joined = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
-    [first, second].into_iter().chain(parts).for_each(|part| joined.extend_from_slice(&part));
-    Ok(full(joined.freeze()))
+
+    /// As whoever answers reads it: of known length when all is there, else a stream that holds
+    /// `held` until it has been read or dropped.
+    ///
+    /// # Errors
+    /// `E_TOO_LARGE`: more than `limit` bytes.
+    pub(crate) fn into_body<T: Unpin + Send + 'static>(self, limit: u64, held: T) -> Result<Body, Report> {
+        let Self { frames, length, plain, ended, rest } = self;
+        let Some(left) = limit.checked_sub(length) else {
+            return Err(too_large("response body", length, limit));
+        };
+        if !(ended && plain) {
+            return Ok(Replay { frames, rest, left, _held: held }.boxed_unsync());
+        }
+        let mut parts = frames.into_iter().filter_map(|frame| frame.into_data().ok());
+        let first = parts.next().unwrap_or_default();
+        let Some(second) = parts.next() else { return Ok(full(first)) };
+        let mut joined = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
+        [first, second].into_iter().chain(parts).for_each(|part| joined.extend_from_slice(&part));
+        Ok(full(joined.freeze()))
+    }
 }
 
-/// Frames that were read ahead, then the rest.
-struct Replay {
+fn length(frame: &Frame<Bytes>) -> u64 {
+    u64::try_from(frame.data_ref().map_or(0, Bytes::len)).unwrap_or(u64::MAX)
+}
+
+/// The body of a response whose guest has finished: everything is there.
+pub(crate) fn finished(body: WasiBody, limit: u64) -> Result<Body, Report> {
+    let mut ahead = Ahead::new(body);
+    ahead.take(&mut Context::from_waker(Waker::noop()), limit)?;
+    ahead.into_body(limit, ())
+}
+
+/// Frames that were read ahead, then the rest; holds something until it has been read or dropped.
+struct Replay<T> {
     frames: VecDeque<Frame<Bytes>>,
     rest: WasiBody,
     left: u64,
+    _held: T,
 }
 
-impl HttpBody for Replay {
+impl<T: Unpin> HttpBody for Replay<T> {
     type Data = Bytes;
     type Error = ProviderError;
 
@@ -141,6 +201,14 @@ impl HttpBody for Replay {
         }
         let this = &mut *self;
         poll_bounded(&mut this.rest, &mut this.left, context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.frames.is_empty() { self.rest.size_hint() } else { SizeHint::default() }
     }
 }
 
@@ -155,8 +223,7 @@ fn poll_bounded(
         Some(Err(error)) => return Poll::Ready(Some(Err(failed(format!("response body: {error}"))))),
         None => return Poll::Ready(None),
     };
-    let length = u64::try_from(frame.data_ref().map_or(0, Bytes::len)).unwrap_or(u64::MAX);
-    match left.checked_sub(length) {
+    match left.checked_sub(length(&frame)) {
         Some(rest) => {
             *left = rest;
             Poll::Ready(Some(Ok(frame)))
@@ -206,34 +273,6 @@ impl Drop for Streaming {
                 }
             });
         }
-    }
-}
-
-/// A guest's body that holds something until it has been read or dropped.
-pub(crate) struct Holding<T> {
-    pub(crate) inner: WasiBody,
-    pub(crate) left: u64,
-    pub(crate) _held: T,
-}
-
-impl<T: Unpin> HttpBody for Holding<T> {
-    type Data = Bytes;
-    type Error = ProviderError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ProviderError>>> {
-        let this = &mut *self;
-        poll_bounded(&mut this.inner, &mut this.left, context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
 

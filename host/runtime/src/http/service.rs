@@ -1,7 +1,7 @@
 //! HTTP in an instance of the concurrent profile: `wasi:http/handler` 0.3, and 0.2's
 //! `incoming-handler` where the rest of the component is concurrent.
 
-use super::body::{self, Holding, RequestBody};
+use super::body::{self, Ahead, RequestBody};
 use super::check_length;
 use crate::actor::Actor;
 use crate::call::CallInfo;
@@ -9,7 +9,6 @@ use crate::component::{Component, HttpHandler};
 use crate::state::InstanceState;
 use crate::worker::{Answer, Work};
 use futures::future::BoxFuture;
-use http_body_util::BodyExt;
 use lattice_protocol::{ErrorCode, Report};
 use providers_sdk::http::Body;
 use std::sync::atomic::Ordering;
@@ -21,12 +20,12 @@ use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p3::Request;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
-use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
+use wasmtime_wasi_http::{Error, WasiHttpView};
 
 /// A request, and where its response goes.
 pub(crate) struct Exchange {
     request: http::Request<RequestBody>,
-    answer: Answer<http::Response<WasiBody>>,
+    answer: Answer<http::Response<Ahead>>,
     /// Closed when the response's body has been read or dropped.
     read: oneshot::Receiver<()>,
 }
@@ -52,9 +51,9 @@ pub(crate) async fn handle(
         return Err(body::too_large("request body", limit.saturating_add(1), limit).at(actor.id()));
     }
     let (response, lease) = asked?;
-    let (parts, inner) = response.into_parts();
+    let (parts, ahead) = response.into_parts();
     // The call lasts until its body has been read: so does its place in the pool.
-    let body = Holding { inner, left: limit, _held: (reading, lease) }.boxed_unsync();
+    let body = ahead.into_body(limit, (reading, lease)).map_err(|report| report.at(actor.id()))?;
     Ok(http::Response::from_parts(parts, body))
 }
 
@@ -68,7 +67,11 @@ pub(crate) async fn serve(
 ) -> wasmtime::Result<()> {
     let Exchange { request, answer, read } = exchange;
     match &component.handlers.http {
-        Some(HttpHandler::Service(indices)) => service(accessor, indices, guest, (request, answer)).await?,
+        Some(HttpHandler::Service(indices)) => {
+            if service(accessor, indices, guest, (request, answer)).await? {
+                return Ok(());
+            }
+        }
         Some(HttpHandler::Incoming(indices)) => incoming(accessor, indices, guest, (request, answer)).await?,
         None => {
             // Whoever asked may have stopped waiting.
@@ -80,14 +83,15 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-type Asked = (http::Request<RequestBody>, Answer<http::Response<WasiBody>>);
+type Asked = (http::Request<RequestBody>, Answer<http::Response<Ahead>>);
 
+/// True when the response went out whole: nobody reads of the store any more.
 async fn service(
     accessor: &Accessor<InstanceState>,
     indices: &ServiceIndices,
     guest: Instance,
     (request, answer): Asked,
-) -> wasmtime::Result<()> {
+) -> wasmtime::Result<bool> {
     let (service, request, sent) = accessor.with(|mut access| {
         let service = indices.load(&mut access, &guest)?;
         let (request, sent) = Request::from_http(access.data_mut().http().hooks, request);
@@ -96,12 +100,16 @@ async fn service(
         wasmtime::error::Ok((service, request, sent))
     })?;
     let response = match service.handle(accessor, request).await? {
-        Ok(response) => Ok(accessor.with(|access| response.into_http(access, sent))?),
+        Ok(response) => {
+            let (parts, body) = accessor.with(|access| response.into_http(access, sent))?.into_parts();
+            Ahead::read(body).await.map(|ahead| http::Response::from_parts(parts, ahead))
+        }
         Err(error) => Err(Report::new(ErrorCode::Guest, format!("guest answered with error {error:?}"))),
     };
+    let whole = response.as_ref().is_ok_and(|response| response.body().ended());
     // Whoever asked may have stopped waiting.
     let _ = answer.send(response);
-    Ok(())
+    Ok(whole)
 }
 
 async fn incoming(
@@ -123,7 +131,7 @@ async fn incoming(
                 let head = head.map_err(|error| {
                     Report::new(ErrorCode::Guest, format!("guest answered with error {error:?}"))
                 });
-                let _ = answer.send(head);
+                let _ = answer.send(head.map(|response| response.map(Ahead::new)));
             }
         })?;
         wasmtime::error::Ok((proxy, request, out))

@@ -21,6 +21,43 @@ async fn a_finished_body_has_a_known_length() {
 }
 
 #[tokio::test]
+async fn what_a_guest_writes_at_once_is_one_piece_and_the_rest_a_stream_that_holds_its_place() {
+    let whole = Ahead::read(wasi(vec![b"one", b"two"])).await.unwrap();
+    assert!(whole.ended());
+    let held = Arc::new(());
+    let body = whole.into_body(100, Arc::clone(&held)).unwrap();
+    assert_eq!(HttpBody::size_hint(&body).exact(), Some(6));
+    assert_eq!(Arc::strong_count(&held), 1, "its place is free: nobody asks the guest again");
+
+    let (mut writer, reader) = futures::channel::mpsc::unbounded::<Result<Frame<Bytes>, Error>>();
+    let mut write = |data: Bytes| writer.start_send(Ok(Frame::data(data))).unwrap();
+    write(Bytes::from_static(b"first"));
+    let ahead = Ahead::read(StreamBody::new(reader).boxed_unsync()).await.unwrap();
+    assert!(!ahead.ended());
+    let body = ahead.into_body(11, Arc::clone(&held)).unwrap();
+    assert_eq!((HttpBody::size_hint(&body).exact(), Arc::strong_count(&held)), (None, 2));
+    write(Bytes::from_static(b"second"));
+    writer.close_channel();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "firstsecond");
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[tokio::test]
+async fn reading_ahead_is_bounded_and_finds_errors_before_the_head_is_sent() {
+    let endless =
+        futures::stream::repeat_with(|| Ok::<_, Error>(Frame::data(Bytes::from_static(&[0; 4096]))));
+    let ahead = Ahead::read(StreamBody::new(endless).boxed_unsync()).await.unwrap();
+    assert!(!ahead.ended());
+    assert_eq!(ahead.frames.len(), 17, "64 KiB and what goes over it");
+    let error = ahead.into_body(69_631, ()).err().unwrap();
+    assert_eq!(error.code, ErrorCode::TooLarge);
+    let broken =
+        futures::stream::iter([Ok(Frame::data(Bytes::from_static(b"x"))), Err(Error::InternalError(None))]);
+    let error = Ahead::read(StreamBody::new(broken).boxed_unsync()).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::Guest);
+}
+
+#[tokio::test]
 async fn trailers_pass() {
     let mut trailers = http::HeaderMap::new();
     trailers.insert("x-sum", http::HeaderValue::from_static("7"));
