@@ -40,7 +40,8 @@ fn shape(case: Case) -> Shape {
         Case::HttpHelloP3Warm => Shape {
             name: "http-hello-p3-warm",
             guest: "http-hello-p3",
-            instances: warm,
+            // As many calls at once as `wasmtime serve` gives an instance unasked.
+            instances: at_once(16),
             goal: Goal::None,
             peers: peers::CONCURRENT,
         },
@@ -58,6 +59,16 @@ fn shape(case: Case) -> Shape {
             goal: Goal::RatioAtLeast(0.38),
             peers: peers::FRESH,
         },
+    }
+}
+
+/// Warm instances of so many calls at once.
+fn at_once(calls: u32) -> InstancePolicy {
+    match InstancePolicy::warm() {
+        InstancePolicy::Warm { max_calls, idle_ms, .. } => {
+            InstancePolicy::Warm { max_calls, max_concurrency: calls, idle_ms }
+        }
+        other => other,
     }
 }
 
