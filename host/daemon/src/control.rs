@@ -138,7 +138,7 @@ pub struct Control {
     /// Updates whose component is being prepared.
     preparing: BTreeMap<ActorId, ActorSpec>,
     /// Components made ready beside running ones.
-    staged: BTreeMap<ActorId, staging::Staged>,
+    staging: staging::Staging<Box<Prepared>>,
     /// Why actors and providers do not run (or run as before).
     actor_failures: BTreeMap<ActorId, Report>,
     provider_failures: BTreeMap<ProviderId, Report>,
@@ -173,7 +173,7 @@ impl Control {
             ends: BTreeMap::new(),
             supervisors: BTreeMap::new(),
             preparing: BTreeMap::new(),
-            staged: BTreeMap::new(),
+            staging: staging::Staging::default(),
             actor_failures: BTreeMap::new(),
             provider_failures: BTreeMap::new(),
             revealed: BTreeMap::new(),
@@ -280,8 +280,19 @@ impl Control {
                     tracing::warn!(?kept, "kept a newer placement of these applications");
                 }
                 tracing::info!(generation = %spec.generation, actors = spec.actors.len(), "host spec accepted");
+                self.forget_refusals(&spec);
                 self.spec = Some(*spec);
                 Ok(true)
+            }
+        }
+    }
+
+    /// What was refused of an actor is settled when it shall be as it is.
+    fn forget_refusals(&mut self, spec: &HostSpec) {
+        for wanted in &spec.actors {
+            let now = self.inventory.actors.get_mut(&wanted.id).filter(|now| now.spec == *wanted);
+            if now.is_some_and(|now| now.refused.take().is_some()) {
+                self.actor_failures.remove(&wanted.id);
             }
         }
     }
@@ -295,9 +306,10 @@ impl Control {
         for action in steps.actions {
             self.perform(action).await;
         }
-        self.stage(&spec);
+        let again_ms = self.stage(&spec);
         // What was done may allow more at once: an actor whose provider has just been stopped.
-        if acted { Some(self.now_ms().saturating_add(50)) } else { steps.wake_at_ms }
+        let next_ms = if acted { Some(self.now_ms().saturating_add(50)) } else { steps.wake_at_ms };
+        next_ms.into_iter().chain(again_ms).min()
     }
 
     fn supervisor(&mut self, key: String) -> &mut Supervisor {

@@ -174,9 +174,13 @@ impl Control {
         claims: &Claims,
         links: &[LinkDefinition],
     ) -> Result<(), Report> {
+        admit_links(spec, claims, links)?;
+        self.admit_room(spec)
+    }
+
+    fn admit_room(&self, spec: &ActorSpec) -> Result<(), Report> {
         let capacity =
             Capacity { memory_bytes: self.parts.config.memory_bytes, overcommit: Capacity::OVERCOMMIT };
-        admit_links(spec, claims, links)?;
         let others = self.inventory.actors.values().filter(|now| now.phase == Phase::Running);
         admit_memory(spec, others.map(|now| &now.spec), &capacity)
     }
@@ -243,14 +247,21 @@ impl Control {
             }
             return;
         }
-        if changes.replicas {
-            running.actor.set_replicas(spec.replicas);
-        }
         if changes.config {
             running.actor.set_config(self.values(&spec));
         }
+        if changes.replicas {
+            // More of them need room as a first one does; what runs goes on running.
+            if let Err(report) = self.admit_room(&spec) {
+                return self.actor_failed(&spec, report);
+            }
+            running.actor.set_replicas(spec.replicas);
+        }
         if let Some(now) = self.inventory.actors.get_mut(&id) {
             now.spec = spec;
+            if now.refused.take().is_some() {
+                self.actor_failures.remove(&id);
+            }
         }
     }
 
