@@ -9,10 +9,7 @@ use crate::events;
 use crate::world::{Source, World};
 use crate::write::{Buckets, Written};
 use lattice_ctl_planner::observed::{Applied, Observed};
-use lattice_ctl_planner::specs::{SpecInput, host_specs};
-use lattice_ctl_planner::{
-    Input as PlanInput, NoPolicy, Pacer, Plan, Scaling, Step, Trials, Turn, check, plan,
-};
+use lattice_ctl_planner::{Moment, NoPolicy, Pacer, Plan, Scaling, Step, Trials, Turn};
 use lattice_io::{Bus, Events, Kv, KvEvent, KvOptions, Replicas, TaskScope, WatchKeys};
 use lattice_protocol::desired::{ObservedHost, Verdict};
 use lattice_protocol::heartbeat::Heartbeat;
@@ -161,7 +158,9 @@ struct Loop {
 impl Loop {
     async fn run(mut self) {
         let tick = self.config.tick;
+        let tick_ms = u64::try_from(tick.as_millis()).unwrap_or(u64::MAX);
         let mut batch = Vec::new();
+        let (mut is_news, mut looked_ms) = (true, 0);
         loop {
             // Elapsed: nothing came; time itself may have changed a verdict.
             let received = tokio::time::timeout(tick, self.inbox.recv_many(&mut batch, BATCH)).await;
@@ -169,34 +168,40 @@ impl Loop {
                 return; // Every sender is gone: the scope is ending.
             }
             for input in batch.drain(..) {
-                self.apply(input);
+                is_news |= self.apply(input);
             }
-            if !self.world.is_complete() {
+            // What hosts say again and again is looked at once a tick, however many they are.
+            let now_ms = self.deps.clock.monotonic_ms();
+            let is_time = now_ms.saturating_sub(looked_ms) >= tick_ms;
+            if !self.world.is_complete() || !(is_news || is_time) {
                 continue;
             }
+            (is_news, looked_ms) = (false, now_ms);
             self.conclude().await;
             if let Err(report) = self.decide().await {
                 tracing::warn!(error = %report, "decision not written: trying again");
+                is_news = true;
                 tokio::time::sleep(tick.max(Duration::from_millis(250))).await;
             }
         }
     }
 
-    fn apply(&mut self, input: Input) {
+    /// Takes one input; `true` when it may change a plan at once.
+    fn apply(&mut self, input: Input) -> bool {
         let now_ms = self.deps.clock.monotonic_ms();
         match input {
-            Input::Watch(source, event) => {
-                self.world.apply(source, event);
-            }
+            Input::Watch(source, event) => self.world.apply(source, event),
             Input::Heartbeat(heartbeat) => {
                 let host = heartbeat.host.clone();
-                match self.world.observed.apply(*heartbeat, now_ms) {
+                let (applied, is_news) = self.world.hear(*heartbeat, now_ms);
+                match applied {
                     Applied::Joined => tracing::info!(%host, "host joined"),
                     Applied::Rejoined => tracing::info!(%host, "host came back"),
                     Applied::Rebooted => tracing::info!(%host, "host started again"),
                     Applied::Conflict => tracing::error!(%host, "host id in use by two machines"),
                     Applied::Heard | Applied::Stale => {}
                 }
+                is_news
             }
         }
     }
@@ -257,24 +262,26 @@ impl Loop {
             tracing::info!("Total failovers: {}", self.pacer.failovers());
         }
         for placement in plan.changed.into_values() {
-            let before = self.world.placements.get(&placement.app).map(|have| have.value.clone());
+            let before =
+                self.world.known.placements().get(&placement.app).map(|have| Arc::clone(&have.value));
             let decision = placement.clone();
-            if matches!(self.buckets.place(&mut self.world, placement).await?, Written::At(_)) {
+            if matches!(self.buckets.place(&mut self.world.known, placement).await?, Written::At(_)) {
                 let (observed, now_ms) = (&self.world.observed, self.deps.clock.monotonic_ms());
                 let is_lost = |host: &HostId| observed.judge(host, now_ms) == Verdict::Lost;
-                events::placed(&self.events, before.as_ref(), &decision, is_lost);
+                events::placed(&self.events, before.as_deref(), &decision, is_lost);
                 let of_app = turns.iter().filter(|(app, _)| *app == decision.app);
                 of_app.for_each(|(app, turn)| events::turned(&self.events, app, turn));
             }
         }
         for app in plan.removed {
-            if matches!(self.buckets.unplace(&mut self.world, &app).await?, Written::At(_)) {
+            if matches!(self.buckets.unplace(&mut self.world.known, &app).await?, Written::At(_)) {
                 self.events.emit("app.removed", Some(app.to_string()), json!({}));
             }
         }
-        for spec in self.specs() {
+        let specs = self.world.known.due_specs(&self.config.lattice, self.config.incarnation);
+        for spec in specs.into_values() {
             let (host, generation) = (spec.host.to_string(), spec.generation);
-            if matches!(self.buckets.tell(&mut self.world, &self.config, spec).await?, Written::At(_)) {
+            if matches!(self.buckets.tell(&mut self.world.known, &self.config, spec).await?, Written::At(_)) {
                 tracing::info!(host, %generation, "host told");
             }
         }
@@ -284,50 +291,24 @@ impl Loop {
     fn plan(&mut self) -> Result<Plan, Report> {
         let now_ms = self.deps.clock.monotonic_ms();
         let allowance = self.pacer.allowance(now_ms);
-        self.scaling.observe(self.world.apps(), &self.world.observed, now_ms);
-        self.trials.observe(self.world.decisions(), &self.world.observed, now_ms);
-        let input = PlanInput {
-            desired: self.world.desired.iter().map(|(app, have)| (app, &have.value)).collect(),
-            placements: self.world.placements.iter().map(|(app, have)| (app, &have.value)).collect(),
-            observed: &self.world.observed,
+        let World { known, observed, .. } = &mut self.world;
+        self.scaling.observe(known.scaling(), observed, now_ms);
+        self.trials.observe(known.rolling(), observed, now_ms);
+        let moment = Moment {
+            observed,
             now_ms,
-            seed: 0,
-            policy: &NoPolicy,
             allowance,
             trials: &self.trials,
             scaling: &self.scaling,
+            policy: &NoPolicy,
         };
-        let plan = plan(&input);
-        let violations = check(&input, &plan);
-        match violations.first() {
+        let plan = known.plan(&moment);
+        match known.check(&moment, &plan).first() {
             None => Ok(plan),
             Some(first) => {
+                known.begin_anew();
                 Err(Report::new(ErrorCode::Internal, format!("plan refused by its check: {first}")))
             }
         }
-    }
-
-    fn specs(&self) -> Vec<lattice_protocol::HostSpec> {
-        let now = self.deps.clock.monotonic_ms();
-        host_specs(&SpecInput {
-            lattice: &self.config.lattice,
-            incarnation: self.config.incarnation,
-            desired: self.world.desired.iter().map(|(app, have)| (app, &have.value)).collect(),
-            placements: self
-                .world
-                .placements
-                .iter()
-                .map(|(app, have)| (app, (&have.value, have.revision)))
-                .collect(),
-            previous: self.world.specs.iter().map(|(host, have)| (host, &have.value)).collect(),
-            applied: self
-                .world
-                .observed
-                .views(now)
-                .map(|view| (view.id, view.heartbeat.generation))
-                .collect(),
-        })
-        .into_values()
-        .collect()
     }
 }

@@ -1,12 +1,11 @@
-//! What a controller has seen. Pure bookkeeping: watches and heartbeats in, the planner's input
+//! What a controller has seen. Pure bookkeeping: watches and heartbeats in, what the planner keeps
 //! out. A record that cannot be read is reported and left out; it never stops the others.
 
-use lattice_ctl_planner::Decision;
-use lattice_ctl_planner::observed::Observed;
+use lattice_ctl_planner::observed::{Applied, Observed};
+use lattice_ctl_planner::{Known, Revised};
 use lattice_io::{KvEntry, KvEvent};
-use lattice_protocol::desired::{DesiredApp, Placement};
-use lattice_protocol::{AppName, HostId, HostSpec};
-use std::collections::{BTreeMap, BTreeSet};
+use lattice_protocol::heartbeat::Heartbeat;
+use std::collections::BTreeSet;
 
 /// Which bucket an event is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,23 +18,10 @@ pub enum Source {
     Specs,
 }
 
-/// A record with the revision of its key.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Revised<T> {
-    /// The record.
-    pub value: T,
-    /// Its KV revision: what a compare-and-set must name.
-    pub revision: u64,
-}
-
 /// All that a controller knows.
 pub struct World {
-    /// What shall be.
-    pub desired: BTreeMap<AppName, Revised<DesiredApp>>,
-    /// The decisions.
-    pub placements: BTreeMap<AppName, Revised<Placement>>,
-    /// What hosts were told.
-    pub specs: BTreeMap<HostId, Revised<HostSpec>>,
+    /// What shall be, the decisions, what hosts were told.
+    pub known: Known,
     /// What hosts say.
     pub observed: Observed,
     current: BTreeSet<Source>,
@@ -45,13 +31,7 @@ impl World {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(observed: Observed) -> Self {
-        Self {
-            desired: BTreeMap::new(),
-            placements: BTreeMap::new(),
-            specs: BTreeMap::new(),
-            observed,
-            current: BTreeSet::new(),
-        }
+        Self { known: Known::default(), observed, current: BTreeSet::new() }
     }
 
     /// Has every bucket told all it holds? Planning before that would take an empty view for an
@@ -61,43 +41,49 @@ impl World {
         self.current.len() == 3
     }
 
-    /// Every application, with the decision about it.
-    pub fn apps(&self) -> impl Iterator<Item = (&DesiredApp, Option<&Placement>)> {
-        let placement = |app: &AppName| self.placements.get(app).map(|have| &have.value);
-        self.desired.iter().map(move |(app, have)| (&have.value, placement(app)))
-    }
-
-    /// Every decision in force of an application that is desired.
-    pub fn decisions(&self) -> impl Iterator<Item = Decision<'_>> {
-        self.placements.iter().filter_map(|(app, have)| {
-            let desired = &self.desired.get(app)?.value;
-            Some(Decision { desired, placement: &have.value, revision: have.revision })
-        })
-    }
-
     /// Takes one event of a watch. `true` when it may change a plan.
     pub fn apply(&mut self, source: Source, event: KvEvent) -> bool {
+        let known = &mut self.known;
         match (source, event) {
             (_, KvEvent::Current) => self.current.insert(source),
-            (Source::Desired, event) => {
-                record(&mut self.desired, event, |entry| serde_json::from_slice(&entry.value))
-            }
-            (Source::Placement, event) => {
-                record(&mut self.placements, event, |entry| serde_json::from_slice(&entry.value))
-            }
-            (Source::Specs, event) => record(&mut self.specs, event, |entry| {
-                // Our own bucket: the hosts verify the signature, the controller only compares.
-                let signed: keys::Signed = serde_json::from_slice(&entry.value)?;
-                serde_json::from_slice(&signed.payload)
+            (Source::Desired, event) => record(event, json, |app, record| {
+                let is_news = known.desire(app, record);
+                if is_news {
+                    let revision = known.placements().get(app).map_or(0, |have| have.revision);
+                    self.observed.forgive(app, revision);
+                }
+                is_news
             }),
+            (Source::Placement, event) => record(event, json, |app, record| known.place(app, record)),
+            (Source::Specs, event) => {
+                // Our own bucket: the hosts verify the signature, the controller only compares.
+                let read = |entry: &KvEntry| {
+                    let signed: keys::Signed = serde_json::from_slice(&entry.value)?;
+                    serde_json::from_slice(&signed.payload)
+                };
+                record(event, read, |host, record| known.tell(host, record))
+            }
         }
+    }
+
+    /// Takes a heartbeat that has arrived now. With what it did: does it say anything new, besides how
+    /// busy its host is?
+    pub fn hear(&mut self, heartbeat: Heartbeat, now_ms: u64) -> (Applied, bool) {
+        self.known.heard(&heartbeat.host, heartbeat.generation);
+        let is_news = self.observed.is_news(&heartbeat, now_ms);
+        let applied = self.observed.apply(heartbeat, now_ms);
+        (applied, is_news || applied != Applied::Heard)
     }
 }
 
-fn record<K: std::str::FromStr + Ord, T: PartialEq>(
-    records: &mut BTreeMap<K, Revised<T>>,
+fn json<T: serde::de::DeserializeOwned>(entry: &KvEntry) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(&entry.value)
+}
+
+fn record<K: std::str::FromStr, T>(
     event: KvEvent,
     read: impl Fn(&KvEntry) -> Result<T, serde_json::Error>,
+    take: impl FnOnce(&K, Option<Revised<T>>) -> bool,
 ) -> bool {
     match event {
         KvEvent::Put(entry) => {
@@ -106,21 +92,14 @@ fn record<K: std::str::FromStr + Ord, T: PartialEq>(
                 return false;
             };
             match read(&entry) {
-                Ok(value) => {
-                    let next = Revised { value, revision: entry.revision };
-                    let newer = records.get(&key).is_none_or(|have| have.revision < next.revision);
-                    if newer {
-                        records.insert(key, next);
-                    }
-                    newer
-                }
+                Ok(value) => take(&key, Some(Revised::new(value, entry.revision))),
                 Err(error) => {
                     tracing::error!(key = entry.key, %error, "record not readable: keeping the one before");
                     false
                 }
             }
         }
-        KvEvent::Deleted { key, .. } => key.parse::<K>().is_ok_and(|key| records.remove(&key).is_some()),
+        KvEvent::Deleted { key, .. } => key.parse::<K>().is_ok_and(|key| take(&key, None)),
         KvEvent::Current => false,
     }
 }
@@ -135,14 +114,22 @@ mod tests {
 
     #[test]
     fn an_unreadable_record_leaves_the_one_before_and_an_older_revision_changes_nothing() {
-        let mut records: BTreeMap<AppName, Revised<u32>> = BTreeMap::new();
-        let read = |entry: &KvEntry| serde_json::from_slice(&entry.value);
-        assert!(record(&mut records, put("a", 2, "7"), read));
-        assert!(!record(&mut records, put("a", 3, "{"), read));
-        assert!(!record(&mut records, put("a", 1, "6"), read));
-        assert!(!record(&mut records, put("a.b", 4, "6"), read));
-        assert_eq!(records.values().map(|have| have.value).collect::<Vec<_>>(), [7]);
-        assert!(record(&mut records, KvEvent::Deleted { key: "a".into(), revision: 5 }, read));
-        assert!(records.is_empty());
+        let mut world = World::new(Observed::new(lattice_ctl_planner::Profile::FAST, 0));
+        let app = |version: u64| {
+            let empty = lattice_protocol::desired::DesiredApp::empty("a".parse().unwrap());
+            let record = lattice_protocol::desired::DesiredApp { version, ..empty };
+            serde_json::to_string(&record).unwrap()
+        };
+        let mut take = |event| world.apply(Source::Desired, event);
+        assert!(take(put("a", 2, &app(7))));
+        assert!(!take(put("a", 3, "{")));
+        assert!(!take(put("a", 1, &app(6))));
+        assert!(!take(put("a.b", 4, &app(6))));
+        let versions = |world: &World| -> Vec<u64> {
+            world.known.desired().values().map(|have| have.value.version).collect()
+        };
+        assert_eq!(versions(&world), [7]);
+        assert!(world.apply(Source::Desired, KvEvent::Deleted { key: "a".into(), revision: 5 }));
+        assert!(versions(&world).is_empty());
     }
 }

@@ -2,8 +2,8 @@
 //! from; a lost race is no error: the winner's record comes through the watch and is planned from.
 
 use crate::config::ControllerConfig;
-use crate::world::{Revised, World};
 use bytes::Bytes;
+use lattice_ctl_planner::{Known, Revised};
 use lattice_io::{Kv, KvError};
 use lattice_protocol::desired::{ObservedHost, Placement};
 use lattice_protocol::spec::HOST_SPEC_KIND;
@@ -49,16 +49,16 @@ async fn cas(kv: &dyn Kv, key: &str, value: Bytes, expected: Option<u64>) -> Res
 }
 
 impl Buckets {
-    /// Writes one decision, and takes it into the world when it won.
+    /// Writes one decision, and takes it for known when it won.
     ///
     /// # Errors
     /// What KV says, but for a lost race.
-    pub async fn place(&self, world: &mut World, placement: Placement) -> Result<Written, Report> {
+    pub async fn place(&self, known: &mut Known, placement: Placement) -> Result<Written, Report> {
         let app = placement.app.clone();
-        let expected = world.placements.get(&app).map(|have| have.revision);
+        let expected = known.placements().get(&app).map(|have| have.revision);
         let written = cas(&*self.placement, app.as_str(), json(&placement)?, expected).await?;
         if let Written::At(revision) = written {
-            world.placements.insert(app, Revised { value: placement, revision });
+            known.place(&app, Some(Revised::new(placement, revision)));
         }
         Ok(written)
     }
@@ -67,11 +67,11 @@ impl Buckets {
     ///
     /// # Errors
     /// What KV says, but for a lost race.
-    pub async fn unplace(&self, world: &mut World, app: &AppName) -> Result<Written, Report> {
-        let Some(have) = world.placements.get(app) else { return Ok(Written::Lost) };
+    pub async fn unplace(&self, known: &mut Known, app: &AppName) -> Result<Written, Report> {
+        let Some(have) = known.placements().get(app) else { return Ok(Written::Lost) };
         match self.placement.delete(app.as_str(), Some(have.revision)).await {
             Ok(()) => {
-                world.placements.remove(app);
+                known.place(app, None);
                 Ok(Written::At(0))
             }
             Err(KvError::Conflict { .. } | KvError::Unknown { .. }) => Ok(Written::Lost),
@@ -85,19 +85,19 @@ impl Buckets {
     /// What KV says, but for a lost race.
     pub async fn tell(
         &self,
-        world: &mut World,
+        known: &mut Known,
         config: &ControllerConfig,
         spec: HostSpec,
     ) -> Result<Written, Report> {
         let host = spec.host.clone();
-        let expected = world.specs.get(&host).map(|have| have.revision);
+        let expected = known.specs().get(&host).map(|have| have.revision);
         let payload = json(&spec)?.to_vec();
         let signed = keys::sign_document(HOST_SPEC_KIND, payload, &config.signer).map_err(|error| {
             Report::new(ErrorCode::Limit, error.to_string()).at(format!("spec of {host}"))
         })?;
         let written = cas(&*self.specs, host.as_str(), json(&signed)?, expected).await?;
         if let Written::At(revision) = written {
-            world.specs.insert(host, Revised { value: spec, revision });
+            known.tell(&host, Some(Revised::new(spec, revision)));
         }
         Ok(written)
     }

@@ -2,11 +2,12 @@
 //! plan, and is run by the tests and by the controller on every plan before anything is written.
 
 use crate::observed::HostView;
+use crate::outline::Outline;
 use crate::plan::{Distance, Input, Plan, distance, kinds};
 use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
 use lattice_protocol::heartbeat::{ActorStatus, RunState};
 use lattice_protocol::manifest::{ActorManifest, Scale};
-use lattice_protocol::{ActorId, HostId};
+use lattice_protocol::{ActorId, AppName, HostId};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod rollout;
@@ -34,20 +35,53 @@ fn violation(subject: impl std::fmt::Display, rule: impl Into<String>) -> Violat
 #[must_use]
 pub fn check(input: &Input<'_>, plan: &Plan) -> Vec<Violation> {
     let mut found = Vec::new();
-    for (app, desired) in &input.desired {
-        match plan.changed.get(*app).or(input.placements.get(app).copied()) {
-            Some(placement) => check_app(input, desired, placement, &mut found),
-            None => found.push(violation(app, "has no placement")),
-        }
+    for (app, desired) in input.desired.iter() {
+        check_desired(input, plan, (app, desired), &mut found);
     }
-    for app in input.placements.keys().filter(|app| !input.desired.contains_key(**app)) {
+    for app in input.placements.keys().filter(|app| !input.desired.contains_key(app)) {
         if !plan.removed.contains(app) {
             found.push(violation(app, "is placed and not desired"));
         }
     }
-    check_capacity(input, plan, &mut found);
-    rollout::check(input, plan, &mut found);
+    let mut by_host: BTreeMap<&HostId, Vec<&ActorId>> = BTreeMap::new();
+    for (id, hosts) in input.placements.values().flat_map(|placement| &placement.actors) {
+        hosts.keys().for_each(|host| by_host.entry(host).or_default().push(id));
+    }
+    let of_host = |host: &HostId| by_host.get(host).cloned().unwrap_or_default();
+    check_capacity(input, plan, &of_host, &mut found);
     found
+}
+
+/// Every rule that what the plan changes breaks: for somebody who has checked all that is in force.
+pub(crate) fn check_changes(input: &Input<'_>, plan: &Plan, outline: &Outline) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for app in plan.changed.keys() {
+        match input.desired.get(app) {
+            Some(desired) => check_desired(input, plan, (app, desired), &mut found),
+            None => found.push(violation(app, "is placed and not desired")),
+        }
+    }
+    for app in plan.removed.iter().filter(|app| input.desired.contains_key(app)) {
+        found.push(violation(app, "has no placement"));
+    }
+    let of_host = |host: &HostId| outline.actors(host).collect();
+    check_capacity(input, plan, &of_host, &mut found);
+    found
+}
+
+fn check_desired(
+    input: &Input<'_>,
+    plan: &Plan,
+    (app, desired): (&AppName, &DesiredApp),
+    found: &mut Vec<Violation>,
+) {
+    let before = input.placements.get(app);
+    let Some(after) = plan.changed.get(app).or(before) else {
+        found.push(violation(app, "has no placement"));
+        return;
+    };
+    check_app(input, desired, after, found);
+    rollout::check(input, desired, (before, after), found);
 }
 
 fn check_app(input: &Input<'_>, desired: &DesiredApp, placement: &Placement, found: &mut Vec<Violation>) {
@@ -60,7 +94,7 @@ fn check_app(input: &Input<'_>, desired: &DesiredApp, placement: &Placement, fou
             None => found.push(violation(id, "is placed and not desired")),
             Some(manifest) => {
                 for (host, count) in hosts {
-                    let before = replicas(input.placements.get(&placement.app).copied(), id, host);
+                    let before = replicas(input.placements.get(&placement.app), id, host);
                     if *count == 0 {
                         found.push(violation(id, format!("is listed on {host} with no replica")));
                     }
@@ -173,27 +207,43 @@ fn check_count(
     }
 }
 
-/// No host that gets something new is promised more than it has.
-fn check_capacity(input: &Input<'_>, plan: &Plan, found: &mut Vec<Violation>) {
-    let views = input.observed.views(input.now_ms);
-    let alive = views.filter(|view| matches!(view.verdict, Verdict::Alive | Verdict::Rejoined));
-    let mut hosts: BTreeMap<&HostId, Account<'_>> = alive.map(|view| (view.id, Account::new(view))).collect();
-    for (app, desired) in input.desired.iter().filter(|(_, desired)| desired.deployed) {
-        let before = input.placements.get(app).copied();
-        let after = plan.changed.get(*app).or(before);
-        for manifest in &desired.application.actors {
-            let id = ActorId::new((*app).clone(), manifest.name.clone());
-            let placed =
-                [before, after].map(|placement| placement.and_then(|placement| placement.actors.get(&id)));
-            let places: BTreeSet<&HostId> = placed.iter().flatten().flat_map(|hosts| hosts.keys()).collect();
-            for host in places {
-                let count =
-                    |hosts: Option<&BTreeMap<HostId, u32>>| hosts.and_then(|hosts| hosts.get(host)).copied();
-                let [before, after] = placed.map(|hosts| count(hosts).unwrap_or(0));
-                if let Some(account) = hosts.get_mut(host) {
-                    account.add(&id, manifest, (before, after));
-                }
+/// No host that gets something new is promised more than it has. `of_host` says which actors have
+/// something on a host by the decisions in force.
+fn check_capacity<'p>(
+    input: &Input<'p>,
+    plan: &'p Plan,
+    of_host: &dyn Fn(&HostId) -> Vec<&'p ActorId>,
+    found: &mut Vec<Violation>,
+) {
+    let changed = || plan.changed.values().flat_map(|placement| &placement.actors);
+    let mut hosts: BTreeMap<&HostId, Account<'_>> = BTreeMap::new();
+    for (id, places) in changed() {
+        for (host, count) in places {
+            if *count > replicas(input.placements.get(&id.app), id, host)
+                && let Some(view) = input.observed.view(host, input.now_ms)
+                && matches!(view.verdict, Verdict::Alive | Verdict::Rejoined)
+            {
+                hosts.entry(host).or_insert_with(|| Account::new(view));
             }
+        }
+    }
+    let mut new: BTreeMap<&HostId, Vec<&ActorId>> = BTreeMap::new();
+    for (id, places) in changed() {
+        for host in places.keys().filter(|host| hosts.contains_key(host)) {
+            new.entry(host).or_default().push(id);
+        }
+    }
+    for (host, account) in &mut hosts {
+        let ids: BTreeSet<&ActorId> =
+            of_host(host).into_iter().chain(new.remove(host).into_iter().flatten()).collect();
+        for id in ids {
+            let Some(desired) = input.desired.get(&id.app).filter(|desired| desired.deployed) else {
+                continue;
+            };
+            let Some(manifest) = desired.application.actor(&id.name) else { continue };
+            let before = input.placements.get(&id.app);
+            let after = plan.changed.get(&id.app).or(before);
+            account.add(id, manifest, (replicas(before, id, host), replicas(after, id, host)));
         }
     }
     for account in hosts.values() {

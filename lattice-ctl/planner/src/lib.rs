@@ -5,31 +5,38 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`known`] | the records, and what of them has changed |
 //! | [`observed`] | heartbeats in, liveness out |
 //! | [`pace`] | how fast things may move |
 //! | [`plan`] | which host runs how many of what, and why |
 //! | [`rollout`] | new versions, a few hosts at a time |
 //! | [`scaling`] | how many replicas at which load |
 //! | [`specs`] | what follows from that for each host |
+//! | [`table`] | records by application, as somebody else keeps them |
 //! | [`check`] | an independent judge of plans |
 //! | [`edit`] | imperative commands as changes of what is desired |
 
 pub mod check;
 pub mod edit;
+pub mod known;
 pub mod observed;
+mod outline;
 pub mod pace;
 pub mod plan;
 pub mod rollout;
 pub mod scaling;
 pub mod specs;
+pub mod table;
 
 #[cfg(test)]
 mod fixtures;
 
 pub use check::{Violation, check};
+pub use known::{Known, Moment, Revised};
 pub use observed::{Applied, HostView, Observed, Profile};
 pub use pace::{Pace, Pacer};
-pub use plan::{Allowance, Input, NoPolicy, Plan, Policy, Step, Turn, plan};
+pub use plan::{Allowance, Input, NoPolicy, Plan, Planner, Policy, Step, Turn, plan};
 pub use rollout::{Decision, Trials};
 pub use scaling::Scaling;
 pub use specs::{SpecInput, host_specs};
+pub use table::Table;

@@ -17,23 +17,22 @@
 //! new during a hold that grows with each return ([`returns`]); memory per host is bounded.
 
 use lattice_protocol::desired::Verdict;
-use lattice_protocol::heartbeat::{Heartbeat, RunState};
-use lattice_protocol::{ActorId, ErrorCode, HostId, Report};
+use lattice_protocol::heartbeat::{ActorStatus, Heartbeat};
+use lattice_protocol::{ActorId, AppName, ErrorCode, HostId, Report};
 use std::collections::BTreeMap;
 
 mod boots;
 mod judged;
+mod refusals;
 mod returns;
 mod sites;
 
 use boots::Boots;
 pub use boots::Conflict;
+use refusals::Refusals;
 use returns::Returns;
 pub use sites::SITE_LABEL;
 use sites::Sites;
-
-/// Time after which a placement that a host had no room for may be tried there again.
-const REFUSAL_MS: u64 = 300_000;
 
 /// When silence counts. Milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,11 +157,22 @@ pub struct HostView<'seen> {
     pub unfit: Option<Unfit>,
     recent_errors: u64,
     max_errors: u64,
-    refusals: &'seen BTreeMap<ActorId, u64>,
+    refusals: &'seen Refusals,
+    heard: u64,
     now_ms: u64,
 }
 
-impl HostView<'_> {
+impl<'seen> HostView<'seen> {
+    /// Differs when the host has said something since.
+    pub(crate) fn word(&self) -> u64 {
+        crate::plan::coin(self.heard.rotate_left(32) ^ self.heartbeat.seq, &self.heartbeat.boot_id)
+    }
+
+    /// Actors that it has refused more of not long ago, with the replicas that it runs all the same.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = (&'seen ActorId, u32)> {
+        self.refusals.in_force(self.now_ms)
+    }
+
     /// Seed 004's words: `HEALTHY`, `DEGRADED` (late, leaving, or errors within a minute),
     /// `UNHEALTHY` (lost, or too many of them).
     #[must_use]
@@ -190,19 +200,21 @@ impl HostView<'_> {
     /// Has it said, not long ago, that it has no room for this actor?
     #[must_use]
     pub fn has_refused(&self, actor: &ActorId) -> bool {
-        self.refusals.get(actor).is_some_and(|until| self.now_ms < *until)
+        self.refusals.runs_only(actor, self.now_ms).is_some()
     }
 }
 
 #[derive(Debug, Clone)]
 struct Host {
     boots: Boots,
-    /// Actors that it had no room for, and until when that counts.
-    refusals: BTreeMap<ActorId, u64>,
+    /// Actors that it had no room for.
+    refusals: Refusals,
     returns: Returns,
     /// Its site, and when it was heard last.
     site: Option<String>,
     heard_ms: u64,
+    /// How often.
+    heard: u64,
 }
 
 /// Everything heard of, by host.
@@ -212,13 +224,21 @@ pub struct Observed {
     since_ms: u64,
     hosts: BTreeMap<HostId, Host>,
     sites: Sites,
+    /// By application: refusals of what a decision up to this revision asked for do not count.
+    forgiven: BTreeMap<AppName, u64>,
 }
 
 impl Observed {
     /// An observer that begins now.
     #[must_use]
     pub fn new(profile: Profile, now_ms: u64) -> Self {
-        Self { profile, since_ms: now_ms, hosts: BTreeMap::new(), sites: Sites::default() }
+        Self {
+            profile,
+            since_ms: now_ms,
+            hosts: BTreeMap::new(),
+            sites: Sites::default(),
+            forgiven: BTreeMap::new(),
+        }
     }
 
     /// The profile in force.
@@ -235,30 +255,53 @@ impl Observed {
             self.sites.hear(&id, None, site.as_deref(), now_ms);
             let mut host = Host {
                 boots: Boots::new(heartbeat, now_ms),
-                refusals: BTreeMap::new(),
+                refusals: Refusals::default(),
                 returns: Returns::default(),
                 site,
                 heard_ms: now_ms,
+                heard: 1,
             };
-            host.note_refusals(now_ms);
+            host.refusals.note(host.boots.newest(), &self.forgiven, now_ms);
             self.hosts.insert(id, host);
             return Applied::Joined;
         };
         let id = heartbeat.host.clone();
         // One that said that it would leave has kept its word: it did not flap.
         let went = host.boots.newest().leaving;
+        let means = |beat: &Heartbeat| (beat.boot_id.clone(), beat.load.cpu_millis, beat.load.memory_mib);
+        let before = means(host.boots.newest());
         let applied = host.boots.apply(heartbeat, now_ms, self.profile.lost_after_ms);
         if applied == Applied::Stale {
             return applied;
         }
-        host.note_refusals(now_ms);
+        if means(host.boots.newest()) != before {
+            // What it had no room for before it may have room for now.
+            host.refusals.clear();
+        }
+        host.refusals.note(host.boots.newest(), &self.forgiven, now_ms);
         if matches!(applied, Applied::Rejoined | Applied::Rebooted) && !went {
             host.returns.note(&self.profile, now_ms);
         }
         let before = host.site.as_deref().map(|site| (site, host.heard_ms));
         self.sites.hear(&id, before, site.as_deref(), now_ms);
-        (host.site, host.heard_ms) = (site, now_ms);
+        (host.site, host.heard_ms, host.heard) = (site, now_ms, host.heard.wrapping_add(1));
         applied
+    }
+
+    /// Would this heartbeat say anything new of its host, besides how busy it is?
+    #[must_use]
+    pub fn is_news(&self, heartbeat: &Heartbeat, now_ms: u64) -> bool {
+        let Some(host) = self.hosts.get(&heartbeat.host) else { return true };
+        let before = host.boots.newest();
+        let told = |beat: &Heartbeat| (beat.generation, beat.leaving, beat.is_plausible());
+        before.boot_id != heartbeat.boot_id
+            || told(before) != told(heartbeat)
+            || before.labels != heartbeat.labels
+            || before.apps != heartbeat.apps
+            || before.errors != heartbeat.errors
+            || before.actors.len() != heartbeat.actors.len()
+            || before.actors.iter().zip(&heartbeat.actors).any(|(before, now)| !is_same(before, now))
+            || self.verdict(host, now_ms) != Verdict::Alive
     }
 
     /// Is this host known at all?
@@ -324,15 +367,40 @@ impl Observed {
         };
         let silent_ms = host.boots.silent_ms(now_ms);
         let max_errors = self.profile.max_errors;
-        let refusals = &host.refusals;
-        HostView { id, verdict, heartbeat, silent_ms, unfit, recent_errors, max_errors, refusals, now_ms }
+        let (refusals, heard) = (&host.refusals, host.heard);
+        HostView {
+            id,
+            verdict,
+            heartbeat,
+            silent_ms,
+            unfit,
+            recent_errors,
+            max_errors,
+            refusals,
+            heard,
+            now_ms,
+        }
     }
 
     /// Has this host said, not long ago, that it has no room for this actor?
     #[must_use]
     pub fn has_refused(&self, host: &HostId, actor: &ActorId, now_ms: u64) -> bool {
-        let until = self.hosts.get(host).and_then(|host| host.refusals.get(actor));
-        until.is_some_and(|until| now_ms < *until)
+        self.runs_only(host, actor, now_ms).is_some()
+    }
+
+    /// If it has refused more of an actor not long ago: the replicas that it runs all the same.
+    #[must_use]
+    pub fn runs_only(&self, host: &HostId, actor: &ActorId, now_ms: u64) -> Option<u32> {
+        self.hosts.get(host)?.refusals.runs_only(actor, now_ms)
+    }
+
+    /// What an application shall be has changed, after its decision of this revision: what hosts had no
+    /// room for may not be what they will be asked for next.
+    pub fn forgive(&mut self, app: &AppName, revision: u64) {
+        self.forgiven.insert(app.clone(), revision);
+        for host in self.hosts.values_mut() {
+            host.refusals.forget(app);
+        }
     }
 
     /// Host ids that two live machines use. The one that came later should be told
@@ -380,20 +448,14 @@ impl Observed {
     }
 }
 
-impl Host {
-    fn note_refusals(&mut self, now_ms: u64) {
-        self.refusals.retain(|_, until| now_ms < *until);
-        for actor in &self.boots.newest().actors {
-            let refused = actor.state != RunState::Running
-                && actor.reason.as_deref().is_some_and(|reason| {
-                    reason.contains("insufficient resources")
-                        || reason.contains(ErrorCode::InsufficientResources.as_str())
-                });
-            if refused {
-                self.refusals.insert(actor.id.clone(), now_ms.saturating_add(REFUSAL_MS));
-            }
-        }
-    }
+/// Does an actor stand as it did?
+fn is_same(before: &ActorStatus, now: &ActorStatus) -> bool {
+    let stands = |status: &ActorStatus| (status.replicas, status.state.clone());
+    before.id == now.id
+        && before.digest == now.digest
+        && stands(before) == stands(now)
+        && before.reason == now.reason
+        && before.next == now.next
 }
 
 #[cfg(test)]

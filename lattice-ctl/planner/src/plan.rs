@@ -6,21 +6,26 @@
 //! be placed nowhere else on the hosts that are lost: they may come back, and until then nothing is
 //! better. If there is an allowance for it, a few replicas are then moved to emptier hosts.
 //!
+//! A [`Planner`] keeps what it has learnt from one plan to the next and deals only with what has
+//! changed; [`plan()`] is one that begins with nothing. Both come to the same plan.
+//!
 //! Invariants: the same input gives the same plan; planning again after a plan was carried out
 //! changes nothing (but for a rollout, which may take a further turn when replicas went where its
 //! gate waited for nobody); nothing new goes to a host that is not fit or has no room, and what one actor
 //! was given in this run is not given to the next.
 
 use crate::observed::Observed;
-use crate::rollout::{self, Stance, Trials};
+use crate::rollout::{Stance, Trials};
 use crate::scaling::Scaling;
+use crate::table::Table;
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::manifest::{ActorManifest, Application, Scale};
 use lattice_protocol::spec::ProviderMode;
 use lattice_protocol::{ActorId, AppName, HostId, LinkTarget};
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod account;
+mod books;
 mod choose;
 mod consider;
 mod explain;
@@ -28,9 +33,12 @@ mod fill;
 mod fit;
 mod group;
 mod keep;
+mod ledger;
+mod planner;
 mod preempt;
 mod rebalance;
 mod room;
+mod tasks;
 mod words;
 
 pub use choose::Reasons;
@@ -40,15 +48,16 @@ pub use explain::{Step, Turn};
 pub(crate) use fit::{Distance, distance};
 pub use fit::{NoPolicy, Policy, Refusal};
 pub(crate) use group::{Group, groups};
+pub use planner::Planner;
 pub(crate) use room::Room;
 
 /// What a plan is made from.
 #[derive(Debug, Clone)]
 pub struct Input<'a> {
     /// What shall be, by application.
-    pub desired: BTreeMap<&'a AppName, &'a DesiredApp>,
+    pub desired: Table<'a, DesiredApp>,
     /// The decisions in force.
-    pub placements: BTreeMap<&'a AppName, &'a Placement>,
+    pub placements: Table<'a, Placement>,
     /// What hosts say.
     pub observed: &'a Observed,
     /// Now, on the clock of `observed`.
@@ -116,10 +125,14 @@ pub struct Plan {
 pub(crate) struct Task<'a> {
     pub(crate) id: ActorId,
     pub(crate) manifest: &'a ActorManifest,
+    /// Its place among the actors of its application.
+    position: usize,
     /// Has its component been pushed? Nothing of it runs otherwise.
     pub(crate) has_artifact: bool,
     /// Where it runs by the decision in force.
     before: BTreeMap<HostId, u32>,
+    /// What of that stays, before it is divided among the groups.
+    stays: BTreeMap<HostId, u32>,
     /// Where it will run.
     placed: BTreeMap<HostId, u32>,
     groups: Vec<Group>,
@@ -144,92 +157,104 @@ pub(crate) struct Task<'a> {
     coin: u64,
 }
 
-/// Makes a plan.
+/// Makes a plan from nothing but this input.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
-    let stances = rollout::stances(input);
-    let mut room = Room::new(input);
-    let mut tasks = tasks(input, &stances);
-    for task in &mut tasks {
-        keep::keep(task, input, &mut room);
-    }
-    let mut order: Vec<&mut Task<'_>> = tasks.iter_mut().collect();
-    // Stable: within one priority, by application and then as its manifest lists them.
-    order.sort_by_key(|task| Reverse(task.manifest.placement.priority));
-    let placed = order.iter().filter(|task| !task.placed.is_empty());
-    let floor = placed.map(|task| task.manifest.placement.priority).min();
-    let victims = preempt::Victims::new(floor);
-    let notes = explain::Notes::default();
-    let mut filling = fill::Filling { input, room: &mut room, notes, left: input.allowance, victims };
-    for position in 0..order.len() {
-        let Some((task, lower)) = order.get_mut(position..).and_then(<[_]>::split_first_mut) else { break };
-        filling.victims.position = position;
-        fill::fill(task, lower, &mut filling);
-    }
-    rebalance::rebalance(&mut order, &mut filling);
-    let moved = input.allowance.without(&filling.left);
-    let explanation = filling.notes.finish(&tasks, input);
-    let placements = placements(input, tasks);
-    finish(input, stances, placements, (explanation, moved))
+    Planner::of(input).plan(input)
 }
 
-/// Every actor of every deployed application.
-fn tasks<'a>(input: &Input<'a>, stances: &BTreeMap<&AppName, Stance<'a>>) -> Vec<Task<'a>> {
-    let deployed = || input.desired.iter().filter(|(_, desired)| desired.deployed);
-    let mut partners = partners(deployed().flat_map(|(_, desired)| &desired.application.actors));
-    let mut tasks: Vec<Task<'a>> = deployed()
-        .flat_map(|(app, desired)| {
-            let placement = input.placements.get(app);
-            let stance = stances.get(*app);
-            let actors = stance.map(|stance| stance.actors(desired)).unwrap_or_default();
-            actors.into_iter().map(move |(manifest, artifact)| {
-                let id = ActorId::new((*app).clone(), manifest.name.clone());
-                let before = placement.and_then(|placement| placement.actors.get(&id)).cloned();
-                let unplaced_before = placement.and_then(|placement| placement.unplaced.get(&id)).cloned();
-                let scaled = input.scaling.wanted(&id, manifest, placement.copied());
-                let scaled_before = placement.and_then(|placement| placement.scaled.get(&id)).copied();
-                let scale = scaled.map_or(manifest.scale, |(count, _)| Scale::Replicas(count));
-                let surge = stance.map_or(0, |stance| stance.surge(desired, &id, scale));
-                Task {
-                    has_artifact: artifact.is_some(),
-                    digest: artifact.map(|artifact| artifact.digest.as_str()),
-                    coin: choose::coin(choose::coin(input.seed, id.app.as_str()), id.name.as_str()),
-                    kinds: kinds(&desired.application, manifest),
-                    partners: Vec::new(),
-                    id,
-                    manifest,
-                    before: before.unwrap_or_default(),
-                    placed: BTreeMap::new(),
-                    groups: groups(manifest, scale, surge),
-                    scaled,
-                    scaled_before,
-                    kept: Vec::new(),
-                    displaced: BTreeMap::new(),
-                    excused: BTreeSet::new(),
-                    unplaced: None,
-                    unplaced_before,
-                }
-            })
-        })
-        .collect();
-    for task in &mut tasks {
-        task.partners = partners.remove(&task.id).into_iter().flatten().collect();
+impl Task<'_> {
+    fn claim(&self) -> books::Claim {
+        let rule = &self.manifest.placement;
+        books::Claim { need: rule.resources, priority: rule.priority, pinned: keep::is_pinned(self) }
     }
-    tasks
+
+    /// Is it otherwise than it was decided before?
+    fn is_changed(&self) -> bool {
+        let scaled = self.scaled.map(|(count, _)| count);
+        self.placed != self.before || self.unplaced != self.unplaced_before || scaled != self.scaled_before
+    }
 }
 
-/// For each actor, those that it calls and those that call it.
-fn partners<'a>(actors: impl Iterator<Item = &'a ActorManifest>) -> BTreeMap<ActorId, BTreeSet<ActorId>> {
-    let mut partners: BTreeMap<ActorId, BTreeSet<ActorId>> = BTreeMap::new();
-    for link in actors.flat_map(|manifest| &manifest.links) {
-        if let LinkTarget::Actor(target) = &link.target
-            && *target != link.source
-        {
-            partners.entry(link.source.clone()).or_default().insert(target.clone());
-            partners.entry(target.clone()).or_default().insert(link.source.clone());
+/// What is asked of the actors of one application.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'i, 'a> {
+    input: &'i Input<'a>,
+    app: &'a AppName,
+    desired: &'a DesiredApp,
+    placement: Option<&'a Placement>,
+    /// Who calls whom, besides what an actor's own links say: those that call it.
+    callers: &'i BTreeMap<ActorId, BTreeSet<ActorId>>,
+}
+
+impl<'a> Asked<'_, 'a> {
+    /// The tasks of its actors, or of some of them.
+    fn tasks(&self, stance: &Stance<'a>, is_wanted: impl Fn(&ActorId) -> bool) -> Vec<Task<'a>> {
+        if !self.desired.deployed {
+            return Vec::new();
+        }
+        let actors = stance.actors(self.desired).into_iter().enumerate();
+        let tasks = actors.filter_map(|(position, (manifest, artifact))| {
+            let id = ActorId::new(self.app.clone(), manifest.name.clone());
+            is_wanted(&id).then(|| self.task(id, (position, manifest), artifact, stance))
+        });
+        tasks.collect()
+    }
+
+    fn task(
+        &self,
+        id: ActorId,
+        (position, manifest): (usize, &'a ActorManifest),
+        artifact: Option<&'a lattice_protocol::spec::Artifact>,
+        stance: &Stance<'a>,
+    ) -> Task<'a> {
+        let Self { input, desired, placement, .. } = *self;
+        let before = placement.and_then(|placement| placement.actors.get(&id)).cloned();
+        let unplaced_before = placement.and_then(|placement| placement.unplaced.get(&id)).cloned();
+        let scaled = input.scaling.wanted(&id, manifest, placement);
+        let scaled_before = placement.and_then(|placement| placement.scaled.get(&id)).copied();
+        let scale = scaled.map_or(manifest.scale, |(count, _)| Scale::Replicas(count));
+        let surge = stance.surge(desired, &id, scale);
+        Task {
+            has_artifact: artifact.is_some(),
+            digest: artifact.map(|artifact| artifact.digest.as_str()),
+            coin: choose::coin(choose::coin(input.seed, id.app.as_str()), id.name.as_str()),
+            kinds: kinds(&desired.application, manifest),
+            partners: self.partners(&id, manifest, position),
+            id,
+            manifest,
+            position,
+            before: before.unwrap_or_default(),
+            stays: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            groups: groups(manifest, scale, surge),
+            scaled,
+            scaled_before,
+            kept: Vec::new(),
+            displaced: BTreeMap::new(),
+            excused: BTreeSet::new(),
+            unplaced: None,
+            unplaced_before,
         }
     }
-    partners
+
+    /// The actors that it calls and those that call it. One that the new version has no more calls
+    /// nobody.
+    fn partners(&self, id: &ActorId, manifest: &ActorManifest, position: usize) -> Vec<ActorId> {
+        let is_gone = position >= self.desired.application.actors.len()
+            || self.desired.application.actor(&id.name).is_none();
+        let calls = calls(manifest).filter(|_| !is_gone).map(|(_, target)| target);
+        let both: BTreeSet<&ActorId> = calls.chain(self.callers.get(id).into_iter().flatten()).collect();
+        both.into_iter().cloned().collect()
+    }
+}
+
+/// Each actor that another is linked to: who, whom.
+fn calls(manifest: &ActorManifest) -> impl Iterator<Item = (&ActorId, &ActorId)> {
+    manifest.links.iter().filter_map(|link| match &link.target {
+        LinkTarget::Actor(target) if *target != link.source => Some((&link.source, target)),
+        _ => None,
+    })
 }
 
 /// Kinds of the providers in the host's process that an actor is linked to.
@@ -240,47 +265,6 @@ pub(crate) fn kinds<'a>(application: &'a Application, manifest: &ActorManifest) 
     });
     let in_process = providers.filter(|provider| provider.mode == ProviderMode::InProcess);
     in_process.map(|provider| provider.kind.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// What was placed, by application.
-fn placements(input: &Input<'_>, tasks: Vec<Task<'_>>) -> BTreeMap<AppName, Placement> {
-    let empty = |(app, desired): (&&AppName, &&DesiredApp)| {
-        ((*app).clone(), Placement::empty((*app).clone(), desired.version))
-    };
-    let mut placements: BTreeMap<AppName, Placement> = input.desired.iter().map(empty).collect();
-    for task in tasks {
-        let Some(placement) = placements.get_mut(&task.id.app) else { continue };
-        if let Some((count, _)) = task.scaled {
-            placement.scaled.insert(task.id.clone(), count);
-        }
-        if let Some(words) = task.unplaced {
-            placement.unplaced.insert(task.id.clone(), words);
-        }
-        if !task.placed.is_empty() {
-            placement.actors.insert(task.id, task.placed);
-        }
-    }
-    placements
-}
-
-fn finish(
-    input: &Input<'_>,
-    stances: BTreeMap<&AppName, Stance<'_>>,
-    mut placements: BTreeMap<AppName, Placement>,
-    (mut explanation, moved): (Vec<Step>, Allowance),
-) -> Plan {
-    let mut turns = Vec::new();
-    for (app, stance) in stances {
-        let (Some(desired), Some(placement)) = (input.desired.get(app), placements.get_mut(app)) else {
-            continue;
-        };
-        let before = input.placements.get(app).copied();
-        turns.extend(rollout::carry_on(stance, desired, before, placement, input));
-    }
-    explanation.splice(0..0, turns);
-    placements.retain(|app, placement| input.placements.get(app).is_none_or(|have| *have != placement));
-    let gone = input.placements.keys().filter(|app| !input.desired.contains_key(**app));
-    Plan { changed: placements, removed: gone.map(|app| (*app).clone()).collect(), explanation, moved }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! New versions of applications, a few hosts at a time.
 //!
-//! A plan asks twice. *Before* it places anything: how does each rollout stand ([`stances`])? Is
+//! A plan asks twice. *Before* it places anything: how does each rollout stand ([`stance`])? Is
 //! there one to begin, has a gate failed, has a wave passed, is it final? That says which actors
 //! there are, and how many. *After* it has placed them: which of their hosts have the new version
 //! from now on ([`carry_on`])? Where replicas go and which version they are are two questions, so a
@@ -47,16 +47,8 @@ pub(crate) struct Stance<'a> {
     steps: Vec<Step>,
 }
 
-/// How every rollout stands.
-pub(crate) fn stances<'a>(input: &Input<'a>) -> BTreeMap<&'a AppName, Stance<'a>> {
-    let of_app = |(app, desired): (&&'a AppName, &&'a DesiredApp)| {
-        let before = input.placements.get(*app).copied();
-        (*app, stance(app, desired, before, input))
-    };
-    input.desired.iter().map(of_app).collect()
-}
-
-fn stance<'a>(
+/// How the rollout of one application stands.
+pub(crate) fn stance<'a>(
     app: &AppName,
     desired: &'a DesiredApp,
     before: Option<&'a Placement>,

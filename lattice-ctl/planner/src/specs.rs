@@ -8,7 +8,9 @@
 //! was changed and not yet decided upon a host keeps what it has, because how a new version
 //! comes to it *is* the decision.
 
+use crate::known::Revised;
 use crate::rollout::{Version, version_on};
+use crate::table::Table;
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::manifest::ProviderManifest;
 use lattice_protocol::{
@@ -25,9 +27,9 @@ pub struct SpecInput<'a> {
     /// Which life of it: a restore from a backup starts the next.
     pub incarnation: u64,
     /// What shall be, by application.
-    pub desired: BTreeMap<&'a AppName, &'a DesiredApp>,
+    pub desired: Table<'a, DesiredApp>,
     /// The decisions in force, each with the revision of its key.
-    pub placements: BTreeMap<&'a AppName, (&'a Placement, u64)>,
+    pub placements: Table<'a, Revised<Placement>>,
     /// The specs in force.
     pub previous: BTreeMap<&'a HostId, &'a HostSpec>,
     /// The generation that each host says it runs. It is newer than the spec in force when the store
@@ -38,34 +40,46 @@ pub struct SpecInput<'a> {
 /// The specs that have to be written: those of hosts for which something has changed.
 #[must_use]
 pub fn host_specs(input: &SpecInput<'_>) -> BTreeMap<HostId, HostSpec> {
-    let mut hosts: BTreeMap<&HostId, Vec<Placed<'_>>> =
+    let mut hosts: BTreeMap<&HostId, Vec<&ActorId>> =
         input.previous.keys().map(|host| (*host, Vec::new())).collect();
-    let undecided = undecided(input);
-    for (app, (placement, revision)) in &input.placements {
-        let Some(desired) = input.desired.get(app).filter(|desired| desired.deployed) else { continue };
-        if undecided.contains(app) {
-            continue;
-        }
-        for (id, places) in &placement.actors {
-            for (host, replicas) in places.iter().filter(|(_, replicas)| **replicas > 0) {
-                let Some(version) = version_on(desired, placement, id, host) else { continue };
-                let placed = Placed { id, version, replicas: *replicas, revision: *revision };
-                hosts.entry(host).or_default().push(placed);
-            }
+    for (id, places) in input.placements.values().flat_map(|placement| &placement.value.actors) {
+        for host in places.keys() {
+            hosts.entry(host).or_default().push(id);
         }
     }
-    let specs = hosts
-        .iter()
-        .filter_map(|(host, placed)| Some(((*host).clone(), next_spec(input, &undecided, host, placed)?)));
+    derive(input, hosts)
+}
+
+/// The specs of these hosts that have to be written. With each come the actors that any decision
+/// places on it, by id.
+pub(crate) fn derive<'a, A: IntoIterator<Item = &'a ActorId>>(
+    input: &SpecInput<'a>,
+    hosts: impl IntoIterator<Item = (&'a HostId, A)>,
+) -> BTreeMap<HostId, HostSpec> {
+    let specs = hosts.into_iter().filter_map(|(host, actors)| {
+        let placed: Vec<Placed<'_>> = actors.into_iter().filter_map(|id| placed(input, id, host)).collect();
+        let is_known = !placed.is_empty() || input.previous.contains_key(host);
+        Some((host.clone(), next_spec(input, host, &placed).filter(|_| is_known)?))
+    });
     specs.collect()
 }
 
-/// Applications whose decision in force was made from another version than this view has.
-fn undecided<'a>(input: &SpecInput<'a>) -> BTreeSet<&'a AppName> {
-    let differs = |app: &AppName, desired: &DesiredApp| {
-        input.placements.get(app).is_some_and(|(placement, _)| placement.desired_version != desired.version)
-    };
-    input.desired.iter().filter(|(app, desired)| differs(app, desired)).map(|(app, _)| *app).collect()
+/// Was the decision in force made from another version than this view has?
+fn is_undecided(input: &SpecInput<'_>, app: &AppName) -> bool {
+    let versions = input.desired.get(app).zip(input.placements.get(app));
+    versions.is_some_and(|(desired, placement)| placement.value.desired_version != desired.version)
+}
+
+/// What the decision in force says of an actor on a host; nothing, when there is none that counts.
+fn placed<'a>(input: &SpecInput<'a>, id: &'a ActorId, host: &HostId) -> Option<Placed<'a>> {
+    let desired = input.desired.get(&id.app).filter(|desired| desired.deployed)?;
+    let placement = input.placements.get(&id.app)?;
+    let replicas = *placement.value.actors.get(id)?.get(host)?;
+    if replicas == 0 || is_undecided(input, &id.app) {
+        return None;
+    }
+    let version = version_on(desired, &placement.value, id, host)?;
+    Some(Placed { id, version, replicas, revision: placement.revision })
 }
 
 /// What one decision says of one actor on one host.
@@ -76,12 +90,7 @@ struct Placed<'a> {
     revision: u64,
 }
 
-fn next_spec(
-    input: &SpecInput<'_>,
-    undecided: &BTreeSet<&AppName>,
-    host: &HostId,
-    placed: &[Placed<'_>],
-) -> Option<HostSpec> {
+fn next_spec(input: &SpecInput<'_>, host: &HostId, placed: &[Placed<'_>]) -> Option<HostSpec> {
     let previous = input.previous.get(host).copied();
     if previous.is_some_and(|previous| is_behind(input, previous)) {
         return None;
@@ -92,7 +101,7 @@ fn next_spec(
         return None; // The host lives in a later life of the lattice than this view.
     }
     let kept = previous.filter(|previous| previous.generation.incarnation == input.incarnation);
-    let kept = Kept { previous: kept, undecided };
+    let kept = Kept { previous: kept, input };
     let mut spec = content(input, host, (placed, &kept));
     spec.generation = have;
     if input.incarnation == have.incarnation && previous == Some(&spec) {
@@ -106,7 +115,7 @@ fn next_spec(
 /// Was the spec in force derived from a newer decision than this view has?
 fn is_behind(input: &SpecInput<'_>, previous: &HostSpec) -> bool {
     let newer =
-        |app: &AppName, revision: u64| input.placements.get(app).is_some_and(|(_, have)| *have < revision);
+        |app: &AppName, revision: u64| input.placements.get(app).is_some_and(|have| have.revision < revision);
     previous.generation.incarnation > input.incarnation
         || (previous.generation.incarnation == input.incarnation
             && previous.apps.iter().any(|(app, revision)| newer(app, *revision)))
@@ -115,12 +124,12 @@ fn is_behind(input: &SpecInput<'_>, previous: &HostSpec) -> bool {
 /// What a host keeps of its spec in force.
 struct Kept<'a> {
     previous: Option<&'a HostSpec>,
-    undecided: &'a BTreeSet<&'a AppName>,
+    input: &'a SpecInput<'a>,
 }
 
 impl Kept<'_> {
     fn has(&self, app: &AppName) -> bool {
-        self.undecided.contains(app)
+        is_undecided(self.input, app)
     }
 
     fn of<T: Clone>(
@@ -187,8 +196,8 @@ fn providers(input: &SpecInput<'_>, links: &[LinkDefinition], kept: &Kept<'_>) -
 fn provider<'a>(input: &SpecInput<'a>, id: &ProviderId) -> Option<&'a ProviderManifest> {
     let desired = input.desired.get(&id.app).filter(|desired| desired.deployed)?;
     let base = || {
-        let (placement, _) = input.placements.get(&id.app)?;
-        placement.rollout.as_deref()?.base.content.application.provider(&id.name)
+        let placement = input.placements.get(&id.app)?;
+        placement.value.rollout.as_deref()?.base.content.application.provider(&id.name)
     };
     desired.application.provider(&id.name).or_else(base)
 }

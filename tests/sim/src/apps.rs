@@ -11,7 +11,7 @@ use lattice_protocol::rollout::{Base, Gate, Phase, RolloutPolicy, Share, Strateg
 use lattice_protocol::spec::{Artifact, Limits};
 use lattice_protocol::{ActorId, AppName, HostId};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// MiB of every host.
 const HOST_MIB: u32 = 1_024;
@@ -46,14 +46,14 @@ impl Editor {
         for number in 0..self.actors {
             if let Some(desired) = application(number) {
                 let key = Key::Desired(desired.application.name.clone());
-                kv.cas(&key, None, Value::Desired(Rc::new(desired)));
+                kv.cas(&key, None, Value::Desired(Arc::new(desired)));
             }
         }
     }
 
     /// One edit by compare-and-set; `true` when it changed something.
     pub(crate) fn edit(&self, kv: &mut Kv, random: &mut Random) -> bool {
-        let records: Vec<Rc<DesiredApp>> = kv.desired().cloned().collect();
+        let records: Vec<Arc<DesiredApp>> = kv.desired().cloned().collect();
         let Some(chosen) = random.pick(&records) else { return false };
         let mut next = (**chosen).clone();
         let name = next.application.name.clone();
@@ -84,7 +84,7 @@ impl Editor {
         next.stamp("sim", 0, "edit");
         let key = Key::Desired(name);
         let expected = kv.latest(&key).map(|entry| entry.revision);
-        kv.cas(&key, expected, Value::Desired(Rc::new(next))).is_some()
+        kv.cas(&key, expected, Value::Desired(Arc::new(next))).is_some()
     }
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn is_bad(digest: &str) -> bool {
 
 /// What a person does when all is over: nothing stays paused.
 pub(crate) fn resume_all(kv: &mut Kv) {
-    let paused: Vec<Rc<DesiredApp>> =
+    let paused: Vec<Arc<DesiredApp>> =
         kv.desired().filter(|desired| desired.rollout.paused).cloned().collect();
     for desired in paused {
         let mut next = (*desired).clone();
@@ -106,7 +106,7 @@ pub(crate) fn resume_all(kv: &mut Kv) {
         next.stamp("sim", 0, "resume");
         let key = Key::Desired(next.application.name.clone());
         let expected = kv.latest(&key).map(|entry| entry.revision);
-        kv.cas(&key, expected, Value::Desired(Rc::new(next)));
+        kv.cas(&key, expected, Value::Desired(Arc::new(next)));
     }
 }
 

@@ -6,13 +6,11 @@
 
 use crate::kv::{Entry, Key, Value};
 use lattice_ctl_planner::observed::{Observed, Profile};
-use lattice_ctl_planner::specs::{SpecInput, host_specs};
-use lattice_ctl_planner::{Decision, Input, NoPolicy, Pace, Pacer, Scaling, Trials, check, plan};
-use lattice_protocol::desired::{DesiredApp, Placement};
+use lattice_ctl_planner::{Known, Moment, NoPolicy, Pace, Pacer, Plan, Revised, Scaling, Trials};
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::{AppName, HostId, HostSpec, LatticeName};
-use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A compare-and-set to be done.
 #[derive(Debug, Clone)]
@@ -25,8 +23,6 @@ pub struct Write {
     pub value: Value,
 }
 
-type Revised<T> = (Rc<T>, u64);
-
 /// One controller.
 #[derive(Debug)]
 pub struct Controller {
@@ -37,9 +33,7 @@ pub struct Controller {
     /// Has each watch told all there was when it began?
     pub current: [bool; 3],
     lattice: LatticeName,
-    desired: BTreeMap<AppName, Revised<DesiredApp>>,
-    placements: BTreeMap<AppName, Revised<Placement>>,
-    specs: BTreeMap<HostId, Revised<HostSpec>>,
+    known: Known,
     observed: Observed,
     pacer: Pacer,
     trials: Trials,
@@ -55,24 +49,23 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller that has just started.
+    /// A controller that has just started. Its writes are numbered from `first` on: an answer to a
+    /// process that died is none to the one after it.
     #[must_use]
-    pub fn new(lattice: LatticeName, profile: Profile, now_ms: u64) -> Self {
+    pub fn new(lattice: LatticeName, profile: Profile, (now_ms, first): (u64, u64)) -> Self {
         Self {
             up: true,
             cursors: [0; 3],
             current: [false; 3],
             lattice,
-            desired: BTreeMap::new(),
-            placements: BTreeMap::new(),
-            specs: BTreeMap::new(),
+            known: Known::default(),
             observed: Observed::new(profile, now_ms),
             pacer: Pacer::new(Pace { move_every_ms: Some(2_000), ..Pace::default() }, now_ms),
             trials: Trials::default(),
             scaling: Scaling::default(),
             queue: VecDeque::new(),
             under_way: None,
-            writes: 0,
+            writes: first,
             specs_follow: false,
             has_news: true,
         }
@@ -80,6 +73,7 @@ impl Controller {
 
     /// A heartbeat has arrived.
     pub fn hear(&mut self, beat: Heartbeat, now_ms: u64) {
+        self.known.heard(&beat.host, beat.generation);
         self.observed.apply(beat, now_ms);
         self.has_news = true;
     }
@@ -87,16 +81,26 @@ impl Controller {
     /// The watch has told this.
     pub fn see(&mut self, entry: &Entry) {
         self.has_news = true;
+        let revision = entry.revision;
         match (&entry.key, &entry.value) {
-            (Key::Desired(app), Value::Desired(value)) => put(&mut self.desired, app, value, entry.revision),
-            (Key::Placement(app), Value::Placement(value)) => {
-                put(&mut self.placements, app, value, entry.revision);
+            (Key::Desired(app), Value::Desired(value)) => {
+                let is_news = self.known.desire(app, Some(Revised::new(Arc::clone(value), revision)));
+                if is_news {
+                    let revision = self.known.placements().get(app).map_or(0, |have| have.revision);
+                    self.observed.forgive(app, revision);
+                }
+                is_news
             }
-            (Key::Spec(host), Value::Spec(value)) => put(&mut self.specs, host, value, entry.revision),
-            (Key::Desired(app), _) => drop(self.desired.remove(app)),
-            (Key::Placement(app), _) => drop(self.placements.remove(app)),
-            (Key::Spec(host), _) => drop(self.specs.remove(host)),
-        }
+            (Key::Placement(app), Value::Placement(value)) => {
+                self.known.place(app, Some(Revised::new(Arc::clone(value), revision)))
+            }
+            (Key::Spec(host), Value::Spec(value)) => {
+                self.known.tell(host, Some(Revised::new(Arc::clone(value), revision)))
+            }
+            (Key::Desired(app), _) => self.known.desire(app, None),
+            (Key::Placement(app), _) => self.known.place(app, None),
+            (Key::Spec(host), _) => self.known.tell(host, None),
+        };
     }
 
     /// Plans, when there is news or time alone has changed something and nothing is being written.
@@ -109,38 +113,13 @@ impl Controller {
             return Ok(None);
         }
         self.has_news = false;
-        let allowance = self.pacer.allowance(now_ms);
-        let decisions = self.placements.iter().filter_map(|(app, (placement, revision))| {
-            let (desired, _) = self.desired.get(app)?;
-            Some(Decision { desired, placement, revision: *revision })
-        });
-        let apps = self.desired.iter().map(|(app, (desired, _))| {
-            (&**desired, self.placements.get(app).map(|(placement, _)| &**placement))
-        });
-        self.scaling.observe(apps, &self.observed, now_ms);
-        self.trials.observe(decisions, &self.observed, now_ms);
-        let input = Input {
-            desired: self.desired.iter().map(|(app, (value, _))| (app, &**value)).collect(),
-            placements: self.placements.iter().map(|(app, (value, _))| (app, &**value)).collect(),
-            observed: &self.observed,
-            now_ms,
-            seed: 0,
-            policy: &NoPolicy,
-            allowance,
-            trials: &self.trials,
-            scaling: &self.scaling,
-        };
-        let plan = plan(&input);
-        let found = check(&input, &plan);
-        if let Some(violation) = found.first() {
-            return Err(format!("a plan breaks a rule: {violation}"));
-        }
+        let plan = self.plan(now_ms)?;
         self.pacer.spend(&plan.moved, now_ms);
-        let revision = |app: &AppName| self.placements.get(app).map(|(_, revision)| *revision);
+        let revision = |app: &AppName| self.known.placements().get(app).map(|have| have.revision);
         let changed = plan.changed.into_values().map(|placement| Write {
             expected: revision(&placement.app),
             key: Key::Placement(placement.app.clone()),
-            value: Value::Placement(Rc::new(placement)),
+            value: Value::Placement(Arc::new(placement)),
         });
         let removed = plan.removed.iter().map(|app| Write {
             key: Key::Placement(app.clone()),
@@ -149,7 +128,31 @@ impl Controller {
         });
         self.queue = changed.chain(removed).collect();
         self.specs_follow = true;
-        Ok(self.next_write())
+        self.next_write()
+    }
+
+    /// A plan of what has changed. It is the one that would be made from nothing, and is good.
+    fn plan(&mut self, now_ms: u64) -> Result<Plan, String> {
+        let allowance = self.pacer.allowance(now_ms);
+        self.scaling.observe(self.known.scaling(), &self.observed, now_ms);
+        self.trials.observe(self.known.rolling(), &self.observed, now_ms);
+        let moment = Moment {
+            observed: &self.observed,
+            now_ms,
+            allowance,
+            trials: &self.trials,
+            scaling: &self.scaling,
+            policy: &NoPolicy,
+        };
+        let plan = self.known.plan(&moment);
+        if plan != self.known.plan_afresh(&moment) {
+            return Err("a plan of what has changed is not the plan of everything".to_owned());
+        }
+        let of_changes = self.known.check(&moment, &plan);
+        match of_changes.first().or(self.known.check_all(&moment, &plan).first()) {
+            Some(violation) => Err(format!("a plan breaks a rule: {violation}")),
+            None => Ok(plan),
+        }
     }
 
     /// Is there something that it has not planned from?
@@ -161,8 +164,14 @@ impl Controller {
     }
 
     /// A write has ended: at this revision, or not at all, or nobody knows.
-    pub fn written(&mut self, number: u64, revision: Option<u64>) -> Option<(u64, Write)> {
-        let (_, write) = self.under_way.take_if(|(current, _)| *current == number)?;
+    ///
+    /// # Errors
+    /// The next writes are specs, and those of hosts that are due are not those that reading
+    /// everything would give.
+    pub fn written(&mut self, number: u64, revision: Option<u64>) -> Result<Option<(u64, Write)>, String> {
+        let Some((_, write)) = self.under_way.take_if(|(current, _)| *current == number) else {
+            return Ok(None);
+        };
         if let Some(revision) = revision {
             // As the real one does: its own write is known at once. The watch stays behind: what
             // others wrote in between is still to come.
@@ -171,37 +180,27 @@ impl Controller {
         self.next_write()
     }
 
-    fn next_write(&mut self) -> Option<(u64, Write)> {
+    fn next_write(&mut self) -> Result<Option<(u64, Write)>, String> {
         if self.queue.is_empty() && std::mem::take(&mut self.specs_follow) {
-            self.queue = self.spec_writes();
+            self.queue = self.spec_writes()?;
         }
-        let write = self.queue.pop_front()?;
+        let Some(write) = self.queue.pop_front() else { return Ok(None) };
         self.writes += 1;
         self.under_way = Some((self.writes, write.clone()));
-        Some((self.writes, write))
+        Ok(Some((self.writes, write)))
     }
 
-    fn spec_writes(&self) -> VecDeque<Write> {
-        let placements = self.placements.iter();
-        let specs = host_specs(&SpecInput {
-            lattice: &self.lattice,
-            incarnation: 0,
-            desired: self.desired.iter().map(|(app, (value, _))| (app, &**value)).collect(),
-            placements: placements.map(|(app, (value, revision))| (app, (&**value, *revision))).collect(),
-            previous: self.specs.iter().map(|(host, (value, _))| (host, &**value)).collect(),
-            applied: BTreeMap::new(),
-        });
+    fn spec_writes(&mut self) -> Result<VecDeque<Write>, String> {
+        let afresh = self.known.specs_afresh(&self.lattice, 0);
+        let specs = self.known.due_specs(&self.lattice, 0);
+        if specs != afresh {
+            return Err("specs of hosts that are due are not the specs of all".to_owned());
+        }
         let write = |(host, spec): (HostId, HostSpec)| Write {
-            expected: self.specs.get(&host).map(|(_, revision)| *revision),
+            expected: self.known.specs().get(&host).map(|have| have.revision),
             key: Key::Spec(host),
-            value: Value::Spec(Rc::new(spec)),
+            value: Value::Spec(Arc::new(spec)),
         };
-        specs.into_iter().map(write).collect()
-    }
-}
-
-fn put<K: Ord + Clone, T>(records: &mut BTreeMap<K, Revised<T>>, key: &K, value: &Rc<T>, revision: u64) {
-    if records.get(key).is_none_or(|(_, have)| *have < revision) {
-        records.insert(key.clone(), (Rc::clone(value), revision));
+        Ok(specs.into_iter().map(write).collect())
     }
 }

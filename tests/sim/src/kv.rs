@@ -5,7 +5,7 @@
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::{AppName, HostId, HostSpec};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A key, with its bucket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,11 +34,11 @@ impl Key {
 #[derive(Debug, Clone)]
 pub enum Value {
     /// Of a desired key.
-    Desired(Rc<DesiredApp>),
+    Desired(Arc<DesiredApp>),
     /// Of a placement key.
-    Placement(Rc<Placement>),
+    Placement(Arc<Placement>),
     /// Of a spec key.
-    Spec(Rc<HostSpec>),
+    Spec(Arc<HostSpec>),
     /// The key is gone.
     Deleted,
 }
@@ -95,24 +95,24 @@ impl Kv {
 
     /// The spec under a key, if it is one.
     #[must_use]
-    pub fn spec(&self, key: &Key) -> Option<Rc<HostSpec>> {
+    pub fn spec(&self, key: &Key) -> Option<Arc<HostSpec>> {
         match &self.latest(key)?.value {
-            Value::Spec(spec) => Some(Rc::clone(spec)),
+            Value::Spec(spec) => Some(Arc::clone(spec)),
             _ => None,
         }
     }
 
     /// Some earlier spec of a host, for deliveries that repeat or overtake.
-    pub fn old_spec(&self, host: &HostId, choose: u64) -> Option<Rc<HostSpec>> {
+    pub fn old_spec(&self, host: &HostId, choose: u64) -> Option<Arc<HostSpec>> {
         let mine = Key::Spec(host.clone());
-        let specs: Vec<&Rc<HostSpec>> = self
+        let specs: Vec<&Arc<HostSpec>> = self
             .log
             .iter()
             .filter(|entry| entry.key == mine)
             .filter_map(|entry| if let Value::Spec(spec) = &entry.value { Some(spec) } else { None })
             .collect();
         let index = choose.checked_rem(u64::try_from(specs.len()).ok()?)?;
-        specs.get(usize::try_from(index).ok()?).map(|spec| Rc::clone(spec))
+        specs.get(usize::try_from(index).ok()?).map(|spec| Arc::clone(spec))
     }
 
     /// The decision that won this revision.
@@ -146,7 +146,7 @@ impl Kv {
     }
 
     /// Every desired record in force.
-    pub fn desired(&self) -> impl Iterator<Item = &Rc<DesiredApp>> {
+    pub fn desired(&self) -> impl Iterator<Item = &Arc<DesiredApp>> {
         self.latest.values().filter_map(|index| match &self.log.get(*index)?.value {
             Value::Desired(desired) => Some(desired),
             _ => None,

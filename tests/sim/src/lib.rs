@@ -14,7 +14,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`world`] | the queue, the network, the faults as they happen, the laws |
+//! | [`many`] | many worlds, on several threads |
 //! | [`faults`] | what goes wrong, drawn before the run |
+//! | [`steady`] | nothing goes wrong: noise alone moves nothing |
 //! | [`host`], [`controller`], [`kv`] | who takes part |
 //! | [`scale`] | what planning costs in a large lattice |
 
@@ -23,12 +25,14 @@ pub mod controller;
 pub mod faults;
 pub mod host;
 pub mod kv;
+pub mod many;
 pub mod random;
 pub mod scale;
 pub mod trace;
 pub mod world;
 
-pub use world::run;
+pub use many::run_all;
+pub use world::{Noise, run, steady};
 
 use std::collections::BTreeMap;
 

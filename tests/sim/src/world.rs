@@ -10,7 +10,7 @@
 use crate::controller::{Controller, Write};
 use crate::faults::{self, Fault, Node};
 use crate::host::Host;
-use crate::kv::Kv;
+use crate::kv::{Kv, Value};
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::{Failure, Outcome, Sizes, apps};
@@ -28,11 +28,13 @@ pub const HEALING_MS: u64 = 120_000 + 300_000;
 const TICK_MS: u64 = 250;
 /// Patience of a writer for an answer.
 const WRITE_TIMEOUT_MS: u64 = 2_000;
-const PROFILE: Profile = Profile::FAST;
 
 mod laws;
+mod steady;
 mod trouble;
 mod watch;
+
+pub use steady::{Noise, steady};
 
 /// What happens at a time.
 #[derive(Debug)]
@@ -62,7 +64,15 @@ pub(crate) struct World {
     cut_off: BTreeMap<Node, u64>,
     /// Of a thousand messages, how many are lost, and as many doubled.
     lost: u64,
+    /// How long messages take, at least and at most.
+    least_ms: u64,
     delay_ms: u64,
+    profile: Profile,
+    /// Hosts that stand still now and then: for how long, and each one until when.
+    freeze_ms: u64,
+    frozen_ms: BTreeMap<usize, u64>,
+    /// Decisions that came into force.
+    decisions: u64,
     pub(crate) kv: Kv,
     trace: Trace,
     faults: BTreeMap<&'static str, u64>,
@@ -76,7 +86,8 @@ pub(crate) struct World {
 pub fn run(seed: u64, sizes: &Sizes) -> Result<Outcome, Box<Failure>> {
     let broken = |at_ms, what, trace| Box::new(Failure { seed, at_ms, what, trace });
     let lattice = "sim".parse::<LatticeName>().map_err(|error| broken(0, format!("{error}"), Vec::new()))?;
-    let mut world = World::new(seed, sizes, lattice);
+    let mut world = World::new(seed, sizes, (lattice, Profile::FAST));
+    world.trouble();
     match world.live() {
         Ok(healed_ms) => Ok(Outcome { trace: world.trace.digest(), healed_ms, faults: world.faults }),
         Err(what) => Err(broken(world.now_ms, what, world.trace.tail())),
@@ -84,37 +95,52 @@ pub fn run(seed: u64, sizes: &Sizes) -> Result<Outcome, Box<Failure>> {
 }
 
 impl World {
-    fn new(seed: u64, sizes: &Sizes, lattice: LatticeName) -> Self {
+    fn new(seed: u64, sizes: &Sizes, (lattice, profile): (LatticeName, Profile)) -> Self {
         let mut random = Random::new(seed);
         let controllers = usize::try_from(random.between(1, 3)).unwrap_or(1);
         let editor = apps::Editor::new(sizes);
         let hosts = apps::hosts(sizes);
-        let faults = faults::draw(&mut random, (hosts.len(), controllers), FAULTS_UNTIL_MS);
         let mut world = Self {
             now_ms: 0,
             events: BTreeMap::new(),
             numbered: 0,
             random,
-            controllers: (0..controllers).map(|_| Controller::new(lattice.clone(), PROFILE, 0)).collect(),
+            controllers: (0..controllers)
+                .map(|_| Controller::new(lattice.clone(), profile, (0, 0)))
+                .collect(),
             looked_ms: vec![0; controllers],
             lattice,
             hosts,
             cut_off: BTreeMap::new(),
             lost: 0,
+            least_ms: 1,
             delay_ms: 5,
+            profile,
+            freeze_ms: 0,
+            frozen_ms: BTreeMap::new(),
+            decisions: 0,
             kv: Kv::default(),
             trace: Trace::new(sizes.verbose),
             faults: BTreeMap::new(),
             editor,
         };
-        world.begin(faults);
+        world.begin();
         world
     }
 
-    fn begin(&mut self, faults: Vec<(u64, Fault)>) {
+    /// Draws what goes wrong, and when it is over.
+    fn trouble(&mut self) {
+        let nodes = (self.hosts.len(), self.controllers.len());
+        for (at, fault) in faults::draw(&mut self.random, nodes, FAULTS_UNTIL_MS) {
+            self.at(at, Event::Fault(fault));
+        }
+        self.at(FAULTS_UNTIL_MS + 15_000, Event::Calm);
+    }
+
+    fn begin(&mut self) {
         self.editor.begin(&mut self.kv);
         for host in 0..self.hosts.len() {
-            let phase = self.random.below(PROFILE.interval_ms);
+            let phase = self.random.below(self.profile.interval_ms);
             self.at(phase, Event::Beat(host));
             self.at(1, Event::Poll(Node::Host(host)));
         }
@@ -123,10 +149,6 @@ impl World {
             self.at(phase, Event::Look(controller));
             self.at(1, Event::Poll(Node::Controller(controller)));
         }
-        for (at, fault) in faults {
-            self.at(at, Event::Fault(fault));
-        }
-        self.at(FAULTS_UNTIL_MS + 15_000, Event::Calm);
     }
 
     /// Until everything is as desired after the last fault: how long that took, milliseconds.
@@ -171,8 +193,9 @@ impl World {
             Event::Poll(node) => self.poll(node)?,
             Event::Apply(controller, number, write) => self.write(controller, number, write)?,
             Event::Written(controller, number, revision) => {
-                let one = self.controllers.get_mut(controller).filter(|one| one.up);
-                if let Some(next) = one.and_then(|one| one.written(number, revision)) {
+                if let Some(one) = self.controllers.get_mut(controller).filter(|one| one.up)
+                    && let Some(next) = one.written(number, revision)?
+                {
                     self.send_write(controller, next);
                 }
             }
@@ -209,17 +232,22 @@ impl World {
             return Vec::new();
         }
         let copies = if self.random.chance(self.lost) { 2 } else { 1 };
-        (0..copies).map(|_| self.random.between(1, self.delay_ms)).collect()
+        (0..copies).map(|_| self.random.between(self.least_ms, self.delay_ms)).collect()
     }
 
     fn beat(&mut self, host: usize) {
+        let frozen_ms = self.frozen(host);
+        if frozen_ms > 0 {
+            self.at(frozen_ms, Event::Beat(host));
+            return;
+        }
         let jitter = self.random.below(20);
-        self.at(PROFILE.interval_ms - 10 + jitter, Event::Beat(host));
+        self.at(self.profile.interval_ms - 10 + jitter, Event::Beat(host));
         if !self.reaches(Node::Host(host)) {
             return;
         }
         let Some(one) = self.hosts.get_mut(host) else { return };
-        let beat = one.beat(&self.lattice, PROFILE.interval_ms, self.now_ms);
+        let beat = one.beat(&self.lattice, self.profile.interval_ms, self.now_ms);
         for controller in 0..self.controllers.len() {
             for delay in self.travel() {
                 self.at(delay, Event::Heard(controller, Box::new(beat.clone())));
@@ -267,10 +295,14 @@ impl World {
             laws::next_of(&before, &after)?;
         }
         let now = self.kv.latest(&write.key).map(|entry| entry.value.clone());
-        if let (Some(was), Some(_), Some(now)) = (was, revision, now) {
-            self.after(&was, &now)?;
+        if let (Some(was), Some(_), Some(now)) = (was, revision, &now) {
+            self.after(&was, now)?;
         }
         self.trace.line(self.now_ms, format_args!("c{controller} wrote {:?}: {revision:?}", write.key));
+        if let (Some(_), Some(Value::Placement(placement))) = (revision, &now) {
+            self.decisions += 1;
+            self.trace.line(self.now_ms, format_args!("  {}", laws::summary(placement)));
+        }
         if revision.is_some() {
             self.tell_watchers();
         }

@@ -1,7 +1,8 @@
 //! Worlds in CI: as many as fit a minute in the test profile; `cargo xtask sim` runs more.
 
+use lattice_ctl_planner::observed::Profile;
 use tests_harness::sizes;
-use tests_sim::{Sizes, run, scale};
+use tests_sim::{Noise, Sizes, run, run_all, scale, steady};
 
 fn small() -> Sizes {
     Sizes { hosts: 5, actors: 6, verbose: false }
@@ -9,14 +10,14 @@ fn small() -> Sizes {
 
 #[test]
 fn every_law_holds_in_every_world() {
-    let mut faults = std::collections::BTreeMap::new();
-    for seed in 0..sizes::pick(60, 10_000) {
-        let outcome = run(seed, &small());
-        let outcome = outcome.unwrap_or_else(|failure| {
+    // One thread: nextest runs other tests beside this one.
+    let all = run_all(0..sizes::pick(60, 10_000), &small(), 1);
+    let faults = all
+        .unwrap_or_else(|failure| {
+            let seed = failure.seed;
             panic!("{failure}\nagain: cargo xtask sim --hosts 5 --actors 6 --seed {seed} --seeds 1")
-        });
-        outcome.faults.into_iter().for_each(|(kind, count)| *faults.entry(kind).or_insert(0) += count);
-    }
+        })
+        .faults;
     for kind in [
         "host crash",
         "controller crash",
@@ -43,23 +44,38 @@ fn the_same_seed_gives_the_same_trace_and_another_does_not() {
         |seed| run(seed, &small()).map(|outcome| outcome.trace).map_err(|failure| failure.to_string());
     assert_eq!(trace(7), trace(7));
     assert_ne!(trace(7), trace(8));
+    assert_eq!(run_all(0..6, &small(), 3), run_all(0..6, &small(), 1), "and threads change nothing");
 }
 
 #[test]
 fn a_large_lattice_is_planned_and_every_plan_passes_its_check() {
     let figures = scale::measure(200, 4_000).unwrap();
-    let steps: Vec<(&str, usize)> = figures.iter().map(|figure| (figure.what, figure.steps)).collect();
-    assert_eq!(
-        steps.get(..4),
-        Some(
-            &[
-                ("plan from scratch", 4_000),
-                ("host specs", 200),
-                ("plan, nothing has changed", 0),
-                ("plan, one application has changed", 100),
-            ][..]
-        )
-    );
+    let steps = |what: &str| {
+        let found = figures.times.iter().find(|figure| figure.what == what);
+        found.map(|figure| figure.steps).unwrap_or_else(|| panic!("no {what}: {figures:?}"))
+    };
+    assert_eq!(steps(scale::FROM_NOTHING), 4_000);
+    assert_eq!(steps("specs of all hosts"), 200);
+    assert_eq!(steps("plan, every decision has come into force"), 0);
+    assert_eq!(steps("plan, all hosts were heard"), 0);
+    assert_eq!(steps("plan, one application has changed"), 100);
     // Twenty were on the host that is lost; each goes somewhere else.
-    assert!(figures.last().is_some_and(|figure| figure.steps >= 20), "{figures:?}");
+    assert!(steps(scale::HOST_LOST) >= 20, "{figures:?}");
+}
+
+/// P6: ten minutes each.
+#[test]
+fn whoever_is_only_late_is_not_lost() {
+    const FOR_MS: u64 = 600_000;
+    let far = |profile| Noise { profile, round_trip_ms: 500, lost: 20, freeze_ms: 1_000, for_ms: FOR_MS };
+    let near = Noise { profile: Profile::FAST, round_trip_ms: 50, lost: 0, freeze_ms: 300, for_ms: FOR_MS };
+    for (name, noise) in [("wan", far(Profile::WAN)), ("edge", far(Profile::EDGE)), ("fast", near)] {
+        for seed in 0..sizes::pick(3, 100) {
+            let moved = steady(seed, &small(), &noise);
+            assert_eq!(moved.unwrap_or_else(|failure| panic!("{failure}")), 0, "{name}, seed {seed}");
+        }
+    }
+    // The measure is one: hosts that stand still for too long are lost, and what they have moves.
+    let too_long = Noise { freeze_ms: 2_500, ..near };
+    assert!(steady(0, &small(), &too_long).unwrap() > 0);
 }

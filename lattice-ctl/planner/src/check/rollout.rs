@@ -2,28 +2,29 @@
 //! It does not know when windows end; it knows what must never be, whenever they do.
 
 use super::{Violation, violation};
-use crate::plan::{Input, Plan};
+use crate::plan::Input;
 use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
 use lattice_protocol::manifest::Scale;
 use lattice_protocol::rollout::{Phase, Progress, Rollout, Strategy};
 use lattice_protocol::{ActorId, HostId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Every rule about rollouts that the plan breaks.
-pub(super) fn check(input: &Input<'_>, plan: &Plan, found: &mut Vec<Violation>) {
-    for (app, desired) in &input.desired {
-        let before = input.placements.get(*app).copied();
-        let Some(after) = plan.changed.get(*app).or(before) else { continue };
-        let one = Checked { input, desired, before, after };
-        match (before.and_then(|before| before.rollout.as_deref()), after.rollout.as_deref()) {
-            (None, None) => one.at_once(found),
-            (None, Some(now)) => one.begins(now, found),
-            (Some(was), None) => one.ends(was, found),
-            (Some(was), Some(now)) => one.goes_on(was, now, found),
-        }
-        if let Some(rollout) = after.rollout.as_deref() {
-            one.is_sound(rollout, found);
-        }
+/// Every rule about rollouts that a decision breaks, after the one before.
+pub(super) fn check(
+    input: &Input<'_>,
+    desired: &DesiredApp,
+    (before, after): (Option<&Placement>, &Placement),
+    found: &mut Vec<Violation>,
+) {
+    let one = Checked { input, desired, before, after };
+    match (before.and_then(|before| before.rollout.as_deref()), after.rollout.as_deref()) {
+        (None, None) => one.at_once(found),
+        (None, Some(now)) => one.begins(now, found),
+        (Some(was), None) => one.ends(was, found),
+        (Some(was), Some(now)) => one.goes_on(was, now, found),
+    }
+    if let Some(rollout) = after.rollout.as_deref() {
+        one.is_sound(rollout, found);
     }
 }
 
@@ -236,6 +237,14 @@ impl Checked<'_> {
                 Some(Scale::Replicas(count)) => count.min(total),
                 _ => total,
             };
+            // Replicas beyond those that were there take nothing from anybody.
+            let had = self.before.and_then(|before| before.actors.get(id)).unwrap_or(&none);
+            let added = heard.iter().filter(|host| was.is_none_or(|was| !was.updated.contains(**host)));
+            let fresh: Option<u32> =
+                added.map(|host| placed.get(*host).filter(|_| !had.contains_key(*host)).copied()).sum();
+            if fresh.is_some_and(|fresh| fresh <= max_surge.at_least(wanted)) {
+                return;
+            }
             let unproven: Vec<u32> = heard
                 .iter()
                 .filter(|host| !self.shows(host, id, progress, false))

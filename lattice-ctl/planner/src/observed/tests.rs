@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fixtures::{heartbeat, host, status};
+use lattice_protocol::heartbeat::RunState;
 use proptest::prelude::*;
 
 fn seen(name: &str) -> (Observed, HostId) {
@@ -229,6 +230,45 @@ fn a_refusal_counts_for_a_while() {
     assert!(observed.has_refused(&a, &actor, 1_000));
     assert!(!observed.has_refused(&a, &"shop/api".parse().unwrap(), 1_000));
     assert!(!observed.has_refused(&a, &actor, 301_000));
+}
+
+#[test]
+fn a_refusal_ends_when_what_was_asked_for_changes_or_the_host_does() {
+    let (mut observed, a, actor) = (Observed::new(Profile::EDGE, 0), host("A"), "shop/web".parse().unwrap());
+    let app: AppName = "shop".parse().unwrap();
+    let says = |seq, revision| {
+        let mut beat = heartbeat("A", "b1", seq);
+        beat.apps.insert("shop".parse().unwrap(), revision);
+        beat.actors = vec![status("shop/web", RunState::Failed, Some("insufficient resources"))];
+        beat
+    };
+    observed.apply(says(1, 7), 0);
+    assert_eq!(observed.runs_only(&a, &actor, 1), Some(0));
+    // The application is mended: what the host says of the decision before is not about it.
+    observed.forgive(&app, 7);
+    observed.apply(says(2, 7), 10);
+    assert!(!observed.has_refused(&a, &actor, 11));
+    observed.apply(says(3, 8), 20);
+    assert!(observed.has_refused(&a, &actor, 21), "refused again");
+    // The host has more memory from now on, and says no more that it has no room.
+    let mut larger = says(4, 8);
+    larger.actors.clear();
+    observed.apply(larger.clone(), 30);
+    assert!(observed.has_refused(&a, &actor, 31), "it was not asked since");
+    (larger.seq, larger.load.memory_mib) = (5, 4_096);
+    observed.apply(larger, 40);
+    assert!(!observed.has_refused(&a, &actor, 41));
+}
+
+#[test]
+fn what_runs_of_an_actor_of_which_there_is_no_room_for_more_is_known() {
+    let (mut observed, a, actor) = (Observed::new(Profile::EDGE, 0), host("A"), "shop/web".parse().unwrap());
+    let mut beat = heartbeat("A", "b1", 1);
+    let why = Some("actor start failed: insufficient resources");
+    beat.actors = vec![status("shop/web", RunState::Running, why)];
+    beat.actors[0].replicas = 2;
+    observed.apply(beat, 0);
+    assert_eq!(observed.runs_only(&a, &actor, 1), Some(2));
 }
 
 proptest! {

@@ -7,8 +7,10 @@
 //! with linked actors, and otherwise the least loaded (to pack: the most loaded) in batches.
 
 use super::fit::{HELD, refusal, tier};
-use super::room::{HostRoom, Room, Slot};
+use super::ledger::Slot;
+use super::room::{HostRoom, Room};
 use super::{Group, Input, Task};
+use lattice_protocol::ActorId;
 use std::collections::BTreeSet;
 
 /// Hosts that are all ranked; of more, only a batch in the order of their load.
@@ -64,11 +66,11 @@ impl std::fmt::Display for Reasons {
     }
 }
 
-pub(super) fn reasons(task: &Task<'_>, host: &HostRoom<'_>) -> Reasons {
+pub(super) fn reasons(task: &Task<'_>, host: &HostRoom<'_, '_>) -> Reasons {
     let rule = &task.manifest.placement;
     let beside = task.partners.iter().filter(|partner| host.holds(partner)).take(MOST_BESIDE).count();
     Reasons {
-        tier: tier(rule, &host.view),
+        tier: tier(rule, host.view),
         prefers_region: rule.preferred_region.as_ref().is_some_and(|region| !region.is_empty()),
         replicas: task.placed.get(host.view.id).copied().unwrap_or(0),
         beside: u32::try_from(beside).unwrap_or(u32::MAX),
@@ -77,7 +79,7 @@ pub(super) fn reasons(task: &Task<'_>, host: &HostRoom<'_>) -> Reasons {
     }
 }
 
-pub(super) fn rank(task: &Task<'_>, host: &HostRoom<'_>) -> Rank {
+pub(super) fn rank(task: &Task<'_>, host: &HostRoom<'_, '_>) -> Rank {
     let reasons = reasons(task, host);
     let load = i64::try_from(reasons.load).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
     let bonus = i64::from(reasons.beside) * BESIDE + if reasons.cached { CACHED } else { 0 };
@@ -96,6 +98,9 @@ pub(crate) fn coin(seed: u64, text: &str) -> u64 {
     })
 }
 
+/// Says where an actor has replicas: so many hosts at most.
+type Near<'n> = &'n dyn Fn(&ActorId, usize) -> Vec<Slot>;
+
 /// Looks for hosts of one class with room for an actor, a batch at a time.
 pub(super) struct Hunt {
     tier: u8,
@@ -107,20 +112,25 @@ pub(super) struct Hunt {
 }
 
 impl Hunt {
-    pub(super) fn new(task: &Task<'_>, group: &Group, tier: u8, room: &Room<'_>) -> Self {
+    /// `near` are hosts of each linked actor, the first few of them.
+    pub(super) fn new(
+        task: &Task<'_>,
+        group: &Group,
+        tier: u8,
+        (room, near): (&Room<'_, '_>, Near<'_>),
+    ) -> Self {
         let rule = &task.manifest.placement;
         let region =
             rule.preferred_region.as_deref().filter(|region| tier.is_multiple_of(HELD) && !region.is_empty());
-        let labelled = room.labelled(group, region.map(|region| ("region", region)));
         let all = if !rule.hosts.is_empty() {
             Some(rule.hosts.iter().filter_map(|host| room.slot(host)).collect())
         } else if room.len() <= LISTED {
-            Some((0..room.len()).collect())
+            Some(room.slots().collect())
         } else {
-            labelled.filter(|list| list.len() <= LISTED).map(<[Slot]>::to_vec)
+            room.labelled(group, region.map(|region| ("region", region)), LISTED)
         };
         let is_all = all.is_some();
-        let near = || task.partners.iter().flat_map(|partner| room.homes(partner).take(HOMES)).collect();
+        let near = || task.partners.iter().flat_map(|partner| near(partner, HOMES)).collect();
         Self { tier, listed: Some(all.unwrap_or_else(near)), is_all, cursor: None, seen: BTreeSet::new() }
     }
 
@@ -128,15 +138,15 @@ impl Hunt {
     pub(super) fn next(
         &mut self,
         (task, group): (&Task<'_>, &Group),
-        (input, room): (&Input<'_>, &Room<'_>),
+        (input, room): (&Input<'_>, &Room<'_, '_>),
         want: usize,
     ) -> Vec<Slot> {
         let need = &task.manifest.placement.resources;
         let admits = |slot: Slot| {
             room.at(slot).is_some_and(|host| {
-                host.fits(need)
-                    && tier(&task.manifest.placement, &host.view) == self.tier
-                    && refusal(task, group, host, input).is_none()
+                host.fits(&task.id, need)
+                    && tier(&task.manifest.placement, host.view) == self.tier
+                    && refusal(task, group, &host, input).is_none()
             })
         };
         let mut found: Vec<Slot> = Vec::new();

@@ -3,8 +3,9 @@
 
 use super::choose::{Rank, Reasons, rank, reasons};
 use super::fit::{Refusal, refusal, tier};
+use super::planner::Planner;
 use super::room::HostRoom;
-use super::{Input, Room, Task, keep, tasks};
+use super::{Input, Task};
 use lattice_protocol::{ActorId, HostId};
 use std::cmp::Reverse;
 
@@ -37,17 +38,15 @@ impl std::fmt::Display for Assessment {
 /// others. `None` when nobody desires the actor.
 #[must_use]
 pub fn consider(input: &Input<'_>, actor: &ActorId) -> Option<Vec<Assessment>> {
-    let mut room = Room::new(input);
-    let mut tasks = tasks(input, &crate::rollout::stances(input));
-    for task in &mut tasks {
-        keep::keep(task, input, &mut room);
-    }
+    let mut planner = Planner::of(input);
+    let mut scope = planner.scope(input);
+    let (room, tasks) = scope.kept(&mut planner.ledger, input);
     let task = tasks.iter().find(|task| task.id == *actor)?;
     let mut found: Vec<(Order, Assessment)> = room
         .iter()
-        .map(|host| (order(task, host), host))
+        .map(|host| (order(task, &host), host))
         .map(|(place, host)| {
-            let verdict = verdict(task, host, input);
+            let verdict = verdict(task, &host, input);
             let replicas = task.before.get(host.view.id).copied().unwrap_or(0);
             let place = (Reverse(replicas), verdict.is_err(), place);
             (place, Assessment { host: host.view.id.clone(), replicas, verdict })
@@ -59,18 +58,18 @@ pub fn consider(input: &Input<'_>, actor: &ActorId) -> Option<Vec<Assessment>> {
 
 type Order = (Reverse<u32>, bool, (u8, Rank));
 
-fn order(task: &Task<'_>, host: &HostRoom<'_>) -> (u8, Rank) {
-    (tier(&task.manifest.placement, &host.view), rank(task, host))
+fn order(task: &Task<'_>, host: &HostRoom<'_, '_>) -> (u8, Rank) {
+    (tier(&task.manifest.placement, host.view), rank(task, host))
 }
 
-fn verdict(task: &Task<'_>, host: &HostRoom<'_>, input: &Input<'_>) -> Result<Reasons, Refusal> {
+fn verdict(task: &Task<'_>, host: &HostRoom<'_, '_>, input: &Input<'_>) -> Result<Reasons, Refusal> {
     let refusals = task.groups.iter().map(|group| refusal(task, group, host, input));
     // Fit for one share is fit; otherwise the last share's reason is as good as any.
     let refused = refusals.reduce(|one, other| if one.is_none() { one } else { other }).flatten();
     if let Some(refusal) = refused {
         return Err(refusal);
     }
-    if !host.fits(&task.manifest.placement.resources) {
+    if !host.fits(&task.id, &task.manifest.placement.resources) {
         let (cpu_millis, memory_mib) = host.free();
         return Err(Refusal::Room { cpu_millis, memory_mib });
     }

@@ -1,7 +1,8 @@
 //! Why a plan is what it is, change by change. What stays is not mentioned.
 
+use super::Task;
 use super::choose::Reasons;
-use super::{Input, Task};
+use super::tasks::Tasks;
 use lattice_protocol::heartbeat::Load;
 use lattice_protocol::manifest::Metric;
 use lattice_protocol::{ActorId, AppName, HostId};
@@ -246,7 +247,8 @@ impl Notes {
     }
 
     /// Every step: fail-overs, who gave way, what was scheduled, what moved, what was released.
-    pub(super) fn finish(self, tasks: &[Task<'_>], input: &Input<'_>) -> Vec<Step> {
+    /// `before` is what was placed of every actor that was dealt with, by actor.
+    pub(super) fn finish(self, tasks: &Tasks<'_>, before: &BTreeMap<&ActorId, Places<'_>>) -> Vec<Step> {
         let moves = self.moves.into_iter().map(|((from, to), actors)| Step::Failover { from, to, actors });
         let preempted = self.preempted.into_iter();
         let preempted =
@@ -254,11 +256,16 @@ impl Notes {
         let rebalanced = self.rebalanced.into_iter();
         let rebalanced =
             rebalanced.map(|((actor, from, to), replicas)| Step::Rebalanced { actor, from, to, replicas });
-        let scaled = tasks.iter().filter_map(scaled);
+        let mut in_order: Vec<&Task<'_>> = tasks.iter().filter(|task| task.scaled.is_some()).collect();
+        in_order.sort_by_key(|task| (&task.id.app, task.position));
+        let scaled = in_order.into_iter().filter_map(scaled);
         let steps = scaled.chain(moves).chain(preempted).chain(self.steps).chain(rebalanced);
-        steps.chain(released(tasks, input)).collect()
+        steps.chain(released(tasks, before)).collect()
     }
 }
+
+/// Replicas by host.
+pub(super) type Places<'a> = &'a BTreeMap<HostId, u32>;
 
 fn scaled(task: &Task<'_>) -> Option<Step> {
     let (to, load) = task.scaled?;
@@ -272,17 +279,18 @@ fn repeat(host: &HostId, count: u32) -> impl Iterator<Item = &HostId> {
 }
 
 /// What has less on a host than before, though the host is well.
-fn released<'a>(tasks: &'a [Task<'_>], input: &'a Input<'_>) -> impl Iterator<Item = Step> + 'a {
-    let planned: BTreeMap<&ActorId, &Task<'_>> = tasks.iter().map(|task| (&task.id, task)).collect();
-    let before = input.placements.values().flat_map(|placement| &placement.actors);
-    before.flat_map(move |(actor, hosts)| {
-        let task = planned.get(actor).copied();
+fn released<'a>(
+    tasks: &'a Tasks<'_>,
+    before: &'a BTreeMap<&ActorId, Places<'_>>,
+) -> impl Iterator<Item = Step> + 'a {
+    before.iter().flat_map(move |(actor, hosts)| {
+        let task = tasks.of(actor);
         hosts.iter().filter_map(move |(host, before)| {
             let after = task.and_then(|task| task.placed.get(host)).copied().unwrap_or(0);
             let moved =
                 task.is_some_and(|task| task.displaced.contains_key(host) || task.excused.contains(host));
             (after < *before && !moved).then(|| Step::Released {
-                actor: actor.clone(),
+                actor: (*actor).clone(),
                 host: host.clone(),
                 replicas: before - after,
             })

@@ -4,12 +4,12 @@
 use super::choose::{Hunt, Reasons, rank, reasons};
 use super::explain::{Added, Notes};
 use super::fit::{refusal, tiers};
-use super::preempt::{self, Victims};
-use super::room::Slot;
-use super::{Allowance, Group, Input, Room, Task, words};
-use lattice_protocol::HostId;
+use super::ledger::Slot;
+use super::tasks::{Tasks, Turn};
+use super::{Allowance, Group, Input, Room, Task, keep, preempt, words};
 use lattice_protocol::desired::Verdict;
-use std::collections::BTreeSet;
+use lattice_protocol::{ActorId, HostId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Hosts looked at together, at least.
 const BATCH: usize = 64;
@@ -17,18 +17,52 @@ const BATCH: usize = 64;
 /// What filling reads and writes besides the actor itself.
 pub(super) struct Filling<'run, 'seen> {
     pub(super) input: &'run Input<'seen>,
-    pub(super) room: &'run mut Room<'seen>,
+    pub(super) room: Room<'run, 'seen>,
+    pub(super) tasks: Tasks<'seen>,
+    /// Makes the task of an actor that is not dealt with yet.
+    pub(super) draw: &'run dyn Fn(&ActorId) -> Option<Task<'seen>>,
     pub(super) notes: Notes,
     pub(super) left: Allowance,
-    pub(super) victims: Victims,
+    /// Times that room was sought by eviction.
+    pub(super) searches: u32,
 }
 
-/// Fills one actor. `lower` are those that come after it.
-pub(super) fn fill<'seen>(
-    task: &mut Task<'seen>,
-    lower: &mut [&mut Task<'seen>],
-    filling: &mut Filling<'_, 'seen>,
-) {
+impl<'seen> Filling<'_, 'seen> {
+    /// Everybody's turn, the most important first.
+    pub(super) fn fill_all(&mut self) {
+        let mut last: Option<Turn> = None;
+        while let Some((turn, index)) = self.tasks.after(last.as_ref()) {
+            last = Some(turn.clone());
+            let Some(mut task) = self.tasks.take(index) else { continue };
+            fill(&mut task, self);
+            self.tasks.put(index, task);
+        }
+    }
+
+    /// The task of an actor that holds something: one that nothing had changed for is drawn in, as
+    /// the first pass would have left it.
+    pub(super) fn index(&mut self, actor: &ActorId) -> Option<usize> {
+        if let Some(index) = self.tasks.index(actor) {
+            return Some(index);
+        }
+        let mut task = (self.draw)(actor)?;
+        keep::keep(&mut task, self.input, &mut self.room);
+        keep::settle(&mut task, &mut self.room);
+        Some(self.tasks.insert(task))
+    }
+
+    /// The first few hosts where an actor has replicas.
+    pub(super) fn homes(&self, actor: &ActorId, most: usize) -> Vec<Slot> {
+        let decided = || self.input.placements.get(&actor.app)?.actors.get(actor);
+        let hosts = self.tasks.of(actor).map(|task| &task.placed).or_else(decided);
+        let slots = hosts.into_iter().flat_map(BTreeMap::keys).filter_map(|host| self.room.slot(host));
+        let holds = |slot: &Slot| self.room.at(*slot).is_some_and(|host| host.holds(actor));
+        slots.filter(holds).take(most).collect()
+    }
+}
+
+/// Fills one actor.
+fn fill<'seen>(task: &mut Task<'seen>, filling: &mut Filling<'_, 'seen>) {
     if !task.has_artifact {
         let why = words::no_artifact(task);
         filling.notes.unplaced(task, why.clone());
@@ -40,7 +74,7 @@ pub(super) fn fill<'seen>(
     // Taken out and put back: the groups are read while the actor's places change.
     let groups = std::mem::take(&mut task.groups);
     for (index, group) in groups.iter().enumerate() {
-        let mut site = Site { group, lower: &mut *lower, added: &mut added };
+        let mut site = Site { group, added: &mut added };
         for reason in fill_group(task, index, &mut site, filling) {
             if !reasons.contains(&reason) {
                 reasons.push(reason);
@@ -56,10 +90,9 @@ pub(super) fn fill<'seen>(
     }
 }
 
-/// The group at hand, who may have to give way, and what has been placed so far.
-pub(super) struct Site<'p, 'q, 'seen> {
-    pub(super) group: &'p Group,
-    pub(super) lower: &'p mut [&'q mut Task<'seen>],
+/// The group at hand, and what has been placed so far.
+struct Site<'p> {
+    group: &'p Group,
     added: &'p mut Added,
 }
 
@@ -67,7 +100,7 @@ pub(super) struct Site<'p, 'q, 'seen> {
 fn fill_group<'seen>(
     task: &mut Task<'seen>,
     index: usize,
-    site: &mut Site<'_, '_, 'seen>,
+    site: &mut Site<'_>,
     filling: &mut Filling<'_, 'seen>,
 ) -> Vec<String> {
     let group = site.group;
@@ -83,6 +116,8 @@ fn fill_group<'seen>(
     let now = missing - waiting;
     let nowhere = on_best_hosts(task, now, site, filling);
     filling.left.failovers -= going.min(now - nowhere);
+    // Where one finds no place another of the same finds none: it does not wait for its turn.
+    let (nowhere, waiting) = if nowhere > 0 { (nowhere + waiting, 0) } else { (0, waiting) };
     let mut reasons = Vec::new();
     if nowhere > 0 {
         let held = hold(task, group, nowhere, filling);
@@ -99,7 +134,7 @@ fn fill_group<'seen>(
 fn on_best_hosts<'seen>(
     task: &mut Task<'seen>,
     missing: u32,
-    site: &mut Site<'_, '_, 'seen>,
+    site: &mut Site<'_>,
     filling: &mut Filling<'_, 'seen>,
 ) -> u32 {
     let mut missing = missing;
@@ -109,7 +144,8 @@ fn on_best_hosts<'seen>(
         }
     }
     while missing > 0
-        && preempt::make_room(task, None, site, filling).is_some_and(|slot| add(task, slot, site, filling))
+        && preempt::make_room(task, site.group, None, filling)
+            .is_some_and(|slot| add(task, slot, site, filling))
     {
         missing -= 1;
     }
@@ -120,26 +156,27 @@ fn on_best_hosts<'seen>(
 fn of_tier<'seen>(
     task: &mut Task<'seen>,
     (tier, missing): (u8, u32),
-    site: &mut Site<'_, '_, 'seen>,
+    site: &mut Site<'_>,
     filling: &mut Filling<'_, 'seen>,
 ) -> u32 {
     let mut missing = missing;
-    let mut hunt = Hunt::new(task, site.group, tier, filling.room);
+    let near = |actor: &ActorId, most: usize| filling.homes(actor, most);
+    let mut hunt = Hunt::new(task, site.group, tier, (&filling.room, &near));
     let mut order = BTreeSet::new();
     loop {
         // Four hosts for each replica: enough for every replica to have one of its own.
         let want = usize::try_from(missing).unwrap_or(usize::MAX).saturating_mul(4).max(BATCH);
-        let batch = hunt.next((task, site.group), (filling.input, filling.room), want);
+        let batch = hunt.next((task, site.group), (filling.input, &filling.room), want);
         if batch.is_empty() {
             return missing;
         }
-        let ranked = |slot: Slot| Some((rank(task, filling.room.at(slot)?), slot));
+        let ranked = |slot: Slot| Some((rank(task, &filling.room.at(slot)?), slot));
         order.extend(batch.into_iter().filter_map(ranked));
         while missing > 0 {
             let Some((_, slot)) = order.pop_first() else { break };
             if add(task, slot, site, filling) {
                 missing -= 1;
-                order.extend(filling.room.at(slot).map(|host| (rank(task, host), slot)));
+                order.extend(filling.room.at(slot).map(|host| (rank(task, &host), slot)));
             }
         }
         if missing == 0 {
@@ -152,7 +189,7 @@ fn of_tier<'seen>(
 /// room.
 fn on_every_host<'seen>(
     task: &mut Task<'seen>,
-    site: &mut Site<'_, '_, 'seen>,
+    site: &mut Site<'_>,
     filling: &mut Filling<'_, 'seen>,
 ) -> u32 {
     let hosts: Vec<HostId> = filling
@@ -165,7 +202,7 @@ fn on_every_host<'seen>(
     let mut full = 0u32;
     for slot in hosts.iter().filter_map(|host| filling.room.slot(host)).collect::<Vec<_>>() {
         let placed = add(task, slot, site, filling)
-            || (preempt::make_room(task, Some(slot), site, filling).is_some()
+            || (preempt::make_room(task, site.group, Some(slot), filling).is_some()
                 && add(task, slot, site, filling));
         full = full.saturating_add(u32::from(!placed));
     }
@@ -174,12 +211,12 @@ fn on_every_host<'seen>(
 }
 
 /// Places one replica if there is room for it.
-fn add(task: &mut Task<'_>, slot: Slot, site: &mut Site<'_, '_, '_>, filling: &mut Filling<'_, '_>) -> bool {
+fn add(task: &mut Task<'_>, slot: Slot, site: &mut Site<'_>, filling: &mut Filling<'_, '_>) -> bool {
     let need = &task.manifest.placement.resources;
-    let Some(host) = filling.room.at(slot).filter(|host| host.fits(need)) else { return false };
+    let Some(host) = filling.room.at(slot).filter(|host| host.fits(&task.id, need)) else { return false };
     let (id, load) = (host.view.id.clone(), host.load());
-    let why: Reasons = reasons(task, host);
-    filling.room.add(&id, &task.id, need);
+    let why: Reasons = reasons(task, &host);
+    filling.room.add(slot, &task.id, &task.claim());
     let placed = task.placed.entry(id.clone()).or_default();
     *placed = placed.saturating_add(1);
     site.added.entry(id).or_insert((0, load, why)).0 += 1;

@@ -75,11 +75,11 @@ impl std::fmt::Display for Refusal {
 }
 
 /// Is this host one that the rule names, whatever its health?
-pub(super) fn matches(task: &Task<'_>, group: &Group, host: &HostRoom<'_>) -> bool {
+pub(super) fn matches(task: &Task<'_>, group: &Group, host: &HostRoom<'_, '_>) -> bool {
     is_named(&task.manifest.placement, host) && group.admits(host.view.heartbeat)
 }
 
-fn is_named(rule: &PlacementRule, host: &HostRoom<'_>) -> bool {
+fn is_named(rule: &PlacementRule, host: &HostRoom<'_, '_>) -> bool {
     rule.hosts.is_empty() || rule.hosts.contains(host.view.id)
 }
 
@@ -87,7 +87,7 @@ fn is_named(rule: &PlacementRule, host: &HostRoom<'_>) -> bool {
 pub(super) fn refusal(
     task: &Task<'_>,
     group: &Group,
-    host: &HostRoom<'_>,
+    host: &HostRoom<'_, '_>,
     input: &Input<'_>,
 ) -> Option<Refusal> {
     if !is_named(&task.manifest.placement, host) {
@@ -96,7 +96,7 @@ pub(super) fn refusal(
     if let Some((key, value)) = group.lacking(host.view.heartbeat) {
         return Some(Refusal::Label(key.clone(), value.clone()));
     }
-    standing(task.manifest, &task.id, &host.view, input).or_else(|| {
+    standing(task.manifest, &task.id, host.view, input).or_else(|| {
         task.kinds.iter().find(|kind| !host.runs(kind)).map(|kind| Refusal::Provider((*kind).to_owned()))
     })
 }

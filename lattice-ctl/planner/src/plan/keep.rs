@@ -1,6 +1,7 @@
 //! The first pass: what stays where it is. A replica stays while its host is alive or merely late
 //! and still matches; it is displaced when its host cannot be relied on; it is released when the
-//! rule no longer wants it there.
+//! rule no longer wants it there. For an actor whose hosts are as they were, all of it stays: that is
+//! why nobody needs to look at it again.
 
 use super::fit::tier;
 use super::{Group, Input, Room, Task};
@@ -20,29 +21,48 @@ enum Standing {
     Unwanted,
 }
 
-pub(super) fn keep(task: &mut Task<'_>, input: &Input<'_>, room: &mut Room<'_>) {
-    if !task.has_artifact {
-        return;
-    }
-    let mut stays = BTreeMap::new();
-    for (host, count) in &task.before {
+/// Says what stays of an actor, and reserves for it. What is too much is trimmed when everybody has
+/// been through this ([`settle`]): how full hosts are does not depend on who came first then.
+pub(super) fn keep(task: &mut Task<'_>, input: &Input<'_>, room: &mut Room<'_, '_>) {
+    for (host, count) in task.before.iter().filter(|_| task.has_artifact) {
         match standing(task, input, room, host) {
-            Standing::Stays => drop(stays.insert(host.clone(), *count)),
+            Standing::Stays => {
+                // Of what its host has no room for only what runs all the same stays.
+                let runs = input.observed.runs_only(host, &task.id, input.now_ms).unwrap_or(u32::MAX);
+                task.stays.insert(host.clone(), runs.min(*count));
+                if runs < *count {
+                    task.displaced.insert(host.clone(), count - runs);
+                }
+            }
             Standing::Unreliable => drop(task.displaced.insert(host.clone(), *count)),
             Standing::Unwanted => {}
         }
     }
-    let groups = task.groups.clone();
-    for group in &groups {
-        keep_share(task, group, &mut stays, room);
-    }
-    let need = task.manifest.placement.resources;
-    for (host, count) in &task.placed {
-        room.keep(host, &task.id, &need, *count);
+    let claim = task.claim();
+    for host in task.before.keys() {
+        room.set(host, (&task.id, &claim), task.stays.get(host).copied().unwrap_or(0));
     }
 }
 
-fn standing(task: &Task<'_>, input: &Input<'_>, room: &Room<'_>, host: &HostId) -> Standing {
+/// Divides what stays among the shares of an actor, and releases what is too much.
+pub(super) fn settle(task: &mut Task<'_>, room: &mut Room<'_, '_>) {
+    if !task.has_artifact {
+        return;
+    }
+    let mut stays = std::mem::take(&mut task.stays);
+    let groups = std::mem::take(&mut task.groups);
+    for group in &groups {
+        keep_share(task, group, &mut stays, room);
+    }
+    task.groups = groups;
+    let claim = task.claim();
+    for host in stays.keys() {
+        let count = task.placed.get(host).copied().unwrap_or(0);
+        room.set(host, (&task.id, &claim), count);
+    }
+}
+
+fn standing(task: &Task<'_>, input: &Input<'_>, room: &Room<'_, '_>, host: &HostId) -> Standing {
     let rule = &task.manifest.placement;
     let allowed = rule.hosts.is_empty() || rule.hosts.contains(host);
     // Of a host that was never heard of the labels are not known: the old decision is believed.
@@ -50,7 +70,7 @@ fn standing(task: &Task<'_>, input: &Input<'_>, room: &Room<'_>, host: &HostId) 
     if !allowed || !task.groups.iter().any(matches) {
         return Standing::Unwanted;
     }
-    if input.observed.has_refused(host, &task.id, input.now_ms) {
+    if input.observed.runs_only(host, &task.id, input.now_ms) == Some(0) {
         return Standing::Unreliable;
     }
     let pinned = is_pinned(task);
@@ -73,7 +93,7 @@ fn is_daemon(task: &Task<'_>) -> bool {
 
 /// Gives a group what it may keep of what stays, the worst placed released first; the rest of
 /// `stays` is left for the next group.
-fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut BTreeMap<HostId, u32>, room: &Room<'_>) {
+fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut BTreeMap<HostId, u32>, room: &Room<'_, '_>) {
     let matches = |host: &HostId| room.get(host).is_none_or(|host| group.admits(host.view.heartbeat));
     let mut share: BTreeMap<HostId, u32> = stays
         .iter()
@@ -82,11 +102,11 @@ fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut BTreeMap<HostId, u
         .collect();
     if let Some(wanted) = group.count {
         trim(&mut share, wanted, |host, count| {
-            let view = room.get(host).map(|host| &host.view);
+            let view = room.get(host).map(|host| host.view);
             let suspect = view.is_none_or(|view| matches!(view.unfit, Some(Unfit::Verdict(_))));
             let away = view.map(|view| tier(&task.manifest.placement, view));
             let count = if task.manifest.placement.pack { -i64::from(count) } else { count.into() };
-            (suspect, away, count, room.get(host).map(super::room::HostRoom::score))
+            (suspect, away, count, room.get(host).map(|host| host.score()))
         });
     }
     task.kept.push(share.values().fold(0, |sum, count| sum.saturating_add(*count)));

@@ -14,36 +14,54 @@
 use super::Task;
 use super::fill::Filling;
 use super::fit::{refusal, tier};
-use super::room::{HostRoom, Slot};
+use super::ledger::Slot;
+use super::room::HostRoom;
+use super::tasks::{Turn, turn};
 use lattice_protocol::{ActorId, HostId};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Hosts that may get something, and hosts that may give something, in one run.
 const MAX_HOSTS: usize = 8;
 /// Difference of two hosts' loads that is worth a move, thousandths.
 const WORTH: u64 = 200;
 
-pub(super) fn rebalance<'seen>(tasks: &mut [&mut Task<'seen>], filling: &mut Filling<'_, 'seen>) {
+pub(super) fn rebalance(filling: &mut Filling<'_, '_>) {
     if filling.left.moves == 0 {
         return;
     }
-    let room = &*filling.room;
+    let room = &filling.room;
     let fit = |slot: &Slot| room.at(*slot).is_some_and(|host| host.view.unfit.is_none());
     let places = |walk: &mut dyn Iterator<Item = (u64, Slot)>| -> Vec<Slot> {
         walk.map(|(_, slot)| slot).filter(fit).take(MAX_HOSTS).collect()
     };
     let targets = places(&mut room.least_loaded(None));
     let sources = places(&mut room.most_loaded(None));
-    for task in tasks.iter_mut().filter(|task| may_move(task)) {
-        even_out(task, &targets, filling);
+    // Only who has two replicas on one host can be made more even.
+    let stacked = room.stacked();
+    let indices: Vec<usize> = stacked.iter().filter_map(|actor| filling.index(actor)).collect();
+    let in_turn: BTreeSet<(Turn, usize)> =
+        indices.into_iter().filter_map(|index| Some((turn(filling.tasks.get(index)?), index))).collect();
+    for (_, index) in in_turn {
+        with(index, filling, |task, filling| even_out(task, &targets, filling));
     }
-    let positions: BTreeMap<ActorId, usize> =
-        tasks.iter().enumerate().map(|(position, task)| (task.id.clone(), position)).collect();
     for target in &targets {
         for source in sources.iter().filter(|source| *source != target) {
-            relieve(tasks, &positions, (*source, *target), filling);
+            relieve((*source, *target), filling);
         }
     }
+}
+
+/// Does something with a task that may move.
+fn with<'seen>(
+    index: usize,
+    filling: &mut Filling<'_, 'seen>,
+    act: impl FnOnce(&mut Task<'seen>, &mut Filling<'_, 'seen>),
+) {
+    let Some(mut task) = filling.tasks.take(index) else { return };
+    if may_move(&task) {
+        act(&mut task, filling);
+    }
+    filling.tasks.put(index, task);
 }
 
 fn may_move(task: &Task<'_>) -> bool {
@@ -59,7 +77,7 @@ fn count(task: &Task<'_>, host: &HostId) -> u32 {
 /// Moves replicas of one actor from where it has most to where it has least.
 fn even_out(task: &mut Task<'_>, targets: &[Slot], filling: &mut Filling<'_, '_>) {
     while filling.left.moves > 0 {
-        let room = &*filling.room;
+        let room = &filling.room;
         let most = task
             .placed
             .iter()
@@ -72,7 +90,7 @@ fn even_out(task: &mut Task<'_>, targets: &[Slot], filling: &mut Filling<'_, '_>
             .iter()
             .filter_map(|slot| Some((count(task, room.at(*slot)?.view.id), *slot)))
             .filter(|(least, _)| least.saturating_add(2) <= most)
-            .filter(|(_, slot)| room.at(*slot).is_some_and(|to| admits(task, from, to, filling)))
+            .filter(|(_, slot)| room.at(*slot).is_some_and(|to| admits(task, &from, &to, filling)))
             .min();
         let Some((_, target)) = target else { return };
         relocate(task, (source, target), filling);
@@ -80,39 +98,47 @@ fn even_out(task: &mut Task<'_>, targets: &[Slot], filling: &mut Filling<'_, '_>
 }
 
 /// Moves replicas from one host to another while that makes the two more equal.
-fn relieve(
-    tasks: &mut [&mut Task<'_>],
-    positions: &BTreeMap<ActorId, usize>,
-    (source, target): (Slot, Slot),
-    filling: &mut Filling<'_, '_>,
-) {
+fn relieve((source, target): (Slot, Slot), filling: &mut Filling<'_, '_>) {
     while filling.left.moves > 0 {
-        let (Some(from), Some(to)) = (filling.room.at(source), filling.room.at(target)) else { return };
-        if from.reserved() < to.reserved().saturating_add(WORTH) {
-            return;
-        }
-        let next = from.actors().filter_map(|actor| positions.get(actor)).find(|position| {
-            tasks.get(**position).is_some_and(|task| {
-                let need = &task.manifest.placement.resources;
-                let is_new = !to.holds(&task.id);
-                may_move(task)
-                    && count(task, from.view.id) > count(task, to.view.id)
-                    && to.reserved_with(need, is_new) < from.reserved()
-                    && to.reserved_with(need, is_new) > to.reserved()
-                    && admits(task, from, to, filling)
-            })
-        });
-        let Some(task) = next.and_then(|position| tasks.get_mut(*position)) else { return };
-        relocate(task, (source, target), filling);
+        let Some(index) = relief((source, target), filling) else { return };
+        with(index, filling, |task, filling| relocate(task, (source, target), filling));
     }
 }
 
+/// The first actor of the source whose move makes the two more equal.
+fn relief((source, target): (Slot, Slot), filling: &mut Filling<'_, '_>) -> Option<usize> {
+    let (from, to) = (filling.room.at(source)?, filling.room.at(target)?);
+    if from.reserved() < to.reserved().saturating_add(WORTH) {
+        return None;
+    }
+    let levels = |actor: &ActorId, need: &_| {
+        let after = to.reserved_with(need, !to.holds(actor));
+        after < from.reserved() && after > to.reserved()
+    };
+    let candidates: Vec<ActorId> = from
+        .held()
+        .filter(|(actor, held)| held.replicas() > to.replicas(actor) && levels(actor, &held.need))
+        .map(|(actor, _)| actor.clone())
+        .collect();
+    candidates.into_iter().find_map(|actor| {
+        let index = filling.index(&actor)?;
+        let task = filling.tasks.get(index)?;
+        let (from, to) = (filling.room.at(source)?, filling.room.at(target)?);
+        (may_move(task) && admits(task, &from, &to, filling)).then_some(index)
+    })
+}
+
 /// May one replica go from one host to the other?
-fn admits(task: &Task<'_>, from: &HostRoom<'_>, to: &HostRoom<'_>, filling: &Filling<'_, '_>) -> bool {
+fn admits(
+    task: &Task<'_>,
+    from: &HostRoom<'_, '_>,
+    to: &HostRoom<'_, '_>,
+    filling: &Filling<'_, '_>,
+) -> bool {
     let rule = &task.manifest.placement;
-    let beside = |host: &HostRoom<'_>| task.partners.iter().filter(|partner| host.holds(partner)).count();
-    to.fits(&rule.resources)
-        && tier(rule, &to.view) <= tier(rule, &from.view)
+    let beside = |host: &HostRoom<'_, '_>| task.partners.iter().filter(|partner| host.holds(partner)).count();
+    to.fits(&task.id, &rule.resources)
+        && tier(rule, to.view) <= tier(rule, from.view)
         && beside(to) >= beside(from)
         && task.groups.iter().any(|group| {
             group.admits(from.view.heartbeat) && refusal(task, group, to, filling.input).is_none()
@@ -122,8 +148,8 @@ fn admits(task: &Task<'_>, from: &HostRoom<'_>, to: &HostRoom<'_>, filling: &Fil
 fn relocate(task: &mut Task<'_>, (source, target): (Slot, Slot), filling: &mut Filling<'_, '_>) {
     let id = |slot| filling.room.at(slot).map(|host| host.view.id.clone());
     let (Some(from), Some(to)) = (id(source), id(target)) else { return };
-    filling.room.remove(&from, &task.id);
-    filling.room.add(&to, &task.id, &task.manifest.placement.resources);
+    filling.room.remove(source, &task.id);
+    filling.room.add(target, &task.id, &task.claim());
     if let Some(count) = task.placed.get_mut(&from) {
         *count -= 1;
         if *count == 0 {

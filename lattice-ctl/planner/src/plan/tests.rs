@@ -7,6 +7,7 @@ use crate::observed::Profile;
 use lattice_protocol::heartbeat::{Load, RunState};
 use lattice_protocol::manifest::{Resources, Scale, Spread};
 
+mod kept;
 mod laws;
 
 /// A lattice with its decisions: plans are checked and carried out.
@@ -290,6 +291,29 @@ fn failover_checks_the_target_and_holds_what_has_none() {
     world.hear(&["A", "B", "C"], 45_000);
     assert_eq!(world.planned(), "web: A=1 B=1 C=1");
     assert!(world.unplaced().is_empty());
+}
+
+#[test]
+fn who_can_go_nowhere_does_not_wait_for_its_turn() {
+    let mut world = World::new(
+        lattice(THREE),
+        vec![app("shop", vec![actor("bound", Scale::Replicas(2)), actor("free", Scale::Replicas(1))])],
+    );
+    world.actor(0).placement.hosts = vec![host("A")];
+    world.actor(0).placement.priority = 9;
+    world.actor(1).placement.hosts = vec![host("A"), host("B")];
+    world.plan();
+    world.placements.values_mut().for_each(|placement| {
+        let places = |count| BTreeMap::from([(host("A"), count)]);
+        placement.actors = BTreeMap::from([
+            ("shop/bound".parse().unwrap(), places(2)),
+            ("shop/free".parse().unwrap(), places(1)),
+        ]);
+    });
+    world.hear(&["B", "C"], 40_000);
+    world.allowance.failovers = 1;
+    assert_eq!(world.planned(), "bound: A=2; free: B=1");
+    assert_eq!(world.unplaced(), ["failover failed: no healthy target"]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) fn shortage(
     if !unknown.is_empty() {
         return format!("host not found: {}", unknown.join(", "));
     }
-    let matching: Vec<&HostRoom<'_>> =
+    let matching: Vec<HostRoom<'_, '_>> =
         filling.room.iter().filter(|host| matches(task, group, host)).collect();
     let refusals = matching.iter().map(|host| (host.view.id, refusal(task, group, host, filling.input)));
     let refusals: Vec<(&HostId, Option<Refusal>)> = refusals.collect();

@@ -86,10 +86,12 @@ pub(super) fn shown(trial: &Trial, gate: &Gate, now_ms: u64) -> Shown {
             trial.restarts, gate.max_restarts
         ));
     }
-    let Some(told) = trial.told_ms else { return Shown::NotYet("has not taken the decision yet".to_owned()) };
+    let Some(awaited) = trial.awaited_ms else {
+        return Shown::NotYet("has not taken the decision yet".to_owned());
+    };
     let Some(good) = trial.good_since_ms else {
         let doing = trial.failing.as_ref().map_or("is being prepared", |(_, why, _)| why.as_str());
-        return if since(told) >= gate.deadline_ms {
+        return if since(awaited) >= gate.deadline_ms {
             Shown::Bad(format!("does not run {} ms after it was told: {doing}", gate.deadline_ms))
         } else {
             Shown::NotYet(doing.to_owned())

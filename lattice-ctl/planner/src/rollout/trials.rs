@@ -3,7 +3,9 @@
 //! A trial begins when its host is alive and has been decided upon, and ends when the decision
 //! does, or when the host falls silent: one that is heard again begins anew. A host has been *told*
 //! when its heartbeat names a revision of the placement that is no older than the trial: what it
-//! said before was about something else.
+//! said before was about something else. One that was told and, by a decision older than the one in
+//! force, has the version no more was told otherwise in between, which this observer may have
+//! missed: its trial begins anew with the decision in force.
 
 use super::gate::is_staging;
 use crate::observed::Observed;
@@ -49,6 +51,10 @@ impl Trials {
                 let known = before.remove(&key).filter(|trial| trial.subject == subject);
                 let mut trial =
                     known.unwrap_or_else(|| Trial::new(subject, decision.revision, &view.heartbeat.boot_id));
+                if trial.was_told_otherwise(id, view.heartbeat, decision.revision) {
+                    let subject = trial.subject.clone();
+                    trial = Trial::new(subject, decision.revision, &view.heartbeat.boot_id);
+                }
                 trial.look(id, view.heartbeat, now_ms);
                 self.trials.insert(key, trial);
             }
@@ -114,8 +120,8 @@ pub(super) struct Trial {
     pub(super) subject: Subject,
     revision: u64,
     boot: String,
-    /// When the host had been told.
-    pub(super) told_ms: Option<u64>,
+    /// Since when it shall run, or be ready: since the host had been told, or since it stopped.
+    pub(super) awaited_ms: Option<u64>,
     /// Since when it runs without a break; or, if it is staged, since when it is ready.
     pub(super) good_since_ms: Option<u64>,
     /// Since when it fails, why, and whether it was given up.
@@ -133,7 +139,7 @@ impl Trial {
             subject,
             revision,
             boot: boot.to_owned(),
-            told_ms: None,
+            awaited_ms: None,
             good_since_ms: None,
             failing: None,
             restarts: 0,
@@ -145,26 +151,40 @@ impl Trial {
 
     fn look(&mut self, id: &ActorId, heartbeat: &Heartbeat, now_ms: u64) {
         let has = heartbeat.apps.get(&id.app).copied();
-        if self.told_ms.is_none() {
+        if self.awaited_ms.is_none() {
             if has.is_none_or(|has| has < self.revision) {
                 return;
             }
-            self.told_ms = Some(now_ms);
+            self.awaited_ms = Some(now_ms);
         }
         if self.boot != heartbeat.boot_id {
             heartbeat.boot_id.clone_into(&mut self.boot);
-            self.stopped();
+            self.stopped(now_ms);
         }
         let status = heartbeat.actors.iter().find(|status| status.id == *id);
         match status {
             Some(status) if self.subject.staged => self.look_aside(status, now_ms),
             Some(status) if status.digest == self.subject.digest => self.look_at(status, now_ms),
             Some(status) => {
-                self.stopped();
+                self.stopped(now_ms);
                 self.look_aside(status, now_ms);
             }
-            None => self.stopped(),
+            None => self.stopped(now_ms),
         }
+    }
+
+    /// Has the host, which was told once, another version or none by a decision that is older than
+    /// the one in force?
+    fn was_told_otherwise(&self, id: &ActorId, heartbeat: &Heartbeat, in_force: u64) -> bool {
+        let is_behind = heartbeat.apps.get(&id.app).is_none_or(|has| *has < in_force);
+        if self.awaited_ms.is_none() || !is_behind {
+            return false;
+        }
+        let status = heartbeat.actors.iter().find(|status| status.id == *id);
+        status.is_none_or(|status| {
+            let next = status.next.as_ref().map(|next| &next.digest);
+            status.digest != self.subject.digest && next != Some(&self.subject.digest)
+        })
     }
 
     /// At the version itself.
@@ -176,9 +196,9 @@ impl Trial {
                 self.failing = None;
                 self.good_since_ms.get_or_insert(now_ms);
             }
-            RunState::Starting => self.stopped(),
+            RunState::Starting => self.stopped(now_ms),
             RunState::Failed | RunState::CrashLooping => {
-                self.stopped();
+                self.stopped(now_ms);
                 let given_up = status.state == RunState::CrashLooping;
                 self.fails(status.reason.as_deref().unwrap_or("failed"), given_up, now_ms);
             }
@@ -194,23 +214,27 @@ impl Trial {
                 self.good_since_ms.get_or_insert(now_ms);
             }
             Some((NextState::Failed, reason)) => {
-                self.good_since_ms = None;
+                self.stopped(now_ms);
                 self.fails(reason.unwrap_or("failed"), false, now_ms);
             }
             // The very one runs already: there is nothing to make ready.
             None if self.subject.staged && status.digest == self.subject.digest => {
                 self.good_since_ms.get_or_insert(now_ms);
             }
+            // It is tried again: that it failed stands until it is ready.
+            Some((NextState::Preparing, _)) => self.stopped(now_ms),
             _ => {
-                self.good_since_ms = None;
+                self.stopped(now_ms);
                 self.failing = None;
             }
         }
     }
 
-    fn stopped(&mut self) {
-        if self.good_since_ms.take().is_some() && !self.subject.staged {
-            self.restarts = self.restarts.saturating_add(1);
+    /// It runs no more, or is not ready any more: it has the whole time again to be so.
+    fn stopped(&mut self, now_ms: u64) {
+        if self.good_since_ms.take().is_some() {
+            self.awaited_ms = Some(now_ms);
+            self.restarts = self.restarts.saturating_add(u32::from(!self.subject.staged));
         }
     }
 
@@ -219,3 +243,6 @@ impl Trial {
         self.failing = Some((since, reason.to_owned(), given_up));
     }
 }
+
+#[cfg(test)]
+mod tests;

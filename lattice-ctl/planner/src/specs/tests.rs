@@ -9,7 +9,7 @@ struct World {
     lattice: LatticeName,
     incarnation: u64,
     desired: BTreeMap<AppName, DesiredApp>,
-    placements: BTreeMap<AppName, (Placement, u64)>,
+    placements: BTreeMap<AppName, Revised<Placement>>,
     specs: BTreeMap<HostId, HostSpec>,
     applied: BTreeMap<HostId, Generation>,
 }
@@ -52,7 +52,7 @@ impl World {
             actors.entry(id).or_default().insert(host(on), *count);
         }
         let placement = Placement { actors, ..Placement::empty(app.clone(), 1) };
-        self.placements.insert(app, (placement, revision));
+        self.placements.insert(app, Revised::new(placement, revision));
     }
 
     /// Derives, writes, and says what was written: `A 0.1: shop/api shop/web | providers | links`.
@@ -61,7 +61,7 @@ impl World {
             lattice: &self.lattice,
             incarnation: self.incarnation,
             desired: self.desired.iter().collect(),
-            placements: self.placements.iter().map(|(app, (placement, n))| (app, (placement, *n))).collect(),
+            placements: self.placements.iter().collect(),
             previous: self.specs.iter().collect(),
             applied: self.applied.iter().map(|(host, generation)| (host, *generation)).collect(),
         });
@@ -161,7 +161,10 @@ fn of_an_application_that_is_not_decided_upon_a_host_keeps_what_it_has() {
     assert!(spec.actors.iter().all(|actor| actor.config.is_empty()));
     // The decision comes: so does the rest.
     world.place(&[("web", "A", 1), ("web", "B", 1), ("api", "A", 1)], 11);
-    world.placements.values_mut().for_each(|(placement, _)| placement.desired_version = 2);
+    world
+        .placements
+        .values_mut()
+        .for_each(|have| std::sync::Arc::make_mut(&mut have.value).desired_version = 2);
     world.write();
     let spec = &world.specs[&host("A")];
     assert_eq!(spec.actors.iter().map(|actor| actor.config.len()).sum::<usize>(), 1);
@@ -188,7 +191,8 @@ fn a_host_gets_the_version_that_its_decision_gives_it() {
         actors: [(web.clone(), progress)].into(),
         attempt: 0,
     };
-    for (placement, _) in world.placements.values_mut() {
+    for have in world.placements.values_mut() {
+        let placement = std::sync::Arc::make_mut(&mut have.value);
         placement.desired_version = version;
         placement.rollout = Some(Box::new(rollout.clone()));
     }
@@ -202,7 +206,8 @@ fn a_host_gets_the_version_that_its_decision_gives_it() {
     assert_eq!(told(&world, "A"), ("sha256:new".into(), true, 1, false));
     assert_eq!(told(&world, "B"), ("sha256:web".into(), false, 0, true), "with its own links and providers");
     let why = "tried".to_owned();
-    for (placement, _) in world.placements.values_mut() {
+    for have in world.placements.values_mut() {
+        let placement = std::sync::Arc::make_mut(&mut have.value);
         let rollout = placement.rollout.as_mut().unwrap();
         rollout.phase = Phase::RolledBack { why: why.clone() };
         rollout.actors.values_mut().for_each(|progress| progress.updated.clear());
@@ -216,7 +221,7 @@ fn a_restored_lattice_begins_a_new_incarnation() {
     let mut world = World::new();
     world.write();
     world.incarnation = 1;
-    world.placements.values_mut().for_each(|(_, revision)| *revision = 3);
+    world.placements.values_mut().for_each(|have| have.revision = 3);
     assert_eq!(world.write().len(), 2);
     assert!(world.specs.values().all(|spec| spec.generation == Generation { incarnation: 1, n: 1 }));
     world.incarnation = 0;

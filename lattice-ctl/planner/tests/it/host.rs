@@ -32,6 +32,8 @@ pub enum Nature {
     Crashes,
     Refuses,
     Hangs,
+    /// Its calls take so many milliseconds.
+    Slow(u32),
 }
 
 impl Host {
@@ -88,8 +90,10 @@ impl Host {
                 status.reason = Some("E_TRAP: unreachable; 5 starts in 60 s".to_owned());
             } else {
                 run.calls += traffic;
-                if let Some(Nature::Errors(percent)) = nature {
-                    run.errors += traffic * percent / 100;
+                match nature {
+                    Some(Nature::Errors(percent)) => run.errors += traffic * percent / 100,
+                    Some(Nature::Slow(ms)) if traffic > 0 => status.latency_ms = Some(ms),
+                    _ => {}
                 }
             }
             (status.calls, status.errors) = (run.calls, run.errors);

@@ -12,8 +12,9 @@
 //! | `undeploy app` | |
 //! | `rollout app { … }` | as in a manifest |
 //! | `drop app name` | the next version has no such actor |
-//! | `version v errors=percent\|crashes\|refuses\|hangs\|well` | how the component `v.wasm` behaves on hosts |
+//! | `version v errors=percent\|takes=ms\|crashes\|refuses\|hangs\|well` | how the component `v.wasm` behaves on hosts |
 //! | `load app/actor n` | so many calls at once are offered to it, over all its replicas; 4 are served by each |
+//! | `lag app/actor n` | so many messages wait for it in its streams; each host that has it says so |
 //! | `traffic n` | calls of each actor on each host between two heartbeats |
 //! | `pause app`, `resume app`, `finalise app`, `retry app`, `rollback app [version]` | |
 //! | `forbid app/actor A words` | policy refuses the actor on the host |
@@ -24,15 +25,18 @@
 
 use crate::host::{Host, Nature, status};
 use lattice_ctl_planner::observed::{HostView, Observed, Profile};
-use lattice_ctl_planner::plan::{self, Allowance, Input, Plan, Policy};
-use lattice_ctl_planner::{Decision, Scaling, SpecInput, Trials, check, edit, host_specs, rollout};
-use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
-use lattice_protocol::heartbeat::{ActorStatus, RunState};
+use lattice_ctl_planner::plan::{self, Allowance, Input, Plan, Planner, Policy};
+use lattice_ctl_planner::{Decision, Revised, Scaling, SpecInput, Trials, check, edit, host_specs};
+use lattice_protocol::desired::{DesiredApp, Placement};
+use lattice_protocol::heartbeat::ActorStatus;
 use lattice_protocol::manifest::{self, ActorManifest};
-use lattice_protocol::rollout::Phase;
 use lattice_protocol::spec::Artifact;
 use lattice_protocol::{ActorId, AppName, HostId, HostSpec, LatticeName};
 use std::collections::BTreeMap;
+
+#[path = "show.rs"]
+mod show;
+use show::said;
 
 /// What an application is made of, as it was typed.
 #[derive(Default)]
@@ -61,14 +65,20 @@ pub struct World {
     specs: BTreeMap<HostId, HostSpec>,
     trials: Trials,
     scaling: Scaling,
+    /// Kept from plan to plan, with what it has seen of each application.
+    planner: Option<(Planner, Records)>,
     /// Calls that are offered to each actor at once.
     loads: BTreeMap<ActorId, u32>,
+    /// Messages that wait for each actor.
+    lags: BTreeMap<ActorId, u64>,
     natures: BTreeMap<String, Nature>,
     traffic: u64,
     forbidden: Forbidden,
     runs: bool,
     now_ms: u64,
 }
+
+type Records = BTreeMap<AppName, (Option<DesiredApp>, Option<Placement>)>;
 
 impl Default for World {
     fn default() -> Self {
@@ -82,7 +92,9 @@ impl Default for World {
             specs: BTreeMap::new(),
             trials: Trials::default(),
             scaling: Scaling::default(),
+            planner: None,
             loads: BTreeMap::new(),
+            lags: BTreeMap::new(),
             natures: BTreeMap::new(),
             traffic: 0,
             forbidden: Forbidden::default(),
@@ -132,11 +144,14 @@ impl World {
                 parts.actors.remove(words[1]).unwrap();
             }
             "load" => drop(self.loads.insert(words[0].parse().unwrap(), words[1].parse().unwrap())),
+            "lag" => drop(self.lags.insert(words[0].parse().unwrap(), words[1].parse().unwrap())),
             "traffic" => self.traffic = rest.parse().unwrap(),
             "pause" | "resume" | "retry" | "finalise" | "rollback" => return self.order(verb, &words),
             "forbid" => {
                 let key = (words[0].parse().unwrap(), words[1].parse().unwrap());
                 self.forbidden.0.insert(key, words[2..].join(" "));
+                // A planner is kept for as long as the policy is the same.
+                self.planner = None;
             }
             "runs" => {
                 self.runs = true;
@@ -219,11 +234,13 @@ impl World {
                 let offered = self.loads.get(&status.id).copied().unwrap_or(0);
                 let here = (offered * status.replicas).div_ceil(all.max(1));
                 let in_flight = here.min(4 * status.replicas);
+                let lag = self.lags.get(&status.id).copied();
                 beat.actors.push(ActorStatus {
                     cpu_used_millis: cpu,
                     memory_used_mib: memory,
                     in_flight,
                     queued: here - in_flight,
+                    lag,
                     ..status
                 });
             }
@@ -278,7 +295,10 @@ impl World {
             "crashes" => Some(Nature::Crashes),
             "refuses" => Some(Nature::Refuses),
             "hangs" => Some(Nature::Hangs),
-            other => Some(Nature::Errors(other.strip_prefix("errors=").unwrap().parse().unwrap())),
+            other => Some(match other.strip_prefix("takes=") {
+                Some(ms) => Nature::Slow(ms.parse().unwrap()),
+                None => Nature::Errors(other.strip_prefix("errors=").unwrap().parse().unwrap()),
+            }),
         };
         let digest = format!("sha256:{name}");
         match nature {
@@ -325,19 +345,6 @@ impl World {
         lines
     }
 
-    /// The component that each host says it runs.
-    fn versions(&self) -> Vec<String> {
-        let mut actors: BTreeMap<&ActorId, Vec<String>> = BTreeMap::new();
-        for view in self.observed.views(self.now_ms) {
-            for status in &view.heartbeat.actors {
-                let version = status.digest.trim_start_matches("sha256:");
-                let state = if status.state == RunState::Running { "" } else { " fails" };
-                actors.entry(&status.id).or_default().push(format!("{}={version}{state}", view.id));
-            }
-        }
-        actors.into_iter().map(|(id, hosts)| format!("{id}: {}", hosts.join(", "))).collect()
-    }
-
     /// The decision in force about an application that was planned.
     pub fn placement(&self, app: &str) -> &Placement {
         &self.placements[&app.parse::<AppName>().unwrap()]
@@ -360,37 +367,19 @@ impl World {
         })
     }
 
-    /// How a rollout stands, and what its gates say.
-    fn status(&self, app: &str) -> Vec<String> {
-        let app: AppName = app.parse().unwrap();
-        let Some(decision) = self.decisions().find(|decision| decision.placement.app == app) else {
-            return vec!["not planned".to_owned()];
-        };
-        let Some(rollout) = &decision.placement.rollout else {
-            return vec![format!("version {} is in force", decision.placement.desired_version)];
-        };
-        let mut lines = vec![format!("{} from version {}", rollout.phase.word(), rollout.base.version)];
-        if let Phase::RolledBack { why } = &rollout.phase {
-            lines.push(format!("  because: {why}"));
-        }
-        for line in rollout::report(&decision, &self.observed, &self.trials, self.now_ms) {
-            lines.push(format!("  {} on {}: {}", line.actor, line.host, line.why));
-        }
-        lines
-    }
-
     /// Hosts are told what the decisions in force mean for them.
     fn tell(&mut self) {
         let lattice: LatticeName = "prod".parse().unwrap();
+        let revised = |(app, placement): (&AppName, &Placement)| {
+            let revision = self.revisions.get(app).copied().unwrap_or(0);
+            (app.clone(), Revised::new(placement.clone(), revision))
+        };
+        let placements: BTreeMap<AppName, Revised<Placement>> = self.placements.iter().map(revised).collect();
         let specs = host_specs(&SpecInput {
             lattice: &lattice,
             incarnation: 0,
             desired: self.desired.iter().collect(),
-            placements: self
-                .placements
-                .iter()
-                .map(|(app, placement)| (app, (placement, self.revisions.get(app).copied().unwrap_or(0))))
-                .collect(),
+            placements: placements.iter().collect(),
             previous: self.specs.iter().collect(),
             applied: BTreeMap::new(),
         });
@@ -452,12 +441,21 @@ impl World {
         lines
     }
 
-    /// A plan, checked.
-    fn planned(&self, allowance: Allowance) -> Plan {
+    /// A plan, checked; the planner that is kept comes to the same as one that begins with nothing.
+    fn planned(&mut self, allowance: Allowance) -> Plan {
+        let kept = self.planner.take();
         let input = self.input(allowance);
         let plan = plan::plan(&input);
         assert_eq!(check(&input, &plan), [], "{plan:#?}");
-        assert_eq!(plan::plan(&input), plan, "deterministic");
+        let apps = self.desired.keys().chain(self.placements.keys());
+        let record = |app: &AppName| (self.desired.get(app).cloned(), self.placements.get(app).cloned());
+        let now: Records = apps.map(|app| (app.clone(), record(app))).collect();
+        let (mut planner, before) = kept.unwrap_or_else(|| (Planner::of(&input), Records::new()));
+        for app in before.keys().chain(now.keys()).filter(|app| before.get(*app) != now.get(*app)) {
+            planner.touch(app);
+        }
+        assert_eq!(planner.plan(&input), plan, "kept (left) and from nothing (right)");
+        self.planner = Some((planner, now));
         plan
     }
 
@@ -469,39 +467,6 @@ impl World {
             *self.revisions.entry(app.clone()).or_default() += 1;
         }
         self.placements.extend(plan.changed);
-    }
-
-    fn placed(&self) -> Vec<String> {
-        let actors = self.placements.values().flat_map(|placement| &placement.actors);
-        actors
-            .map(|(actor, hosts)| {
-                let hosts: Vec<String> =
-                    hosts.iter().map(|(host, count)| format!("{host}={count}")).collect();
-                format!("{actor}: {}", hosts.join(" "))
-            })
-            .collect()
-    }
-
-    fn show_hosts(&self) -> Vec<String> {
-        let line = |view: HostView<'_>| {
-            let unfit = view.unfit.map_or_else(|| "fit".to_owned(), |unfit| unfit.to_string());
-            format!("[{}] {} - {unfit}", view.health(), view.id)
-        };
-        self.observed.views(self.now_ms).map(line).collect()
-    }
-
-    fn judge(&self) -> Vec<String> {
-        let lost = self.observed.views(self.now_ms).filter(|view| view.verdict == Verdict::Lost);
-        let reports = lost.map(|view| self.observed.timeout_report(view.id).to_string());
-        let next = self.observed.next_change_ms(self.now_ms).map(|at| at - self.now_ms);
-        let next = next.map(|ms| format!("next change in {ms} ms unless somebody is heard"));
-        reports.chain(next).collect()
-    }
-
-    fn why(&self, actor: &str) -> Vec<String> {
-        let input = self.input(Allowance::default());
-        let found = plan::consider(&input, &actor.parse().unwrap());
-        found.unwrap_or_default().iter().map(|host| format!("  {host}")).collect()
     }
 }
 
@@ -529,15 +494,4 @@ impl Parts {
         let text = if self.actors.is_empty() { text.replace("  actors:\n", "") } else { text };
         manifest::parse(&text, "scenario").unwrap_or_else(|reports| panic!("{reports:#?}\n{text}"))
     }
-}
-
-fn said(plan: &Plan) -> Vec<String> {
-    if plan.explanation.is_empty() {
-        return vec!["nothing changes".to_owned()];
-    }
-    let lines = plan.explanation.iter().flat_map(|step| {
-        let reason = step.reason().map(|reason| format!("  because: {reason}"));
-        std::iter::once(step.to_string()).chain(reason)
-    });
-    lines.collect()
 }

@@ -80,3 +80,19 @@ pub(super) fn next_of(before: &HostSpec, after: &HostSpec) -> Result<(), String>
         None => Ok(()),
     }
 }
+
+/// A decision in one line of the trace: where its actors are, and how far its rollout has come.
+pub(super) fn summary(placement: &Placement) -> String {
+    let mut words = format!("{} of v{}:", placement.app, placement.desired_version);
+    for (id, hosts) in &placement.actors {
+        let hosts: Vec<String> = hosts.iter().map(|(host, count)| format!("{host}x{count}")).collect();
+        words.push_str(&format!(" {} on {}", id.name, hosts.join(" ")));
+    }
+    let Some(rollout) = placement.rollout.as_deref() else { return words };
+    words.push_str(&format!("; {} from v{}", rollout.phase.word(), rollout.base.version));
+    for (id, progress) in &rollout.actors {
+        let hosts: Vec<&str> = progress.updated.iter().map(lattice_protocol::HostId::as_str).collect();
+        words.push_str(&format!(", {} wave {} new on [{}]", id.name, progress.wave, hosts.join(" ")));
+    }
+    words
+}

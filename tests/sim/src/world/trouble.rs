@@ -1,6 +1,6 @@
 //! Faults as they happen, and how they end.
 
-use super::{Event, PROFILE, World};
+use super::{Event, World};
 use crate::controller::Controller;
 use crate::faults::{Fault, Node};
 use crate::host::Host;
@@ -69,7 +69,8 @@ impl World {
                 self.hosts.iter_mut().skip(host).take(1).filter(|host| !host.up).for_each(Host::start)
             }
             Node::Controller(one) => {
-                let fresh = Controller::new(self.lattice.clone(), PROFILE, self.now_ms);
+                let fresh =
+                    Controller::new(self.lattice.clone(), self.profile, (self.now_ms, self.numbered << 16));
                 if let Some(one) = self.controllers.get_mut(one).filter(|one| !one.up) {
                     *one = fresh;
                 }

@@ -13,7 +13,7 @@ struct AnyHost {
 }
 
 #[derive(Debug, Clone)]
-struct AnyActor {
+pub(super) struct AnyActor {
     scale: Scale,
     cpu: u32,
     region: Option<u8>,
@@ -29,7 +29,7 @@ fn any_host() -> impl Strategy<Value = AnyHost> {
         .prop_map(|(region, cpu_used, heard_ms, leaving)| AnyHost { region, cpu_used, heard_ms, leaving })
 }
 
-fn any_actor() -> impl Strategy<Value = AnyActor> {
+pub(super) fn any_actor() -> impl Strategy<Value = AnyActor> {
     let scale = prop_oneof![(0u32..9).prop_map(Scale::Replicas), Just(Scale::Daemon)];
     let region = || proptest::option::of(0u8..3);
     let hosts = proptest::collection::vec(0u8..8, 0..3);
@@ -65,6 +65,10 @@ fn observed(hosts: &[AnyHost]) -> Observed {
 }
 
 fn desired(actors: &[AnyActor]) -> DesiredApp {
+    app("shop", manifests(actors))
+}
+
+pub(super) fn manifests(actors: &[AnyActor]) -> Vec<ActorManifest> {
     let manifests = actors.iter().enumerate().map(|(index, any)| {
         let mut manifest = actor(&format!("a{index}"), any.scale);
         let rule = &mut manifest.placement;
@@ -85,7 +89,7 @@ fn desired(actors: &[AnyActor]) -> DesiredApp {
         rule.priority = any.priority;
         manifest
     });
-    app("shop", manifests.collect())
+    manifests.collect()
 }
 
 proptest! {

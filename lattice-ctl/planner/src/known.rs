@@ -1,0 +1,292 @@
+//! What a controller knows of the lattice, and what of it has changed since it last planned and told
+//! hosts: so that both cost as much as has changed.
+//!
+//! Records come in with the revision of their key; an older one than is known changes nothing.
+
+use crate::check::{Violation, check_changes};
+use crate::observed::Observed;
+use crate::outline::Outline;
+use crate::plan::{Allowance, Input, Plan, Planner, Policy};
+use crate::rollout::{Decision, Trials};
+use crate::scaling::Scaling;
+use crate::specs::{SpecInput, derive, host_specs};
+use crate::table::Table;
+use lattice_protocol::desired::{DesiredApp, Placement};
+use lattice_protocol::{AppName, Generation, HostId, HostSpec, LatticeName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A record with the revision of its key.
+#[derive(Debug, PartialEq)]
+pub struct Revised<T> {
+    /// The record.
+    pub value: Arc<T>,
+    /// What a compare-and-set must name.
+    pub revision: u64,
+}
+
+impl<T> Revised<T> {
+    /// This record, at this revision.
+    pub fn new(value: impl Into<Arc<T>>, revision: u64) -> Self {
+        Self { value: value.into(), revision }
+    }
+}
+
+impl<T> Clone for Revised<T> {
+    fn clone(&self) -> Self {
+        Self { value: Arc::clone(&self.value), revision: self.revision }
+    }
+}
+
+impl<T> AsRef<T> for Revised<T> {
+    fn as_ref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> AsRef<Revised<T>> for Revised<T> {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// The moment that is planned from, besides the records.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    /// What hosts say.
+    pub observed: &'a Observed,
+    /// Now, on the clock of `observed`.
+    pub now_ms: u64,
+    /// How much may move now.
+    pub allowance: Allowance,
+    /// What hosts with new versions have shown.
+    pub trials: &'a Trials,
+    /// What was seen of actors that scale by themselves.
+    pub scaling: &'a Scaling,
+    /// Rules of the lattice; the same in every plan.
+    pub policy: &'a dyn Policy,
+}
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+pub struct Known {
+    desired: BTreeMap<AppName, Revised<DesiredApp>>,
+    placements: BTreeMap<AppName, Revised<Placement>>,
+    specs: BTreeMap<HostId, Revised<HostSpec>>,
+    planner: Planner,
+    outline: Outline,
+    /// Applications in a rollout.
+    rolling: BTreeSet<AppName>,
+    /// Applications with an actor that scales by itself.
+    scaling: BTreeSet<AppName>,
+    /// Newer generations than those in force, of hosts that say so.
+    applied: BTreeMap<HostId, Generation>,
+}
+
+impl Known {
+    /// What shall be, by application.
+    #[must_use]
+    pub fn desired(&self) -> &BTreeMap<AppName, Revised<DesiredApp>> {
+        &self.desired
+    }
+
+    /// The decisions in force.
+    #[must_use]
+    pub fn placements(&self) -> &BTreeMap<AppName, Revised<Placement>> {
+        &self.placements
+    }
+
+    /// What hosts were told.
+    #[must_use]
+    pub fn specs(&self) -> &BTreeMap<HostId, Revised<HostSpec>> {
+        &self.specs
+    }
+
+    /// What an application shall be, or that nothing is desired of it any more. `true` when that is
+    /// news.
+    pub fn desire(&mut self, app: &AppName, record: Option<Revised<DesiredApp>>) -> bool {
+        let Some(before) = put(&mut self.desired, app, record) else { return false };
+        let after = self.desired.get(app).map(|have| &*have.value);
+        self.outline.desired(app, after, self.placements.get(app).map(|have| &*have.value));
+        let scales = after.is_some_and(|desired| {
+            desired.deployed && desired.application.actors.iter().any(|actor| actor.autoscale.is_some())
+        });
+        keep(&mut self.scaling, app, scales);
+        drop(before);
+        self.planner.touch(app);
+        true
+    }
+
+    /// The decision about an application, or that there is none. `true` when that is news.
+    pub fn place(&mut self, app: &AppName, record: Option<Revised<Placement>>) -> bool {
+        let Some(before) = put(&mut self.placements, app, record) else { return false };
+        let after = self.placements.get(app).map(|have| &*have.value);
+        let before = before.as_ref().map(|before| &*before.value);
+        self.outline.placed(app, (before, after), self.desired.get(app).map(|have| &*have.value));
+        keep(&mut self.rolling, app, after.is_some_and(|placement| placement.rollout.is_some()));
+        self.planner.touch(app);
+        true
+    }
+
+    /// What a host was told, or that it was told nothing. `true` when that is news.
+    pub fn tell(&mut self, host: &HostId, record: Option<Revised<HostSpec>>) -> bool {
+        let Some(before) = put(&mut self.specs, host, record) else { return false };
+        let after = self.specs.get(host).map(|have| &*have.value);
+        self.outline.told(host, before.as_ref().map(|before| &*before.value), after);
+        let generation = after.map(|spec| spec.generation).unwrap_or_default();
+        self.applied.retain(|one, applied| one != host || *applied > generation);
+        true
+    }
+
+    /// A host says that it runs this generation of its spec.
+    pub fn heard(&mut self, host: &HostId, generation: Generation) {
+        let told = self.specs.get(host).map(|have| have.value.generation).unwrap_or_default();
+        if generation > told && self.applied.insert(host.clone(), generation) != Some(generation) {
+            self.outline.due(host);
+        }
+    }
+
+    /// Applications with an actor that scales by itself, each with the decision about it.
+    pub fn scaling(&self) -> impl Iterator<Item = (&DesiredApp, Option<&Placement>)> {
+        self.scaling.iter().filter_map(|app| {
+            let placement = self.placements.get(app).map(|have| &*have.value);
+            Some((&*self.desired.get(app)?.value, placement))
+        })
+    }
+
+    /// Decisions with a rollout.
+    pub fn rolling(&self) -> impl Iterator<Item = Decision<'_>> {
+        self.rolling.iter().filter_map(|app| {
+            let placement = self.placements.get(app)?;
+            let desired = &*self.desired.get(app)?.value;
+            Some(Decision { desired, placement: &placement.value, revision: placement.revision })
+        })
+    }
+
+    /// Does nothing wait to be planned, whatever hosts say?
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.planner.is_settled() && !self.outline.is_due()
+    }
+
+    /// The same as a plan from nothing, at the cost of what has changed.
+    #[must_use]
+    pub fn plan(&mut self, moment: &Moment<'_>) -> Plan {
+        let Self { desired, placements, planner, .. } = self;
+        planner.plan(&input(desired, placements, moment))
+    }
+
+    /// The next plan begins with nothing: for when something was found wrong with the last.
+    pub fn begin_anew(&mut self) {
+        let apps = self.desired.keys().chain(self.placements.keys());
+        self.planner = Planner::default();
+        apps.for_each(|app| self.planner.touch(app));
+    }
+
+    /// The plan from nothing.
+    #[must_use]
+    pub fn plan_afresh(&self, moment: &Moment<'_>) -> Plan {
+        crate::plan::plan(&self.input(moment))
+    }
+
+    /// What the independent check says of all that a plan changes.
+    #[must_use]
+    pub fn check(&self, moment: &Moment<'_>, plan: &Plan) -> Vec<Violation> {
+        check_changes(&self.input(moment), plan, &self.outline)
+    }
+
+    /// What it says of everything, changed or not.
+    #[must_use]
+    pub fn check_all(&self, moment: &Moment<'_>, plan: &Plan) -> Vec<Violation> {
+        crate::check::check(&self.input(moment), plan)
+    }
+
+    fn input<'a>(&'a self, moment: &Moment<'a>) -> Input<'a> {
+        input(&self.desired, &self.placements, moment)
+    }
+
+    /// The specs that have to be written. A host is due until what it is told is what follows from the
+    /// decisions.
+    pub fn due_specs(&mut self, lattice: &LatticeName, incarnation: u64) -> BTreeMap<HostId, HostSpec> {
+        let due = self.outline.take_due();
+        let specs = self.specs_of(lattice, incarnation, Some(&due));
+        specs.keys().for_each(|host| self.outline.due(host));
+        specs
+    }
+}
+
+impl Known {
+    /// The same from nothing: of every host.
+    #[must_use]
+    pub fn specs_afresh(&self, lattice: &LatticeName, incarnation: u64) -> BTreeMap<HostId, HostSpec> {
+        self.specs_of(lattice, incarnation, None)
+    }
+
+    fn specs_of(
+        &self,
+        lattice: &LatticeName,
+        incarnation: u64,
+        only: Option<&BTreeSet<HostId>>,
+    ) -> BTreeMap<HostId, HostSpec> {
+        let all = || self.specs.iter().map(|(host, have)| (host, &*have.value));
+        let input = SpecInput {
+            lattice,
+            incarnation,
+            desired: Table::of(&self.desired),
+            placements: Table::of(&self.placements),
+            previous: match only {
+                None => all().collect(),
+                Some(hosts) => {
+                    let some = hosts.iter().filter_map(|host| self.specs.get_key_value(host));
+                    some.map(|(host, have)| (host, &*have.value)).collect()
+                }
+            },
+            applied: self.applied.iter().map(|(host, generation)| (host, *generation)).collect(),
+        };
+        match only {
+            None => host_specs(&input),
+            Some(hosts) => derive(&input, hosts.iter().map(|host| (host, self.outline.actors(host)))),
+        }
+    }
+}
+
+fn input<'a>(
+    desired: &'a BTreeMap<AppName, Revised<DesiredApp>>,
+    placements: &'a BTreeMap<AppName, Revised<Placement>>,
+    moment: &Moment<'a>,
+) -> Input<'a> {
+    let Moment { observed, now_ms, allowance, trials, scaling, policy } = *moment;
+    Input {
+        desired: Table::of(desired),
+        placements: Table::of(placements),
+        observed,
+        now_ms,
+        seed: 0,
+        policy,
+        allowance,
+        trials,
+        scaling,
+    }
+}
+
+/// Takes a record, or that it is gone. What was there before, if this is news.
+fn put<K: Ord + Clone, T>(
+    records: &mut BTreeMap<K, Revised<T>>,
+    key: &K,
+    record: Option<Revised<T>>,
+) -> Option<Option<Revised<T>>> {
+    let Some(record) = record else { return records.remove(key).map(Some) };
+    let is_known = records.get(key).is_some_and(|have| have.revision >= record.revision);
+    (!is_known).then(|| records.insert(key.clone(), record))
+}
+
+fn keep(apps: &mut BTreeSet<AppName>, app: &AppName, is_in: bool) {
+    if is_in {
+        apps.insert(app.clone());
+    } else {
+        apps.remove(app);
+    }
+}
+
+#[cfg(test)]
+mod tests;
