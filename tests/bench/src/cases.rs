@@ -5,11 +5,13 @@ mod calls;
 mod hosts;
 mod http;
 mod journal;
+mod plans;
 mod remote;
 
 use crate::report::Row;
 use anyhow::Result;
 use clap::ValueEnum;
+use plans::{Size, What};
 use std::path::PathBuf;
 
 /// How much to measure.
@@ -58,6 +60,18 @@ pub enum Case {
     JournalAppend32,
     /// Bytes written to the disk for each byte of an event, records of 32
     JournalBytes,
+    /// A plan from nothing, 1 000 hosts and 100 000 actors
+    PlanFromNothing,
+    /// A plan when one of 1 000 hosts is lost
+    PlanHostLost,
+    /// A plan from nothing, 10 000 hosts and 1 000 000 actors
+    PlanFromNothingHuge,
+    /// A plan when one of 10 000 hosts is lost
+    PlanHostLostHuge,
+    /// Heartbeats of 10 000 hosts with 100 actors each
+    PlanHeartbeats,
+    /// Memory of a planner of 10 000 hosts and 1 000 000 actors
+    PlanMemory,
 }
 
 impl Case {
@@ -86,6 +100,12 @@ impl Case {
             Self::JournalAppend1 => journal::append(plan, "journal-append-1", 1),
             Self::JournalAppend32 => journal::append(plan, "journal-append-32", 32),
             Self::JournalBytes => journal::bytes_written(plan),
+            Self::PlanFromNothing => plans::run("plan-from-nothing", Size::Large, What::FromNothing),
+            Self::PlanHostLost => plans::run("plan-host-lost", Size::Large, What::HostLost),
+            Self::PlanFromNothingHuge => plans::run("plan-from-nothing-huge", Size::Huge, What::FromNothing),
+            Self::PlanHostLostHuge => plans::run("plan-host-lost-huge", Size::Huge, What::HostLost),
+            Self::PlanHeartbeats => plans::run("plan-heartbeats", Size::Huge, What::Heartbeats),
+            Self::PlanMemory => plans::run("plan-memory", Size::Huge, What::Memory),
         }
     }
 }
