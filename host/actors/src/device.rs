@@ -262,11 +262,10 @@ impl Inner {
     async fn serve(&self) -> StopReason {
         let options = self.options.clone();
         let opened = blocking(move || DeviceLog::open(&options)).await;
-        let (log, opened) = match opened {
+        let (log, opened, closed) = match opened {
             Ok(opened) => opened,
             Err(report) => return StopReason::Log(report),
         };
-        let journal = Arc::downgrade(&log.journal);
         let scope = self.scope.child("shard");
         let shared = Shared {
             // Room on a disk is counted in segments, not by this.
@@ -295,9 +294,8 @@ impl Inner {
             tracing::debug!(aborted = ?ended.aborted, "tasks of the shard cut off");
         }
         // Nobody may write there any more before it is opened again.
-        while journal.strong_count() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        // Its end is an error: nothing is ever sent.
+        drop(closed.await);
         reason
     }
 }

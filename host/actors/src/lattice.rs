@@ -43,7 +43,7 @@ use lattice_journal::shard::StopReason;
 use lattice_journal::{SessionId, ShardId};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{EntityKey, ErrorCode, HostId, KindName, Report};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use takeover::Stuck;
@@ -196,6 +196,15 @@ impl LatticeActors {
         let state = self.inner.state();
         let session = &state.owners.get(&owner_key(&part))?.session;
         session.split('.').next()?.parse().ok()
+    }
+
+    /// The hosts that own shards of a kind, as far as is known here.
+    #[must_use]
+    pub fn owners(&self, kind: &KindName) -> BTreeSet<HostId> {
+        let prefix = format!("{kind}.");
+        let state = self.inner.state();
+        let of_kind = state.owners.iter().filter(|(key, _)| key.starts_with(&prefix));
+        of_kind.filter_map(|(_, owner)| owner.session.split('.').next()?.parse().ok()).collect()
     }
 
     /// The shards of a kind that this host owns.
@@ -424,6 +433,7 @@ impl Inner {
             let shared = Shared {
                 policy: Policy {
                     trim_records: self.options.policy.checkpoint_records,
+                    snapshots_at_once: self.options.policy.checkpoint_snapshots,
                     ..self.options.policy
                 },
                 clock: Arc::clone(&self.options.clock),

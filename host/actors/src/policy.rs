@@ -46,6 +46,8 @@ pub struct Policy {
     pub checkpoint_records: u64,
     /// Or so many bytes of them.
     pub checkpoint_bytes: u64,
+    /// Snapshots that such a shard takes or stores at once: those of one checkpoint are stored together.
+    pub checkpoint_snapshots: usize,
     /// How full a log may be, percent, before what would be kept for people goes as well.
     pub full_percent: u8,
     /// Time between two looks at what is idle, due or trimmable.
@@ -63,6 +65,7 @@ impl Default for Policy {
             trim_records: 50_000,
             checkpoint_records: 1_000,
             checkpoint_bytes: 8 << 20,
+            checkpoint_snapshots: 512,
             full_percent: 75,
             period: Duration::from_secs(1),
         }

@@ -15,6 +15,7 @@ use lattice_journal::trim::SnapshotList;
 use lattice_journal::{Chain, Position, RecordSeq, Sealed, ShardId};
 use lattice_protocol::{EntityKey, ErrorCode, Report};
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// The one shard of a device's journal.
 const SHARD: ShardId = ShardId(0);
@@ -25,8 +26,23 @@ const MAX_LIST_BYTES: usize = 5 << 20;
 
 /// The journal as the log of its one shard: the place of a record is its sequence.
 pub(super) struct DeviceLog {
-    pub(super) journal: Arc<Journal>,
+    journal: Arc<Held>,
     checkpoints: Arc<CheckpointStore>,
+}
+
+/// The journal while somebody may write to it. Its end is told when it is closed.
+struct Held {
+    journal: Journal,
+    // Dropped after the journal: fields go in this order.
+    _closed: oneshot::Sender<()>,
+}
+
+impl std::ops::Deref for Held {
+    type Target = Journal;
+
+    fn deref(&self) -> &Journal {
+        &self.journal
+    }
 }
 
 /// What is learnt from the records while they are read.
@@ -68,8 +84,9 @@ impl Reading {
 }
 
 impl DeviceLog {
-    /// Reads everything, and opens an epoch of this session. Blocks.
-    pub(super) fn open(options: &DeviceOptions) -> Result<(Self, Opened), Report> {
+    /// Reads everything, and opens an epoch of this session. Blocks. The receiver ends when nobody can write
+    /// to the journal any more.
+    pub(super) fn open(options: &DeviceOptions) -> Result<(Self, Opened, oneshot::Receiver<()>), Report> {
         let checkpoints = CheckpointStore::new(&options.data);
         let saved = checkpoints.load::<SavedCheckpoint>().map_err(Report::from)?;
         if let Some(damage) = saved.as_ref().and_then(|loaded| loaded.damage.as_ref()) {
@@ -116,7 +133,9 @@ impl DeviceLog {
         let position = Position(reading.chain.seq().0);
         let tail = Tail::at(reading.chain, position);
         let opened = reading.history.open(tail, RecordSeq(recovered.first));
-        Ok((Self { journal: Arc::new(journal), checkpoints: Arc::new(checkpoints) }, opened))
+        let (sender, closed) = oneshot::channel();
+        let journal = Arc::new(Held { journal, _closed: sender });
+        Ok((Self { journal, checkpoints: Arc::new(checkpoints) }, opened, closed))
     }
 }
 

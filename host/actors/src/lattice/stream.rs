@@ -109,8 +109,7 @@ impl StreamLog {
     /// A valid record was read.
     pub(super) fn remember(&self, sealed: &Sealed) {
         let mut cache = self.cache();
-        // A copy: this one may be a slice of something larger.
-        let bytes = Bytes::copy_from_slice(sealed.bytes());
+        let bytes = sealed.bytes().clone();
         cache.bytes += bytes.len();
         if let Some(before) = cache.records.insert(sealed.record().seq, bytes) {
             cache.bytes -= before.len();
