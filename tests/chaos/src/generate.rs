@@ -166,6 +166,7 @@ impl World {
         let (name, body) = match model {
             // Nothing to add is refused.
             Model::Counter => ("add", json!({ "amount": self.random.below(6) })),
+            Model::Sum => ("add", json!(self.random.below(6))),
             Model::Append => ("append", json!({ "value": value })),
             Model::Register if self.random.below(3) == 0 => {
                 let from = value.saturating_sub(self.random.below(20));

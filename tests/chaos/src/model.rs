@@ -13,6 +13,8 @@ pub enum Model {
     Counter,
     /// `append {"value":v}` → the length; `read` → the list.
     Append,
+    /// `add n` → the sum; `read` → the sum.
+    Sum,
 }
 
 #[derive(Deserialize)]
@@ -33,7 +35,7 @@ impl Model {
     pub fn initial(self) -> Value {
         match self {
             Self::Register => Value::Null,
-            Self::Counter => Value::from(0),
+            Self::Counter | Self::Sum => Value::from(0),
             Self::Append => Value::Array(Vec::new()),
         }
     }
@@ -43,6 +45,11 @@ impl Model {
     pub fn step(self, state: &Value, name: &str, body: &str) -> Option<(Value, String)> {
         if name == "read" {
             return Some((state.clone(), state.to_string()));
+        }
+        if self == Self::Sum {
+            let amount: i64 = body.parse().ok().filter(|_| name == "add")?;
+            let sum = Value::from(state.as_i64()?.wrapping_add(amount));
+            return Some((sum.clone(), sum.to_string()));
         }
         let body: Body = serde_json::from_str(body).ok()?;
         match (self, name) {

@@ -2,6 +2,8 @@
 //! hosts, and `trellis` as its user calls it. Each has its own port and address, so tests run side
 //! by side. Everything dies with the test.
 
+pub mod chaos;
+
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
@@ -35,6 +37,19 @@ impl TestLattice {
     /// # Errors
     /// What did not start.
     pub async fn start(hosts: u8) -> Result<Self> {
+        let mut lattice = Self::prepare(hosts).await?;
+        for host in 1..=hosts {
+            let process = lattice.spawn_host(host).await?;
+            lattice.hosts.push(process);
+        }
+        Ok(lattice)
+    }
+
+    /// Starts one whose hosts are known and do not run yet.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn prepare(hosts: u8) -> Result<Self> {
         let trellis = fixtures::program("trellis")?;
         let dir = TempDir::new()?;
         let mut init: Vec<String> =
@@ -57,12 +72,7 @@ impl TestLattice {
         controller.wait_for_line("is up", PATIENCE).await?;
         // Free on every loopback address that the hosts will listen on, as far as one can know.
         let port = free_port()?;
-        let mut lattice = Self { dir, trellis, port, nats, controller, hosts: Vec::new() };
-        for host in 1..=hosts {
-            let process = lattice.spawn_host(host).await?;
-            lattice.hosts.push(process);
-        }
-        Ok(lattice)
+        Ok(Self { dir, trellis, port, nats, controller, hosts: Vec::new() })
     }
 
     /// Starts a host, again or for the first time.
@@ -70,6 +80,14 @@ impl TestLattice {
     /// # Errors
     /// It did not start.
     pub async fn spawn_host(&self, host: u8) -> Result<Process> {
+        self.spawn_host_by(host, &self.nats.url()).await
+    }
+
+    /// The same, with another way to the server.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn spawn_host_by(&self, host: u8, nats_url: &str) -> Result<Process> {
         let mut process = ProcessSpec::new(
             &format!("H{host}"),
             &self.trellis,
@@ -77,6 +95,7 @@ impl TestLattice {
         )
         .args(["host", "--host-id", &format!("H{host}"), "--heartbeat-ms", "250", "--label", "tier=edge"])
         .args(["--label", &format!("zone=z{host}"), "--listen", &format!("127.0.0.{host}")])
+        .env("TRELLIS_NATS_URL", nats_url)
         .current_dir(self.dir.path())
         .spawn()?;
         process.wait_for_line("is up", PATIENCE).await?;

@@ -6,6 +6,7 @@
 
 mod bench;
 mod build;
+mod chaos;
 mod demo;
 mod deny;
 mod finding;
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::Options),
     /// Simulated lattices by their seeds, and what planning costs in a large one
     Sim(sim::Options),
+    /// A lattice of real processes under kills, cuts and pauses; its history, checked
+    Chaos(chaos::Options),
     /// Build the guests' components and our programs, for tests that are run one by one
     Build,
     /// Check the rules of the code: layers, purity, homes of names, file headers, sizes
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Sim(options) => sim::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
         Command::Build => build::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => deny::run(),
