@@ -204,6 +204,9 @@ impl Entities {
         {
             return self.find(&key, call, body).await;
         }
+        if matches!(call.ask, EntityAsk::List) && self.lattice.runs(&call.kind).is_some() {
+            return json(&self.list_all(call).await?);
+        }
         let door = self.device.door();
         self.carry_out(door, call, body).await
     }
@@ -280,7 +283,7 @@ impl Entities {
                 submitted(door?.submit(key, Command { reference, name, body }, patience).await?)
             }
             EntityAsk::Query { key, name } => submitted(door?.query(key, (name, body), patience).await?),
-            EntityAsk::List => self.list(call.kind).await,
+            EntityAsk::List => json(&self.list(call.kind).await?),
             EntityAsk::State { key, at } => json(&door?.state_at(key, at).await?),
             EntityAsk::Journal { key, from, most } => {
                 json(&door?.journal(key, from, usize::try_from(most).unwrap_or(usize::MAX)).await?)
@@ -315,9 +318,9 @@ impl Entities {
     }
 
     /// The actors of a kind: of a lattice's, those of the shards that this host owns.
-    async fn list(&self, kind: KindName) -> Result<(EntityAnswer, Bytes), Report> {
+    async fn list(&self, kind: KindName) -> Result<Listing, Report> {
         if self.lattice.runs(&kind).is_none() {
-            return json(&self.device.door()?.list(Some(kind)).await?);
+            return self.device.door()?.list(Some(kind)).await;
         }
         let mut all = Listing::default();
         for (_, door) in self.lattice.doors(&kind) {
@@ -327,7 +330,36 @@ impl Entities {
             all.kinds = part.kinds;
         }
         all.actors.sort_by(|left, right| left.key.cmp(&right.key));
-        json(&all)
+        Ok(all)
+    }
+
+    /// The actors of all shards of a kind, whoever owns them; an owner that does not answer is left out, and
+    /// then there are more.
+    async fn list_all(&self, call: EntityCall) -> Result<Listing, Report> {
+        let mut all = self.list(call.kind.clone()).await?;
+        let others = self.lattice.owners(&call.kind).into_iter().filter(|owner| *owner != self.host);
+        for owner in others {
+            let passed = EntityCall { remaining_ms: call.remaining_ms.min(PASSED_MS), ..call.clone() };
+            let subject = self.subjects.owner_call(&call.kind, &owner);
+            let asked = ask_entity(&*self.bus, &subject, &passed, b"").await;
+            let part = asked.and_then(|(_, body)| {
+                serde_json::from_slice::<Listing>(&body).map_err(|error| {
+                    Report::new(ErrorCode::Internal, format!("listing not readable: {error}"))
+                })
+            });
+            match part {
+                Ok(part) => {
+                    all.actors.extend(part.actors);
+                    (all.outbox, all.more) = (all.outbox + part.outbox, all.more || part.more);
+                }
+                Err(report) => {
+                    tracing::debug!(%owner, error = %report, "not listed");
+                    all.more = true;
+                }
+            }
+        }
+        all.actors.sort_by(|left, right| left.key.cmp(&right.key));
+        Ok(all)
     }
 
     /// Subscribes to the calls of a kind, and answers them until the returned scope is shut down.
