@@ -1,6 +1,7 @@
 //! The cases, by the names of the command line. Each gives one row: what it measured, against
 //! what, with which goal; how is said in the file that measures it.
 
+mod actors;
 mod calls;
 mod hosts;
 mod http;
@@ -72,6 +73,20 @@ pub enum Case {
     PlanHeartbeats,
     /// Memory of a planner of 10 000 hosts and 1 000 000 actors
     PlanMemory,
+    /// Durable commands, durability device, 1 000 actors in a closed loop
+    DurableCommands,
+    /// One durable command, one actor, one client
+    DurableLatency,
+    /// Commands of durability lattice, 1 000 actors in a closed loop, sync_interval always
+    LatticeCommands,
+    /// One turn in memory: decide and apply
+    ActorTurn,
+    /// An actor of 100 000 events answers again, with a snapshot
+    RecoverySnapshot,
+    /// An actor of 100 000 events answers again, without a snapshot
+    RecoveryFull,
+    /// Resident memory of 100 000 idle actors of 1 KiB
+    ActorDensity,
 }
 
 impl Case {
@@ -106,6 +121,13 @@ impl Case {
             Self::PlanHostLostHuge => plans::run("plan-host-lost-huge", Size::Huge, What::HostLost),
             Self::PlanHeartbeats => plans::run("plan-heartbeats", Size::Huge, What::Heartbeats),
             Self::PlanMemory => plans::run("plan-memory", Size::Huge, What::Memory),
+            Self::DurableCommands => actors::durable(plan).await,
+            Self::DurableLatency => actors::latency(plan).await,
+            Self::LatticeCommands => actors::lattice(plan).await,
+            Self::ActorTurn => actors::turn(plan).await,
+            Self::RecoverySnapshot => actors::recovery(plan, true).await,
+            Self::RecoveryFull => actors::recovery(plan, false).await,
+            Self::ActorDensity => actors::density().await,
         }
     }
 }

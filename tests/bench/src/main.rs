@@ -7,6 +7,7 @@
 //! | [`report`] | a row, the table, the JSON, and the record kept under `history/` |
 //! | [`machine`] | on what it was measured |
 //! | [`inside`] | actors of this process: the runtime as a host makes it |
+//! | [`entities`] | persistent actors of this process, over a journal or a lattice |
 //! | [`outside`] | a `trellis host` process that runs what is on its disk |
 //! | [`load`], [`native`] | wrk; the plain hyper server that HTTP is compared with |
 //! | [`peers`], [`history`] | for `--compare`: `wasmtime serve`, and what earlier runs measured |
@@ -16,6 +17,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's output is its result")]
 
 mod cases;
+mod entities;
 mod history;
 mod inside;
 mod load;

@@ -16,6 +16,8 @@ pub enum Goal {
     RatioAtMost(f64),
     /// Ours is at most so much.
     AtMost(f64),
+    /// Ours is at most so much more than the reference.
+    AtMostAbove(f64),
     /// Told, not judged.
     None,
 }
@@ -81,6 +83,7 @@ impl Goal {
             Self::RatioAtLeast(least) => ratio >= least,
             Self::RatioAtMost(most) => ratio <= most,
             Self::AtMost(most) => measured.ours <= most,
+            Self::AtMostAbove(most) => measured.ours - measured.reference <= most,
             Self::None => true,
         }
     }
@@ -90,6 +93,7 @@ impl Goal {
             Self::RatioAtLeast(least) => format!("ratio >= {least}"),
             Self::RatioAtMost(most) => format!("ratio <= {most}"),
             Self::AtMost(most) => format!("<= {most} {unit}"),
+            Self::AtMostAbove(most) => format!("<= reference + {most} {unit}"),
             Self::None => "-".to_owned(),
         }
     }

@@ -22,7 +22,7 @@ const EVENT: usize = 200;
 const COMMIT_OVERHEAD: usize = 60;
 const RECORD_OVERHEAD: usize = 100;
 /// Appends of one run.
-const APPENDS: u32 = 2_000;
+pub(super) const APPENDS: u32 = 2_000;
 /// Small, so that a run uses every segment again several times: that is the steady state.
 const OPTIONS: JournalOptions = JournalOptions {
     segment_bytes: 1 << 20,
@@ -115,7 +115,7 @@ fn appends(journal: &Journal, entry: &Bytes) -> Result<()> {
 }
 
 /// Time of the same appends by hand.
-fn bare(directory: &Path, entry: &Bytes) -> Result<Duration> {
+pub(super) fn bare(directory: &Path, entry: &Bytes) -> Result<Duration> {
     let path = directory.join("bare");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
     for _ in 0..OPTIONS.segment_bytes / 4_096 {
@@ -135,6 +135,24 @@ fn bare(directory: &Path, entry: &Bytes) -> Result<Duration> {
     let took = began.elapsed();
     std::fs::remove_file(path)?;
     Ok(took)
+}
+
+/// p50 of one write of so many bytes and its fdatasync, microseconds.
+pub(super) fn sync_p50(directory: &Path, bytes: usize) -> Result<f64> {
+    let path = directory.join("sync");
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+    file.write_all(&vec![0; 1 << 20])?;
+    file.sync_all()?;
+    let entry = vec![0x5a; bytes];
+    let mut took = Vec::new();
+    for n in 0..u64::from(APPENDS) {
+        let began = Instant::now();
+        file.write_all_at(&entry, n * bytes as u64)?;
+        file.sync_data()?;
+        took.push(crate::samples::micros(began.elapsed()));
+    }
+    std::fs::remove_file(path)?;
+    median(took).context("appends")
 }
 
 /// Bytes that this process has sent to disks so far.
