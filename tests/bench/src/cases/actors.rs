@@ -189,7 +189,10 @@ pub async fn turn(plan: &Plan) -> Result<Row> {
             guest.decide(
                 turn,
                 command("add", "1"),
-                Box::new(move |verdict| drop(sender.send(verdict.is_ok()))),
+                Box::new(move |verdict| {
+                    // Whoever waits is there until all have answered.
+                    let _ = sender.send(verdict.is_ok());
+                }),
             );
             // As many wait as a shard has under way.
             if n % 64 == 63 {

@@ -109,7 +109,10 @@ impl Working {
 
 impl Shared {
     async fn work(&self, client: u32) -> Result<()> {
-        let mut random = Seeded::new(self.seed ^ (u64::from(client) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        // The numbers of one seed are the next seed's, one later: so each client has a seed from them.
+        let mut seeds = Seeded::new(self.seed);
+        let own = (0..=client).map(|_| seeds.number()).last().unwrap_or_default();
+        let mut random = Seeded::new(own);
         loop {
             let at = usize::try_from(random.below(self.actors.len() as u64))?;
             let actor = self.actors.get(at).context("an actor")?;

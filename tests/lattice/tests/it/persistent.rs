@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tests_harness::{eventually, fixtures};
+use tests_lattice::chaos::Plan;
 use tests_lattice::{PATIENCE, TestLattice};
 
 const BANK: &str = r#"
@@ -162,6 +163,10 @@ async fn when_a_host_dies_the_next_command_is_answered_by_another_and_nothing_is
         })
         .await?;
     }
+    let listed = lattice.json(&["actor", "list", "account"])?;
+    let lines = listed.as_array().into_iter().flatten();
+    let keys: Vec<_> = lines.filter_map(|line| line["key"].as_str()).collect();
+    ensure!(keys == actors, "all of them, whichever host is asked and whoever owns them: {listed}");
     lattice.hosts[0].kill()?;
     for (n, actor) in (0..).zip(&actors) {
         eventually(PATIENCE, "the other host answers", || async {
@@ -264,6 +269,37 @@ async fn under_load_with_kills_no_acknowledged_command_is_lost_or_doubled() -> R
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_with_owners_killed_in_turn_no_acknowledged_command_is_lost_or_doubled() -> Result<()> {
     chaos(2, LATTICE_BANK, 4).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lattice_under_every_fault_keeps_its_promises() -> Result<()> {
+    let outcome = tests_lattice::chaos::run(&Plan::small(1)).await?;
+    tests_lattice::chaos::judge(&outcome)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_that_are_killed_after_their_stream_was_trimmed_leave_a_checkpoint_and_a_tail() -> Result<()> {
+    let plan = Plan {
+        commands: 9_000,
+        actors: 24,
+        shards: 1,
+        // Few, so that records are many.
+        clients: 4,
+        hosts: 2,
+        host_kills: 2,
+        server_kills: 0,
+        partitions: 0,
+        pauses: 0,
+        power_cuts: 3,
+        ..Plan::small(2)
+    };
+    let outcome = tests_lattice::chaos::run(&plan).await?;
+    tests_lattice::chaos::judge(&outcome)?;
+    let takeovers = outcome.takeovers;
+    ensure!(takeovers.behind_checkpoint > 0, "none began behind a checkpoint: {outcome}");
+    // Checkpoints are made each 1 000 records, and at the latest when 2 000 have come.
+    ensure!(takeovers.most_read <= 4_000, "{outcome}");
+    Ok(())
 }
 
 /// Kills the hosts in turn while clients work, and looks at every acknowledged command afterwards.
