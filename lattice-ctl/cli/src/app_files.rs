@@ -5,7 +5,7 @@ use crate::component::claims_report;
 use crate::{output, signing};
 use bytes::Bytes;
 use keys::{Digest, KeyPair};
-use lattice_protocol::desired::DesiredApp;
+use lattice_ctl_planner::edit::Change;
 use lattice_protocol::manifest::{self, ActorManifest, Application};
 use lattice_protocol::spec::Artifact;
 use lattice_protocol::{ActorId, ErrorCode, Report};
@@ -141,25 +141,17 @@ fn invalid_claim(error: &keys::ClaimsError, actor: &ActorManifest) -> Report {
     claims_report(error).during("actor start failed: invalid claim").at(&actor.artifact)
 }
 
-/// The record that makes the application run.
-pub fn desired(
-    prepared: &PreparedApp,
-    by: &str,
-    now_unix_ms: u64,
-    previous: Option<&DesiredApp>,
-) -> DesiredApp {
-    let artifacts = prepared.files.iter().map(|(id, file)| (id.clone(), artifact_of(file))).collect();
-    let mut record = DesiredApp {
-        version: previous.map_or(0, |previous| previous.version),
-        application: prepared.application.clone(),
-        artifacts,
-        history: previous.map(|previous| previous.history.clone()).unwrap_or_default(),
-        ..DesiredApp::empty(prepared.application.name.clone())
-    };
-    // What was ordered about the version before is no order about this one.
-    record.rollout.attempt = previous.map_or(0, |previous| previous.rollout.attempt);
-    record.stamp(by, now_unix_ms, "put");
-    record
+impl PreparedApp {
+    /// How its components are named in desired state.
+    pub fn artifacts(&self) -> BTreeMap<ActorId, Artifact> {
+        self.files.iter().map(|(id, file)| (id.clone(), artifact_of(file))).collect()
+    }
+
+    /// The change that puts it.
+    pub fn into_change(self, deploy: bool) -> Change {
+        let artifacts = self.artifacts();
+        Change::Put { application: Box::new(self.application), artifacts, deploy }
+    }
 }
 
 /// How a signed file is named in desired state.

@@ -42,6 +42,9 @@ pub enum Command {
     /// Make the keys, users and server configuration of a lattice.
     #[command(subcommand)]
     Lattice(commands::lattice::LatticeCommand),
+    /// Let people use the controllers' API, and sign requests to it.
+    #[command(subcommand)]
+    User(commands::user::UserCommand),
     /// Start a lattice on this machine (NATS server, controller, host), or join one as a host.
     Up(Box<commands::up::UpArgs>),
     /// End what `up` started in this directory.

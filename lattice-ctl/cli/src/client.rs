@@ -1,69 +1,51 @@
-//! The lattice as commands see it: records read, edited by compare-and-set, hosts asked.
+//! The lattice as commands see it. Changes are asked of a controller, over NATS; where none answers, an
+//! administrator's terminal makes the same edit itself (`lattice_ctl_controller::records` is the one
+//! code of both). What there is, an administrator reads from the records; other users ask a controller.
 
 use crate::args::Args;
+use crate::connect::Identity;
 use crate::context::Context;
 use crate::{compose, home, output};
 use bytes::Bytes;
 use keys::Digest;
-use lattice_ctl_planner::edit::Edited;
+use lattice_ctl_controller::api::bus::PERSON;
+use lattice_ctl_controller::api::operation::{self, Operation};
+use lattice_ctl_controller::records::{self, Author, CHANGED, Records};
+use lattice_ctl_planner::edit::Change;
 use lattice_io::nats::NatsLattice;
-use lattice_io::{Blobs, BusMessage, Kv, KvOptions, Lattice, Replicas, events};
-use lattice_protocol::desired::{DesiredApp, ObservedHost, Placement, Verdict};
-use lattice_protocol::event::Happening;
-use lattice_protocol::heartbeat::Heartbeat;
+use lattice_io::{Blobs, BusError, BusMessage, Lattice};
+use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::invocation::decode_reply;
+use lattice_protocol::permission::PersonRole;
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{AppName, ErrorCode, HostId, LatticeName, Report};
+use lattice_protocol::{AppName, ErrorCode, HostId, Report};
 use serde::de::DeserializeOwned;
-use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
-/// Attempts of one edit while others edit the same application.
+pub use lattice_ctl_controller::records::SeenHost;
+
+/// Longest wait for a controller's answer: the longest work of one is a look at all hosts.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Attempts of one change, while others change the same application.
 const MAX_ATTEMPTS: u32 = 10;
-/// Longest time that hosts get to say that they are there.
-const PING: Duration = Duration::from_millis(1_500);
-/// Time without an answer after which nobody else is waited for, when no more are expected.
-const PING_IDLE: Duration = Duration::from_millis(250);
 
 /// A connection to the lattice.
 pub struct Client {
     nats: Arc<NatsLattice>,
+    records: Records,
+    identity: Identity,
     /// The lattice.
     pub lattice: Lattice,
     /// Its subjects.
     pub subjects: Subjects,
-    /// Its name.
-    pub name: LatticeName,
     /// How it was found.
     pub context: Context,
 }
 
-/// A host, as it answered or as a controller saw it last.
-#[derive(Debug, Clone)]
-pub struct SeenHost {
-    /// Its last statement.
-    pub heartbeat: Heartbeat,
-    /// Liveness.
-    pub verdict: Verdict,
-    /// It answered just now.
-    pub answered: bool,
-    /// A controller has heard of it, and places actors on it.
-    pub observed: bool,
-    /// Why it is not alive, as a controller said: `heartbeat timeout: 30000ms`.
-    pub reason: Option<String>,
-}
-
-impl SeenHost {
-    /// Seed 004's words for it.
-    pub fn health(&self) -> &'static str {
-        self.verdict.health(self.heartbeat.errors)
-    }
-}
-
-/// A record after an imperative edit.
+/// A record after a change.
 #[derive(Debug)]
 pub struct Applied {
     /// The record, as it is in force now.
@@ -72,10 +54,9 @@ pub struct Applied {
     pub notes: Vec<String>,
 }
 
-fn unreadable(bucket: &str, key: &str, error: &serde_json::Error) -> Report {
-    Report::new(ErrorCode::Damaged, format!("record not readable: {error}"))
-        .at(format!("{bucket}, key {key}"))
-        .hint("a newer trellis may have written it: update this one")
+fn unreadable(error: &serde_json::Error) -> Report {
+    Report::new(ErrorCode::Malformed, format!("controller gave no valid answer: {error}"))
+        .hint("a controller of another version may have given it: update the older one")
 }
 
 impl Client {
@@ -87,22 +68,86 @@ impl Client {
         let context = Context::resolve(args)?;
         let nats = context.login.connect(false).await?;
         let name = context.lattice.clone();
-        Ok(Self { lattice: nats.lattice(), nats, subjects: Subjects::new(name.clone()), name, context })
+        let records = Records::new(nats.lattice(), name);
+        let identity = context.login.identity(&records.subjects)?;
+        Ok(Self {
+            lattice: nats.lattice(),
+            subjects: records.subjects.clone(),
+            nats,
+            records,
+            identity,
+            context,
+        })
+    }
+
+    /// May this user read and write records?
+    fn is_admin(&self) -> bool {
+        self.identity.role == PersonRole::Admin
+    }
+
+    /// Asks a controller; `None` when nobody is there to answer.
+    ///
+    /// # Errors
+    /// The operation's own report; `E_OUTCOME_UNKNOWN` when a change was not answered in time.
+    pub async fn ask(&self, operation: &Operation, input: &Value) -> Result<Option<Value>, Report> {
+        let Identity { role, user } = &self.identity;
+        let subject = self.subjects.api(role.as_str(), user, operation.name);
+        let body =
+            serde_json::to_vec(input).map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
+        let mut request = BusMessage::new(subject, body);
+        if self.is_admin() {
+            request = request.with_header(PERSON, home::who());
+        }
+        match self.lattice.bus.request(request, PATIENCE).await {
+            Ok(answer) => {
+                let answer = decode_reply(answer.payload)?;
+                serde_json::from_slice(&answer).map(Some).map_err(|error| unreadable(&error))
+            }
+            Err(BusError::NoResponders { .. }) => Ok(None),
+            Err(BusError::Timeout { waited_ms, .. }) if operation.changes() => Err(Report::new(
+                ErrorCode::OutcomeUnknown,
+                "no controller answered in time: the change may have been made",
+            )
+            .at(operation.name)
+            .limit(format!("{waited_ms} ms"))
+            .hint("see what is in force, then try again: trellis app history <app>")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks a controller, and needs one.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; `E_CONNECTION` when nobody is there.
+    pub async fn need(&self, name: &str, input: &Value) -> Result<Value, Report> {
+        let operation = operation::find(name)
+            .ok_or_else(|| Report::new(ErrorCode::Internal, format!("no such operation: {name}")))?;
+        self.ask(operation, input).await?.ok_or_else(|| no_controller(name))
+    }
+
+    async fn need_as<T: DeserializeOwned>(&self, name: &str, input: &Value) -> Result<T, Report> {
+        serde_json::from_value(self.need(name, input).await?).map_err(|error| unreadable(&error))
+    }
+
+    fn author(&self) -> Result<Author, Report> {
+        Ok(Author {
+            by: home::who(),
+            origin: self.context.login.name.clone(),
+            event_id: compose::boot_id()?,
+            now_unix_ms: home::now_unix_ms(),
+            details: json!({ "user": self.identity.user, "role": self.identity.role, "via": "records" }),
+        })
     }
 
     /// Writes down an administrative act: who (the NATS user, and the person on this machine), what,
-    /// about what. The act is done by then: a failure is said, and undoes nothing.
-    pub async fn audit(&self, kind: &'static str, about: &str, mut data: serde_json::Value) {
-        if let Some(fields) = data.as_object_mut() {
-            fields.insert("by".to_owned(), home::who().into());
+    /// about what. The act is done by then: a failure is said, and undoes nothing. Users who may not
+    /// speak in the lattice's stream leave that to the controller.
+    pub async fn audit(&self, kind: &'static str, about: &str, data: Value) {
+        if !self.is_admin() {
+            return;
         }
-        let subject = Some(about.to_owned());
-        let happening = Happening { kind, subject, data, at_unix_ms: home::now_unix_ms() };
-        let recorded = match compose::boot_id() {
-            Ok(id) => {
-                let event = happening.into_event(&self.name, &self.context.login.name, id);
-                events::record(&self.lattice, &self.subjects, &event).await
-            }
+        let recorded = match self.author() {
+            Ok(author) => self.records.audit(&author, kind, about, data).await,
             Err(report) => Err(report),
         };
         if let Err(report) = recorded {
@@ -122,7 +167,7 @@ impl Client {
 
     /// The lattice's artifacts.
     pub async fn artifacts(&self) -> Result<Arc<dyn Blobs>, Report> {
-        Ok(self.lattice.blobs.open(&self.subjects.artifact_store(), Replicas::One).await?)
+        self.records.artifacts().await
     }
 
     /// Stores a signed file; gives its digest.
@@ -134,35 +179,42 @@ impl Client {
         Ok(digest)
     }
 
-    async fn desired(&self) -> Result<Arc<dyn Kv>, Report> {
-        Ok(self.lattice.kv.open(&self.subjects.desired_bucket(), KvOptions::default()).await?)
-    }
-
-    /// Every record of a bucket by its key; none when the bucket is not there.
-    async fn records<K, T>(&self, bucket: &str) -> Result<BTreeMap<K, T>, Report>
-    where
-        K: std::str::FromStr + Ord,
-        T: DeserializeOwned,
-    {
-        let Some(kv) = self.lattice.kv.lookup(bucket).await? else { return Ok(BTreeMap::new()) };
+    /// Every application.
+    pub async fn apps(&self) -> Result<BTreeMap<AppName, DesiredApp>, Report> {
+        if self.is_admin() {
+            return self.records.apps().await;
+        }
         let mut found = BTreeMap::new();
-        for key in kv.keys().await? {
-            let (Ok(name), Some(entry)) = (key.parse(), kv.get_latest(&key).await?) else { continue };
-            let record =
-                serde_json::from_slice(&entry.value).map_err(|error| unreadable(bucket, &key, &error))?;
-            found.insert(name, record);
+        for name in self.names().await? {
+            if let Some(record) = missing_is_none(self.app(&name).await)? {
+                found.insert(name, record);
+            }
         }
         Ok(found)
     }
 
-    /// Every application.
-    pub async fn apps(&self) -> Result<BTreeMap<AppName, DesiredApp>, Report> {
-        self.records(&self.subjects.desired_bucket()).await
+    async fn names(&self) -> Result<Vec<AppName>, Report> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            name: AppName,
+        }
+        let all: Vec<Named> = self.need_as("app.list", &json!({})).await?;
+        Ok(all.into_iter().map(|one| one.name).collect())
     }
 
     /// Every decision.
     pub async fn placements(&self) -> Result<BTreeMap<AppName, Placement>, Report> {
-        self.records(&self.subjects.placement_bucket()).await
+        if self.is_admin() {
+            return self.records.placements().await;
+        }
+        let mut found = BTreeMap::new();
+        for name in self.names().await? {
+            let placement = self.need_as("app.placement", &json!({ "app": name })).await;
+            if let Some(placement) = missing_is_none(placement)? {
+                found.insert(name, placement);
+            }
+        }
+        Ok(found)
     }
 
     /// One application.
@@ -170,58 +222,44 @@ impl Client {
     /// # Errors
     /// `E_APP_NOT_FOUND`.
     pub async fn app(&self, name: &AppName) -> Result<DesiredApp, Report> {
-        self.find_app(name).await?.ok_or_else(|| app_not_found(name))
-    }
-
-    async fn find_app(&self, name: &AppName) -> Result<Option<DesiredApp>, Report> {
-        let bucket = self.subjects.desired_bucket();
-        let Some(kv) = self.lattice.kv.lookup(&bucket).await? else { return Ok(None) };
-        match kv.get_latest(name.as_str()).await? {
-            Some(entry) => serde_json::from_slice(&entry.value)
-                .map(Some)
-                .map_err(|error| unreadable(&bucket, name.as_str(), &error)),
-            None => Ok(None),
+        if self.is_admin() {
+            return self.records.app(name).await;
         }
+        self.need_as("app.get", &json!({ "app": name })).await
     }
 
-    /// Changes one application: reads, edits, writes if nobody else wrote meanwhile, else again.
+    /// Changes an application. A controller is told which version the change is meant for: one that
+    /// does not answer in time may still make it, but never upon what came after; so an administrator's
+    /// terminal can then make it itself.
     ///
     /// # Errors
-    /// What the edit says, or `E_CONFLICT` after ten lost races.
-    pub async fn edit(
-        &self,
-        name: &AppName,
-        mut edit: impl FnMut(Option<&DesiredApp>) -> Result<DesiredApp, Report>,
-    ) -> Result<DesiredApp, Report> {
-        let kv = self.desired().await?;
+    /// What the edit says; `E_CONFLICT` after ten lost races; `E_OUTCOME_UNKNOWN` when no controller
+    /// answered in time and the change may have been made.
+    pub async fn change(&self, name: &AppName, change: &Change) -> Result<Applied, Report> {
+        let (operation, input) = operation::of_change(name, change)?;
         for _ in 0..MAX_ATTEMPTS {
-            let entry = kv.get_latest(name.as_str()).await?;
-            let have: Option<DesiredApp> = match &entry {
-                Some(entry) => Some(
-                    serde_json::from_slice(&entry.value)
-                        .map_err(|error| unreadable(kv.bucket(), name.as_str(), &error))?,
-                ),
-                None => None,
+            let version = missing_is_none(self.app(name).await)?.map_or(0, |record| record.version);
+            let unknown = match self.ask_for_version(operation, &input, version).await {
+                Ok(Some(notes)) => return Ok(Applied { record: self.app(name).await?, notes }),
+                Ok(None) => None,
+                Err(report) if report.code == ErrorCode::OutcomeUnknown => Some(report),
+                Err(report) if is_lost(&report) => continue,
+                Err(report) => return Err(report),
             };
-            let next = edit(have.as_ref())?;
-            if have.as_ref() == Some(&next) {
-                return Ok(next);
+            if !self.is_admin() {
+                return Err(unknown.unwrap_or_else(|| no_controller(operation.name)));
             }
-            let value = serde_json::to_vec(&next)
-                .map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
-            let written = match &entry {
-                Some(entry) => kv.update(name.as_str(), value.into(), entry.revision).await,
-                None => kv.create(name.as_str(), value.into()).await,
-            };
-            match written {
-                Ok(_) => {
-                    let change = next.history.first().map(|past| past.change.clone());
-                    let data = json!({ "version": next.version, "change": change });
-                    self.audit("admin.app-change", name.as_str(), data).await;
-                    return Ok(next);
+            match self.records.change(&self.author()?, (name, Some(version)), change).await {
+                Ok(records::Applied { record, notes, unheard, .. }) => {
+                    warn_of_unheard(unheard);
+                    return Ok(Applied { record, notes });
                 }
-                Err(error) if error.is_conflict() => {}
-                Err(error) => return Err(error.into()),
+                // Whoever did not answer may have made it after all.
+                Err(report) if is_lost(&report) => match unknown {
+                    Some(unknown) => return Err(unknown),
+                    None => {}
+                },
+                Err(report) => return Err(report),
             }
         }
         Err(Report::new(ErrorCode::Conflict, "others keep changing this application")
@@ -230,110 +268,102 @@ impl Client {
             .hint("try again"))
     }
 
-    /// Changes an application that exists, and marks the change.
-    pub async fn change(
+    /// The notes of the controller that made it; `None` when nobody is there to answer.
+    async fn ask_for_version(
         &self,
-        name: &AppName,
-        change: &str,
-        edit: impl Fn(&mut DesiredApp) -> Result<(), Report>,
-    ) -> Result<DesiredApp, Report> {
-        self.edit(name, |have| {
-            let mut next = have.cloned().ok_or_else(|| app_not_found(name))?;
-            edit(&mut next)?;
-            next.stamp(&home::who(), home::now_unix_ms(), change);
-            Ok(next)
-        })
-        .await
-    }
-
-    /// Makes an imperative edit. The application of imperative commands comes into being by its
-    /// first edit; any other must exist.
-    pub async fn apply(
-        &self,
-        name: &AppName,
-        edit: impl Fn(&DesiredApp) -> Result<Edited, Report>,
-    ) -> Result<Applied, Report> {
-        let mut notes = Vec::new();
-        let record = self
-            .edit(name, |have| {
-                let base = match have {
-                    Some(have) => have.clone(),
-                    None if *name == AppName::imperative() => DesiredApp::empty(name.clone()),
-                    None => return Err(app_not_found(name)),
-                };
-                let edited = edit(&base)?;
-                notes = edited.notes;
-                let mut next = edited.record;
-                if Some(&next) != have {
-                    next.stamp(&home::who(), home::now_unix_ms(), &edited.change);
-                }
-                Ok(next)
-            })
-            .await?;
-        Ok(Applied { record, notes })
-    }
-
-    /// Hosts that commands may name: all but those that are lost.
-    pub async fn known_hosts(&self) -> Result<BTreeSet<HostId>, Report> {
-        let hosts = self.hosts().await?;
-        Ok(hosts.into_iter().filter(|(_, seen)| seen.verdict != Verdict::Lost).map(|(id, _)| id).collect())
+        operation: &Operation,
+        input: &Value,
+        version: u64,
+    ) -> Result<Option<Vec<String>>, Report> {
+        #[derive(serde::Deserialize)]
+        struct Changed {
+            notes: Vec<String>,
+        }
+        let mut input = input.clone();
+        if let Some(fields) = input.as_object_mut() {
+            fields.insert("expect".to_owned(), version.into());
+        }
+        let Some(answer) = self.ask(operation, &input).await? else { return Ok(None) };
+        let changed: Changed = serde_json::from_value(answer).map_err(|error| unreadable(&error))?;
+        Ok(Some(changed.notes))
     }
 
     /// Forgets an application and its history.
     pub async fn delete_app(&self, name: &AppName) -> Result<(), Report> {
-        self.app(name).await?;
-        self.desired().await?.delete(name.as_str(), None).await?;
-        self.audit("admin.app-delete", name.as_str(), json!({})).await;
+        if self.ask_named("app.delete", &json!({ "app": name })).await? {
+            return Ok(());
+        }
+        warn_of_unheard(self.records.delete_app(&self.author()?, (name, None)).await?);
         Ok(())
+    }
+
+    /// Asks a host to leave.
+    pub async fn stop_host(&self, host: &HostId) -> Result<(), Report> {
+        if self.ask_named("host.stop", &json!({ "host": host })).await? {
+            return Ok(());
+        }
+        self.records.stop_host(host).await?;
+        self.audit("admin.host-stop", host.as_str(), json!({})).await;
+        Ok(())
+    }
+
+    /// Did a controller do it? If none is there, the caller may do it itself.
+    async fn ask_named(&self, name: &str, input: &Value) -> Result<bool, Report> {
+        let operation = operation::find(name)
+            .ok_or_else(|| Report::new(ErrorCode::Internal, format!("no such operation: {name}")))?;
+        if self.ask(operation, input).await?.is_some() {
+            return Ok(true);
+        }
+        self.must_be_admin(name)?;
+        Ok(false)
+    }
+
+    fn must_be_admin(&self, name: &str) -> Result<(), Report> {
+        if self.is_admin() { Ok(()) } else { Err(no_controller(name)) }
     }
 
     /// Every host: those that answer now, and those that a controller remembers.
     pub async fn hosts(&self) -> Result<BTreeMap<HostId, SeenHost>, Report> {
-        let observed: BTreeMap<HostId, ObservedHost> = self.records(&self.subjects.observed_bucket()).await?;
-        let expected =
-            observed.iter().filter(|(_, host)| host.verdict == Verdict::Alive).map(|(id, _)| id.clone());
-        let answers = self.ping(&expected.collect()).await?;
-        let mut hosts: BTreeMap<HostId, SeenHost> = observed
-            .into_iter()
-            .map(|(id, host)| {
-                let (heartbeat, verdict, reason) = (host.heartbeat, host.verdict, host.reason);
-                (id, SeenHost { heartbeat, verdict, answered: false, observed: true, reason })
-            })
-            .collect();
-        for heartbeat in answers {
-            let verdict = if heartbeat.leaving { Verdict::Leaving } else { Verdict::Alive };
-            let observed = hosts.contains_key(&heartbeat.host);
-            let host = heartbeat.host.clone();
-            hosts.insert(host, SeenHost { heartbeat, verdict, answered: true, observed, reason: None });
+        #[derive(serde::Deserialize)]
+        struct Listed {
+            host: HostId,
+            #[serde(flatten)]
+            seen: SeenHost,
         }
-        Ok(hosts)
+        if self.is_admin() {
+            return self.records.hosts().await;
+        }
+        let all: Vec<Listed> = self.need_as("host.list", &json!({})).await?;
+        Ok(all.into_iter().map(|one| (one.host, one.seen)).collect())
     }
 
-    /// Asks everybody at once, and takes what comes.
-    async fn ping(&self, expected: &BTreeSet<HostId>) -> Result<Vec<Heartbeat>, Report> {
-        let bus = &self.lattice.bus;
-        let inbox = bus.new_inbox();
-        let mut answers = bus.subscribe(&inbox, None).await?;
-        bus.publish(BusMessage::new(self.subjects.hosts_ping(), Bytes::new()).with_reply(&inbox)).await?;
-        let (end, mut missing, mut found) = (Instant::now() + PING, expected.clone(), Vec::new());
-        loop {
-            let patience = if missing.is_empty() { (Instant::now() + PING_IDLE).min(end) } else { end };
-            let Ok(Some(answer)) = tokio::time::timeout_at(patience, answers.next()).await else { break };
-            // "No responders" is an answer of the server, without a frame.
-            let Ok(frame) = decode_reply(answer.payload) else { break };
-            if let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(&frame)
-                && heartbeat.lattice == self.name
-            {
-                missing.remove(&heartbeat.host);
-                found.push(heartbeat);
-            }
-        }
-        Ok(found)
+    /// May this user read the audit stream itself? Else it asks a controller.
+    pub fn reads_stream(&self) -> bool {
+        self.is_admin()
     }
 }
 
-/// There is no application of this name.
-pub fn app_not_found(name: &AppName) -> Report {
-    Report::new(ErrorCode::AppNotFound, format!("application not found: {name}"))
-        .hint("see: trellis app list")
+fn missing_is_none<T>(result: Result<T, Report>) -> Result<Option<T>, Report> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(report) if matches!(report.code, ErrorCode::AppNotFound | ErrorCode::NotFound) => Ok(None),
+        Err(report) => Err(report),
+    }
+}
+
+/// The application is not at the version any more that the change was meant for.
+fn is_lost(report: &Report) -> bool {
+    report.code == ErrorCode::Conflict && report.what == CHANGED
+}
+
+fn warn_of_unheard(unheard: Option<Report>) {
+    if let Some(report) = unheard {
+        output::warn(format!("not in the audit stream: {report}"));
+    }
+}
+
+fn no_controller(operation: &str) -> Report {
+    Report::new(ErrorCode::Connection, "no controller answers")
+        .at(operation)
+        .hint("start one: trellis controller; only an administrator can do without")
 }

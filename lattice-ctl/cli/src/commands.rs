@@ -32,6 +32,7 @@ pub mod secret;
 pub mod start;
 pub mod stop;
 pub mod up;
+pub mod user;
 pub mod version;
 
 use crate::args::{Args, Command};
@@ -56,7 +57,8 @@ pub fn serves(command: &Command) -> bool {
 /// Runs the command that was asked for.
 pub async fn run(args: &Args) -> Outcome {
     match &args.command {
-        Command::Lattice(command) => lattice::run(args, command),
+        Command::Lattice(command) => lattice::run(args, command).await,
+        Command::User(command) => user::run(args, command).await,
         Command::Up(command) => Box::pin(up::run(args, command)).await,
         Command::Down(command) => down::run(args, command).await,
         Command::Host(command) => host::run(args, command).await,

@@ -5,6 +5,7 @@ use crate::footprint;
 use crate::lattice_dir::{LatticeDir, TrustFile};
 use host_daemon::{HostConfig, HostDeps, HostHandle, Memberships, Processes};
 use keys::TrustAnchors;
+use lattice_ctl_controller::api::ApiConfig;
 use lattice_ctl_controller::{ControllerConfig, ControllerDeps, ControllerHandle};
 use lattice_ctl_planner::Pace;
 use lattice_ctl_planner::observed::Profile;
@@ -14,6 +15,7 @@ use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, LatticeName, Report};
 use providers_sdk::Factory;
 use providers_sdk::process::Membership;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +87,7 @@ pub async fn host(
 pub async fn controller(
     lattice_name: LatticeName,
     signer: keys::KeyPair,
-    profile: Profile,
+    (profile, api): (Profile, Option<SocketAddr>),
     lattice: Lattice,
     scope: &TaskScope,
 ) -> Result<ControllerHandle, Report> {
@@ -97,6 +99,7 @@ pub async fn controller(
         incarnation: 1,
         tick: Duration::from_millis(250),
         name: "controller".to_owned(),
+        api: api.map(|listen| ApiConfig { listen }),
     };
     let deps = ControllerDeps { lattice, clock: Arc::new(SystemClock::new()), boot_id: boot_id()? };
     lattice_ctl_controller::start(config, deps, scope).await

@@ -1,10 +1,16 @@
 //! Connecting to the lattice as one of its users.
 
 use crate::lattice_dir::LatticeDir;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keys::KeyPair;
 use lattice_io::nats::{NatsAuth, NatsLattice, NatsOptions, connect};
-use lattice_protocol::Report;
+use lattice_protocol::permission::PersonRole;
+use lattice_protocol::subject::Subjects;
+use lattice_protocol::{ErrorCode, Report};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// As whom, and where.
 #[derive(Debug, Clone)]
@@ -21,7 +27,58 @@ pub struct Login {
     pub name: String,
 }
 
+/// In which role, and under which name, controllers are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// What the user may do.
+    pub role: PersonRole,
+    /// The user's name.
+    pub user: String,
+}
+
+/// As its token says: a user that may ask in one role only is that. `None` for one that is not held to
+/// any, which is an administrator.
+fn identity_of(creds: &str, subjects: &Subjects) -> Option<Identity> {
+    let token = creds.lines().find(|line| line.starts_with("eyJ"))?;
+    let payload = URL_SAFE_NO_PAD.decode(token.trim().split('.').nth(1)?).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+    let allowed = claims.pointer("/nats/pub/allow")?.as_array()?;
+    allowed.iter().find_map(|pattern| {
+        let subject = format!("{}any", pattern.as_str()?.strip_suffix('*')?);
+        let (role, user, _) = subjects.parse_api(&subject)?;
+        Some(Identity { role: PersonRole::parse(&role)?, user })
+    })
+}
+
 impl Login {
+    /// As whom controllers are asked.
+    pub fn identity(&self, subjects: &Subjects) -> Result<Identity, Report> {
+        let held = match &self.creds {
+            Some(path) => identity_of(&read(path)?, subjects),
+            None => None,
+        };
+        Ok(held.unwrap_or_else(|| Identity { role: PersonRole::Admin, user: self.name.clone() }))
+    }
+
+    /// The user's own key.
+    ///
+    /// # Errors
+    /// No credentials, or none with a seed.
+    pub fn user_key(&self) -> Result<KeyPair, Report> {
+        let missing = || {
+            Report::new(ErrorCode::Config, "no credentials of a user")
+                .hint("name them: --nats-creds <file>; an administrator makes them: trellis user add <name>")
+        };
+        if let Some(path) = &self.nkey {
+            return crate::keyfile::read(path, keys::KeyKind::User);
+        }
+        let path = self.creds.as_ref().ok_or_else(missing)?;
+        let creds = Zeroizing::new(read(path)?);
+        let seed = creds.lines().map(str::trim).find(|line| line.starts_with("SU")).ok_or_else(missing)?;
+        KeyPair::from_seed(seed)
+            .map_err(|error| Report::new(ErrorCode::Name, error.to_string()).at(path.display()))
+    }
+
     /// As a user of a lattice's directory or bundle.
     pub fn of_dir(dir: &LatticeDir, user: &str) -> Result<Self, Report> {
         Ok(Self {

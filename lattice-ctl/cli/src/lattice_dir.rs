@@ -19,7 +19,8 @@ use crate::keyfile;
 use crate::output::file_report;
 use keys::nats::{AccountSpec, Responses, RoleSpec, Subjects as Allowed, UserSpec};
 use keys::{CurveKey, CurvePublic, KeyKind, KeyPair, PublicKey};
-use lattice_protocol::permission::{Permissions, ProviderRole, provider_inbox};
+use lattice_protocol::name::is_token;
+use lattice_protocol::permission::{Permissions, PersonRole, ProviderRole, provider_inbox};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
 use providers_sdk::process::Membership;
@@ -45,6 +46,9 @@ pub struct LatticeFile {
     /// The lattice's account in NATS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<PublicKey>,
+    /// The latest life of the lattice that was begun from here; see `trellis lattice recover`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<u64>,
 }
 
 /// `trust.json`: what a host trusts. Public keys only.
@@ -160,7 +164,8 @@ impl LatticeDir {
         let (issuer, controller) =
             (self.key("issuer", KeyKind::Account)?, self.key("controller", KeyKind::Account)?);
         let now = now_unix();
-        let file = &LatticeFile { account: Some(account.public()), ..file.clone() };
+        let incarnation = if self.exists() { self.file()?.incarnation } else { None };
+        let file = &LatticeFile { account: Some(account.public()), incarnation, ..file.clone() };
         let config = self.server_config(&operator, &account, &system, file, now)?;
         write_whole(&self.server_auth(), config.as_bytes())?;
         if !self.path.join("trust.json").exists() {
@@ -210,6 +215,34 @@ impl LatticeDir {
             .into_iter()
             .map(|host| Ok((host.clone(), keyfile::read_or_make_curve(&self.curve_path(&host))?.public())))
             .collect()
+    }
+
+    /// Makes the user of a person; gives where its credentials are. One that is there is kept.
+    ///
+    /// # Errors
+    /// `E_NAME` for a name that is none, or a host's.
+    pub fn add_person(&self, role: PersonRole, name: &str) -> Result<PathBuf, Report> {
+        let file = self.file()?;
+        let is_reserved = name == "controller" || file.hosts.iter().any(|host| host.as_str() == name);
+        if !is_token(name) || is_reserved {
+            return Err(Report::new(ErrorCode::Name, "user name: only A-Za-z0-9_-, 1..64, and no host's")
+                .got(name.chars().take(80).collect::<String>()));
+        }
+        if name == "admin" && role != PersonRole::Admin {
+            return Err(Report::new(ErrorCode::Name, "this user is the lattice's administrator")
+                .got(name)
+                .hint("choose another name"));
+        }
+        let account = keyfile::read(&self.path.join("keys").join("account.nk"), KeyKind::Account)?;
+        let permissions = Subjects::new(file.lattice).person_permissions(role, name);
+        self.add_user(&account, name, &permissions, now_unix())?;
+        Ok(self.creds(name))
+    }
+
+    /// Remembers which life of the lattice was begun.
+    pub fn set_incarnation(&self, incarnation: u64) -> Result<(), Report> {
+        let file = LatticeFile { incarnation: Some(incarnation), ..self.file()? };
+        write_json(&self.path.join("lattice.json"), &file)
     }
 
     /// Enrols one more host.

@@ -1,5 +1,6 @@
 //! What a controller is told.
 
+use crate::api::ApiConfig;
 use keys::KeyPair;
 use lattice_ctl_planner::Pace;
 use lattice_ctl_planner::observed::Profile;
@@ -18,15 +19,18 @@ pub struct ControllerConfig {
     pub profile: Profile,
     /// How fast things may move.
     pub pace: Pace,
-    /// Which life of the lattice: grows only by a restore from a backup.
+    /// Which life of the lattice at least; the lattice's own statement says the rest.
     pub incarnation: u64,
     /// Time between two looks at liveness.
     pub tick: Duration,
     /// Its name in events.
     pub name: String,
+    /// Where its API listens over HTTP; over NATS it always answers.
+    pub api: Option<ApiConfig>,
 }
 
 /// What a controller is given.
+#[derive(Clone)]
 pub struct ControllerDeps {
     /// The lattice.
     pub lattice: Lattice,

@@ -14,16 +14,26 @@
 //! | module | holds |
 //! |---|---|
 //! | [`config`] | what a controller is told |
+//! | [`lives`] | starts it; begins anew after a restore from a backup |
+//! | [`incarnation`] | which life of the lattice this is, and how the next one begins |
+//! | [`api`] | what people and tools ask, over HTTP and over NATS |
+//! | [`records`], [`views`], [`dry_run`] | the lattice as people see and change it: used by the API and by `trellis` |
 //! | [`world`] | what it has seen: pure bookkeeping of watches and heartbeats |
 //! | [`run`] | the loop: one owner of the world, one planner at a time |
 //! | `events` | what it tells the audit stream |
 //! | [`write`] | placements, specs and verdicts into KV |
 
+pub mod api;
 pub mod config;
+pub mod dry_run;
 mod events;
+pub mod incarnation;
+pub mod lives;
+pub mod records;
 pub mod run;
+pub mod views;
 pub mod world;
 pub mod write;
 
 pub use config::{ControllerConfig, ControllerDeps};
-pub use run::{ControllerHandle, start};
+pub use lives::{ControllerHandle, start};

@@ -34,30 +34,19 @@ enum Input {
     Heartbeat(Box<Heartbeat>),
 }
 
-/// A running controller; it ends with the scope it was started in.
-pub struct ControllerHandle {
-    scope: TaskScope,
-}
-
-impl ControllerHandle {
-    /// Done when the controller has failed for good.
-    pub async fn failed(&self) {
-        let failure = self.scope.failed().await;
-        tracing::error!(error = %failure, "controller failed");
-    }
-}
-
-/// Opens the lattice's buckets (making them if need be) and starts to control.
+/// Opens the lattice's buckets (making them if need be) and starts to control, in this life of the
+/// lattice. The scope that is given holds all of it.
 ///
 /// # Errors
 /// What KV or the bus says.
-pub async fn start(
-    config: ControllerConfig,
+pub(crate) async fn begin(
+    config: Arc<ControllerConfig>,
+    incarnation: u64,
     deps: ControllerDeps,
     parent: &TaskScope,
-) -> Result<ControllerHandle, Report> {
+) -> Result<TaskScope, Report> {
     let subjects = Subjects::new(config.lattice.clone());
-    let scope = parent.child("controller");
+    let scope = parent.child("life");
     let options = || KvOptions { history: HISTORY, ..KvOptions::default() };
     let open = async |bucket: String| deps.lattice.kv.open(&bucket, options()).await.map_err(Report::from);
     let desired = open(subjects.desired_bucket()).await?;
@@ -79,7 +68,7 @@ pub async fn start(
     let (events, publisher) = lattice_io::events::channel(
         config.lattice.clone(),
         config.name.clone(),
-        deps.boot_id.clone(),
+        format!("{}-{incarnation}", deps.boot_id),
         Arc::clone(&deps.clock),
     );
     scope.spawn_until_cancelled("events", publisher.run(deps.lattice.clone()));
@@ -93,11 +82,15 @@ pub async fn start(
         events,
         buckets,
         config,
+        incarnation,
         deps,
         inbox,
     };
-    scope.spawn_essential("controller", move |_| control.run());
-    Ok(ControllerHandle { scope })
+    scope.spawn_essential("controller", move |stop| async move {
+        // Cut off where it stands, it has decided something or nothing: both are in KV.
+        let _ = stop.run_until_cancelled(control.run()).await;
+    });
+    Ok(scope)
 }
 
 fn watch(scope: &TaskScope, source: Source, kv: Arc<dyn Kv>, sender: mpsc::Sender<Input>) {
@@ -138,7 +131,9 @@ async fn heartbeats(
 }
 
 struct Loop {
-    config: ControllerConfig,
+    config: Arc<ControllerConfig>,
+    /// Which life of the lattice this is.
+    incarnation: u64,
     deps: ControllerDeps,
     buckets: Buckets,
     inbox: mpsc::Receiver<Input>,
@@ -278,7 +273,7 @@ impl Loop {
                 self.events.emit("app.removed", Some(app.to_string()), json!({}));
             }
         }
-        let specs = self.world.known.due_specs(&self.config.lattice, self.config.incarnation);
+        let specs = self.world.known.due_specs(&self.config.lattice, self.incarnation);
         for spec in specs.into_values() {
             let (host, generation) = (spec.host.to_string(), spec.generation);
             if matches!(self.buckets.tell(&mut self.world.known, &self.config, spec).await?, Written::At(_)) {

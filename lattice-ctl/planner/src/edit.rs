@@ -12,11 +12,13 @@ use lattice_protocol::{ErrorCode, HostId, LinkName, Report};
 use std::collections::BTreeSet;
 
 mod actor;
+mod change;
 mod link;
 mod provider;
 mod rollout;
 
 pub use actor::{ScaleActor, StartActor, StopActor, scale_actor, start_actor, stop_actor};
+pub use change::{Change, Circumstances, carry_out, put};
 pub use link::{DeleteLink, PutLink, delete_link, put_link};
 pub use provider::{StartProvider, start_provider, stop_provider};
 pub use rollout::{finalise, pause, resume, rollback};

@@ -73,6 +73,37 @@ async fn a_configured_stream_keeps_messages_for_who_comes_later() -> Result<()> 
     Ok(())
 }
 
+/// Never done with what it is handed.
+struct Stuck;
+
+impl MessageHandler for Stuck {
+    fn handle(&self, _: Message) -> providers_sdk::BoxFuture<'_, Handled> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_durable_subscription_says_what_waits_for_it_and_a_plain_one_does_not() -> Result<()> {
+    let messaging = build(&[("streams", "ORDERS=orders.>")]).await?;
+    let durable =
+        Durable { stream: "ORDERS".to_owned(), name: "slow".to_owned(), max_deliver: 3, ack_wait: SOON };
+    let slow = SubscribeRequest { max_in_flight: 1, ..request(Some(durable)) };
+    let subscription = messaging.subscribe(slow, Arc::new(Stuck)).await?;
+    let plain = messaging.subscribe(request(None), Arc::new(Stuck)).await?;
+    for _ in 0..4 {
+        messaging.publish(&context(), message("orders.new", 3)).await?;
+    }
+    // One of four is in hand.
+    let three = async {
+        while subscription.lag().await != Some(3) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, three).await?;
+    assert_eq!(plain.lag().await, None);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_message_over_the_configured_limit_is_refused() -> Result<()> {
     let messaging = build(&[("max_payload_bytes", "2000")]).await?;

@@ -65,11 +65,7 @@ impl TestLattice {
             NatsServer::start(NatsOptions { operator_config: Some(auth), ..NatsOptions::default() }).await?;
         init.extend(["--nats".to_owned(), nats.url()]);
         call(&trellis, dir.path(), &init)?;
-        let mut controller = ProcessSpec::new("controller", &trellis, dir.path().join("controller.log"))
-            .args(["controller", "--profile", "fast"])
-            .current_dir(dir.path())
-            .spawn()?;
-        controller.wait_for_line("is up", PATIENCE).await?;
+        let controller = controller(&trellis, dir.path(), "controller", &[]).await?;
         // Free on every loopback address that the hosts will listen on, as far as one can know.
         let port = free_port()?;
         Ok(Self { dir, trellis, port, nats, controller, hosts: Vec::new() })
@@ -80,14 +76,14 @@ impl TestLattice {
     /// # Errors
     /// It did not start.
     pub async fn spawn_host(&self, host: u8) -> Result<Process> {
-        self.spawn_host_by(host, &self.nats.url()).await
+        self.spawn_host_by(host, &self.nats.url(), &[]).await
     }
 
-    /// The same, with another way to the server.
+    /// The same, with another way to the server, and further arguments.
     ///
     /// # Errors
     /// It did not start.
-    pub async fn spawn_host_by(&self, host: u8, nats_url: &str) -> Result<Process> {
+    pub async fn spawn_host_by(&self, host: u8, nats_url: &str, more: &[&str]) -> Result<Process> {
         let mut process = ProcessSpec::new(
             &format!("H{host}"),
             &self.trellis,
@@ -96,10 +92,19 @@ impl TestLattice {
         .args(["host", "--host-id", &format!("H{host}"), "--heartbeat-ms", "250", "--label", "tier=edge"])
         .args(["--label", &format!("zone=z{host}"), "--listen", &format!("127.0.0.{host}")])
         .env("TRELLIS_NATS_URL", nats_url)
+        .args(more)
         .current_dir(self.dir.path())
         .spawn()?;
         process.wait_for_line("is up", PATIENCE).await?;
         Ok(process)
+    }
+
+    /// Starts one more controller; its log is named as it is.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn spawn_controller(&self, name: &str, more: &[&str]) -> Result<Process> {
+        controller(&self.trellis, self.dir.path(), name, more).await
     }
 
     /// Where its files are: `trellis-lattice/`, logs.
@@ -120,23 +125,24 @@ impl TestLattice {
     /// # Errors
     /// What `trellis` says.
     pub fn deploy(&self, guest: &str, manifest: &str) -> Result<String> {
+        self.sign(guest, manifest)?;
+        self.trellis(&["app", "deploy", "app.yaml"])
+    }
+
+    /// Signs a guest with the lattice's issuer, and writes `app.yaml` for it as [`TestLattice::deploy`]
+    /// does.
+    ///
+    /// # Errors
+    /// What `trellis` says.
+    pub fn sign(&self, guest: &str, manifest: &str) -> Result<()> {
         let component = format!("{guest}.wasm");
         fs::copy(fixtures::guest(guest)?, self.dir.path().join(&component))?;
         let subject = format!("trellis-lattice/keys/{guest}.nk");
-        self.trellis(&[
-            "claim",
-            "sign",
-            &component,
-            "--name",
-            guest,
-            "--issuer",
-            "trellis-lattice/keys/issuer.nk",
-            "--subject",
-            &subject,
-        ])?;
+        let sign = ["claim", "sign", &component, "--name", guest, "--subject", &subject];
+        self.trellis(&[&sign[..], &["--issuer", "trellis-lattice/keys/issuer.nk"]].concat())?;
         let manifest = manifest.replace("COMPONENT", &component).replace("PORT", &self.port.to_string());
         fs::write(self.dir.path().join("app.yaml"), manifest)?;
-        self.trellis(&["app", "deploy", "app.yaml"])
+        Ok(())
     }
 
     /// Signs a guest as this revision of the one module that all versions are of, and deploys it by a
@@ -223,6 +229,16 @@ pub fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> Result
 /// The operating system has none.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port())
+}
+
+async fn controller(trellis: &Path, dir: &Path, name: &str, more: &[&str]) -> Result<Process> {
+    let mut process = ProcessSpec::new(name, trellis, dir.join(format!("{name}.log")))
+        .args(["controller", "--profile", "fast"])
+        .args(more)
+        .current_dir(dir)
+        .spawn()?;
+    process.wait_for_line("is up", PATIENCE).await?;
+    Ok(process)
 }
 
 fn call(trellis: &Path, dir: &Path, args: &[String]) -> Result<String> {

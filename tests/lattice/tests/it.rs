@@ -3,12 +3,20 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that cannot go on should stop where it is")]
 
+#[path = "it/controllers.rs"]
+mod controllers;
 #[path = "it/foreign.rs"]
 mod foreign;
+#[path = "it/measured.rs"]
+mod measured;
+#[path = "it/people.rs"]
+mod people;
 #[path = "it/persistent.rs"]
 mod persistent;
 #[path = "it/providers.rs"]
 mod providers;
+#[path = "it/recover.rs"]
+mod recover;
 #[path = "it/rollouts.rs"]
 mod rollouts;
 

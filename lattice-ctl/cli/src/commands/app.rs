@@ -10,13 +10,14 @@ use crate::client::Client;
 use crate::commands::Outcome;
 use crate::{app_files, output};
 use clap::Subcommand;
+use lattice_ctl_planner::edit::Change;
 use lattice_protocol::{AppName, manifest};
 use serde_json::json;
 use std::path::PathBuf;
 
 pub use deploy::{DeployArgs, wait_until_running};
 pub use plan::{WhyArgs, why};
-pub use show::{ACTOR_HEADER, ActorView, actor_rows, actors_of, list as run_list, state_word};
+pub use show::{ACTOR_HEADER, actor_rows, list as run_list, state_word};
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
@@ -128,12 +129,7 @@ async fn connected(args: &Args, client: &Client, command: &AppCommand) -> Outcom
         AppCommand::Resume { app } => rollout::order(args, client, app, rollout::Order::Resume).await,
         AppCommand::Finalise { app } => rollout::order(args, client, app, rollout::Order::Finalise).await,
         AppCommand::Undeploy { app } => {
-            let record = client
-                .change(app, "undeploy", |record| {
-                    record.deployed = false;
-                    Ok(())
-                })
-                .await?;
+            let record = client.change(app, &Change::Undeploy {}).await?.record;
             done(args, app, &format!("application {app} is undeployed"), record.version);
             Ok(())
         }

@@ -9,6 +9,7 @@ use crate::output;
 use clap::ValueEnum;
 use lattice_ctl_planner::observed::Profile;
 use lattice_io::TaskScope;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub struct ControllerArgs {
     /// When silence counts.
     #[arg(long, value_enum, default_value_t = Liveness::Edge)]
     pub profile: Liveness,
+    /// Serve the API over HTTP as well, at this address and port (0: a free one).
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub api: Option<SocketAddr>,
 }
 
 /// When silence counts.
@@ -55,9 +59,17 @@ pub async fn run(args: &Args, controller: &ControllerArgs) -> Outcome {
     let nats = login.connect(false).await?;
     let scope = TaskScope::new("trellis");
     let signer = dir.controller_key()?;
-    let running =
-        compose::controller(file.lattice.clone(), signer, controller.profile.into(), nats.lattice(), &scope)
-            .await?;
+    let running = compose::controller(
+        file.lattice.clone(),
+        signer,
+        (controller.profile.into(), controller.api),
+        nats.lattice(),
+        &scope,
+    )
+    .await?;
+    if let Some(address) = running.api() {
+        output::say(args, format!("API: http://{address}/v1"));
+    }
     output::say(args, format!("controller of lattice {} is up", file.lattice));
     tokio::select! {
         () = running.failed() => {}

@@ -7,7 +7,7 @@ use crate::output;
 use lattice_io::{Consumer, ReadFrom};
 use lattice_protocol::event::CloudEvent;
 use lattice_protocol::{ErrorCode, Report};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,9 @@ impl EventsArgs {
 
 /// Runs it.
 pub async fn run(args: &Args, client: &Client, events: &EventsArgs) -> Outcome {
+    if !client.reads_stream() {
+        return asked(args, client, events).await;
+    }
     let from = match events.since {
         Some(age) => {
             let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
@@ -98,6 +101,27 @@ pub async fn run(args: &Args, client: &Client, events: &EventsArgs) -> Outcome {
             }
         }
     }
+}
+
+/// What a controller says: for users who may not read the stream.
+async fn asked(args: &Args, client: &Client, events: &EventsArgs) -> Outcome {
+    if events.follow {
+        return Err(Report::new(ErrorCode::Denied, "this user may not read the stream itself")
+            .at("--follow")
+            .hint("follow it over HTTP: GET /v1/events/stream"));
+    }
+    let since = events.since.map(|age| {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        crate::home::now_unix_ms().saturating_sub(age)
+    });
+    let input = json!({ "since": since, "limit": events.limit, "kind": events.kind, "about": events.about });
+    let past: Vec<CloudEvent> =
+        serde_json::from_value(client.need("event.list", &input).await?).map_err(|error| {
+            Report::new(ErrorCode::Malformed, format!("controller gave no valid answer: {error}"))
+        })?;
+    let rows = past.iter().map(row).collect();
+    output::table(args, &past, &["time", "origin", "event", "about", "details"], rows);
+    Ok(())
 }
 
 /// What is there already: the last of those that are wanted.

@@ -5,6 +5,7 @@ use crate::client::{Client, SeenHost};
 use crate::commands::{Outcome, app};
 use crate::output;
 use clap::Subcommand;
+use lattice_ctl_controller::views::{ActorView, actors_of};
 use lattice_protocol::desired::Verdict;
 use lattice_protocol::{ErrorCode, HostId, Report};
 use serde_json::json;
@@ -103,8 +104,8 @@ async fn hosts(args: &Args, client: &Client, healthy_only: bool) -> Outcome {
 
 async fn actors(args: &Args, client: &Client) -> Outcome {
     let (apps, placements, hosts) = (client.apps().await?, client.placements().await?, client.hosts().await?);
-    let views: Vec<app::ActorView> =
-        apps.iter().flat_map(|(name, record)| app::actors_of(record, placements.get(name), &hosts)).collect();
+    let views: Vec<ActorView> =
+        apps.iter().flat_map(|(name, record)| actors_of(record, placements.get(name), &hosts)).collect();
     output::table(args, &views, app::ACTOR_HEADER, app::actor_rows(&views));
     Ok(())
 }

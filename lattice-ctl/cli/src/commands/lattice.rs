@@ -2,9 +2,12 @@
 
 use crate::args::Args;
 use crate::commands::Outcome;
+use crate::connect::Login;
 use crate::lattice_dir::{LatticeDir, LatticeFile};
-use crate::output;
+use crate::{compose, home, output};
 use clap::Subcommand;
+use lattice_ctl_controller::incarnation;
+use lattice_ctl_controller::records::{Author, Records};
 use lattice_protocol::subject::check_subject;
 use lattice_protocol::{HostId, LatticeName};
 use serde_json::json;
@@ -42,10 +45,20 @@ pub enum LatticeCommand {
         #[arg(long, value_name = "DIR")]
         bundle: Option<PathBuf>,
     },
+    /// After the lattice's store was restored from a backup: begin its next life, so that hosts obey
+    /// the restored records instead of refusing them as older than what they have.
+    Recover {
+        /// The lattice's directory: its controller key signs.
+        #[arg(long, default_value = "trellis-lattice")]
+        dir: PathBuf,
+        /// Why, for the audit stream.
+        #[arg(long, default_value = "restored from a backup", value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 /// Runs it.
-pub fn run(args: &Args, command: &LatticeCommand) -> Outcome {
+pub async fn run(args: &Args, command: &LatticeCommand) -> Outcome {
     match command {
         LatticeCommand::Init { dir, name, nats, hosts, subjects } => {
             for subject in subjects {
@@ -58,6 +71,7 @@ pub fn run(args: &Args, command: &LatticeCommand) -> Outcome {
                 subjects: subjects.clone(),
                 hosts: hosts.iter().cloned().collect(),
                 account: None,
+                incarnation: None,
             };
             directory.init(&file)?;
             let trust = directory.trust()?;
@@ -82,6 +96,7 @@ pub fn run(args: &Args, command: &LatticeCommand) -> Outcome {
             }
             Ok(())
         }
+        LatticeCommand::Recover { dir, reason } => recover(args, &LatticeDir::at(dir), reason).await,
         LatticeCommand::Enroll { host, dir, bundle } => {
             let directory = LatticeDir::at(dir);
             directory.enroll(host)?;
@@ -102,4 +117,32 @@ pub fn run(args: &Args, command: &LatticeCommand) -> Outcome {
             Ok(())
         }
     }
+}
+
+async fn recover(args: &Args, dir: &LatticeDir, reason: &str) -> Outcome {
+    let (file, signer) = (dir.file()?, dir.controller_key()?);
+    let mut login = Login::of_dir(dir, "controller")?;
+    if let Some(url) = &args.nats_url {
+        login.url.clone_from(url);
+    }
+    let nats = login.connect(false).await?;
+    let records = Records::new(nats.lattice(), file.lattice.clone());
+    let author = Author {
+        by: home::who(),
+        origin: login.name.clone(),
+        event_id: compose::boot_id()?,
+        now_unix_ms: home::now_unix_ms(),
+        details: json!({ "via": "records" }),
+    };
+    let recorded = file.incarnation.unwrap_or(0);
+    let begun = incarnation::recover(&records, &signer, &author, (recorded, reason)).await;
+    nats.close().await;
+    let begun = begun?;
+    dir.set_incarnation(begun.incarnation)?;
+    output::say(args, format!("lattice {} is in its life {}", file.lattice, begun.incarnation));
+    output::say(args, "  hosts obey what the restored records say as soon as a controller runs");
+    if args.output == output::Format::Json {
+        output::json(&begun);
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::commands::{Outcome, get, start::accepted};
 use crate::reference;
 use clap::Subcommand;
-use lattice_ctl_planner::edit::{self, DeleteLink, PutLink};
+use lattice_ctl_planner::edit::{Change, DeleteLink, PutLink};
 use lattice_protocol::{CallPolicy, Grants, LinkName, Selector};
 use std::collections::BTreeMap;
 
@@ -164,7 +164,7 @@ async fn put(args: &Args, client: &Client, put: &PutArgs) -> Outcome {
         grants: put.grants(),
         replace: put.replace,
     };
-    let applied = client.apply(&id.app, |record| edit::put_link(record, &command)).await?;
+    let applied = client.change(&id.app, &Change::PutLink(Box::new(command))).await?;
     accepted(args, &format!("link put {id} -> {target} [{}]", put.contract), &applied);
     Ok(())
 }
@@ -176,7 +176,7 @@ async fn delete(
 ) -> Outcome {
     let id = reference::find_actor(client, actor).await?;
     let command = DeleteLink { actor: id.name.clone(), contract: contract.clone(), name };
-    let applied = client.apply(&id.app, |record| edit::delete_link(record, &command)).await?;
+    let applied = client.change(&id.app, &Change::DeleteLink(command)).await?;
     accepted(args, &format!("link del {id} [{contract}]"), &applied);
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! the controller and the host are the ones that serve everywhere: same links, same claims, same
 //! specs, no NATS.
 
-use crate::app_files::{PreparedApp, Unsigned, desired};
+use crate::app_files::{PreparedApp, Unsigned};
 use crate::args::Args;
 use crate::commands::Outcome;
 use crate::commands::host::label;
@@ -10,6 +10,7 @@ use crate::{artifacts, compose, keyfile, output};
 use host_daemon::control::Snapshot;
 use host_daemon::{HostConfig, HostHandle};
 use keys::{Digest, KeyKind, PublicKey, TrustAnchors};
+use lattice_ctl_planner::edit;
 use lattice_ctl_planner::observed::Profile;
 use lattice_io::memory::Memory;
 use lattice_io::{Clock, KvOptions, Lattice, Replicas, SystemClock, TaskScope};
@@ -101,7 +102,7 @@ impl OneProcess {
         config.memory_bytes = run.memory_mib.saturating_mul(1 << 20);
         config.heartbeat = Duration::from_millis(500);
         let host = compose::host(config, lattice.clone(), None, &scope).await?;
-        compose::controller(name.clone(), signer, Profile::EDGE, lattice.clone(), &scope).await?;
+        compose::controller(name.clone(), signer, (Profile::EDGE, None), lattice.clone(), &scope).await?;
         Ok(Self { host, scope, lattice, name, _scratch: scratch })
     }
 
@@ -118,7 +119,11 @@ impl OneProcess {
         let key = app.application.name.as_str();
         let have = bucket.get_latest(key).await?;
         let previous = have.as_ref().and_then(|entry| serde_json::from_slice(&entry.value).ok());
-        let record = desired(app, "trellis run", SystemClock::new().unix_ms(), previous.as_ref());
+        let artifacts = app.artifacts();
+        let put = edit::put(&app.application.name, previous.as_ref(), (&app.application, &artifacts), true);
+        let mut record = put?.record;
+        // A version of its own even if nothing differs: whoever serves waits for it.
+        record.stamp("trellis run", SystemClock::new().unix_ms(), "put");
         let value = serde_json::to_vec(&record)
             .map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?;
         bucket.put(key, value.into()).await?;

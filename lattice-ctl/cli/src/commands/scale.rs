@@ -5,9 +5,8 @@ use crate::client::Client;
 use crate::commands::{Outcome, app, start::accepted};
 use crate::reference;
 use clap::Subcommand;
-use lattice_ctl_planner::edit::{self, ScaleActor};
-use lattice_protocol::manifest::Scale;
-use lattice_protocol::{ErrorCode, HostId, Report};
+use lattice_ctl_planner::edit::{Change, ScaleActor};
+use lattice_protocol::HostId;
 use std::time::Duration;
 
 /// What to scale.
@@ -44,26 +43,8 @@ async fn scale(
     (actor, hosts, max, wait): (&str, &[HostId], Option<u32>, Option<u64>),
 ) -> Outcome {
     let id = reference::find_actor(client, actor).await?;
-    let known = client.known_hosts().await?;
-    let applied = client
-        .apply(&id.app, |record| {
-            let have = record.application.actor(&id.name).map(|actor| actor.scale);
-            let max = match (max, have) {
-                (Some(max), _) => max,
-                (None, Some(Scale::Replicas(have))) => have,
-                (None, _) => {
-                    return Err(Report::new(ErrorCode::Usage, "it runs on every host")
-                        .at(&id)
-                        .hint("say how many: --max N"));
-                }
-            };
-            edit::scale_actor(
-                record,
-                &ScaleActor { name: id.name.clone(), hosts: hosts.to_vec(), max },
-                &known,
-            )
-        })
-        .await?;
+    let change = Change::ScaleActor(ScaleActor { name: id.name.clone(), hosts: hosts.to_vec(), max });
+    let applied = client.change(&id.app, &change).await?;
     if let Some(seconds) = wait {
         app::wait_until_running(args, client, &applied.record, Duration::from_secs(seconds)).await?;
     }

@@ -8,7 +8,7 @@ use crate::component::claims_report;
 use crate::{artifacts, home, oci, output, reference, signing};
 use bytes::Bytes;
 use clap::Subcommand;
-use lattice_ctl_planner::edit::{self, StartActor, StartProvider};
+use lattice_ctl_planner::edit::{Change, StartActor, StartProvider};
 use lattice_protocol::manifest;
 use lattice_protocol::name::ProviderName;
 use lattice_protocol::{ActorId, ActorName, AppName, ErrorCode, HostId, LinkName, Report};
@@ -157,7 +157,6 @@ async fn actor(args: &Args, client: &Client, start: &StartActorArgs) -> Outcome 
             Report::new(ErrorCode::Name, error.to_string())
         })?,
     };
-    let known = client.known_hosts().await?;
     let command = StartActor {
         name: id.name.clone(),
         artifact,
@@ -166,7 +165,7 @@ async fn actor(args: &Args, client: &Client, start: &StartActorArgs) -> Outcome 
         max: start.max,
         link_name: start.link_name.clone(),
     };
-    let applied = client.apply(&id.app, |record| edit::start_actor(record, &command, &known)).await?;
+    let applied = client.change(&id.app, &Change::StartActor(command)).await?;
     if let Some(seconds) = start.wait {
         app::wait_until_running(args, client, &applied.record, Duration::from_secs(seconds)).await?;
     }
@@ -175,7 +174,6 @@ async fn actor(args: &Args, client: &Client, start: &StartActorArgs) -> Outcome 
 }
 
 async fn provider(args: &Args, client: &Client, start: &StartProviderArgs) -> Outcome {
-    let known = client.known_hosts().await?;
     let command = StartProvider {
         reference: start.provider.clone(),
         name: start.name.clone(),
@@ -184,7 +182,7 @@ async fn provider(args: &Args, client: &Client, start: &StartProviderArgs) -> Ou
         config: start.config.iter().cloned().collect(),
     };
     let app = start.app.clone().unwrap_or_else(AppName::imperative);
-    let mut applied = client.apply(&app, |record| edit::start_provider(record, &command, &known)).await?;
+    let mut applied = client.change(&app, &Change::StartProvider(command)).await?;
     // The edit names it as it was told, or by its kind.
     let kind = manifest::kind_of_image(&start.provider).unwrap_or(&start.provider);
     let name = start.name.as_ref().map_or(kind, ProviderName::as_str);

@@ -4,17 +4,10 @@ use crate::args::Args;
 use crate::client::Client;
 use crate::commands::{Outcome, start::accepted};
 use crate::{output, reference};
-use bytes::Bytes;
 use clap::Subcommand;
-use lattice_ctl_planner::edit::{self, StopActor};
-use lattice_io::{BusError, BusMessage};
-use lattice_protocol::invocation::decode_reply;
-use lattice_protocol::{AppName, ErrorCode, HostId, Report};
+use lattice_ctl_planner::edit::Change;
+use lattice_protocol::{AppName, HostId};
 use serde_json::json;
-use std::time::Duration;
-
-/// Longest wait for a host to say that it is leaving.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to stop.
 #[derive(Debug, Subcommand)]
@@ -57,7 +50,7 @@ pub async fn run(args: &Args, command: &StopCommand) -> Outcome {
                 (None, _) => (AppName::imperative(), provider.as_str()),
             };
             let name = reference::provider(name, client.apps().await?.get(&app))?;
-            match client.apply(&app, |record| edit::stop_provider(record, &name)).await {
+            match client.change(&app, &Change::StopProvider { reference: name.clone() }).await {
                 Ok(applied) => {
                     accepted(args, &format!("stop provider {app}/{name}"), &applied);
                     Ok(())
@@ -72,26 +65,15 @@ pub async fn run(args: &Args, command: &StopCommand) -> Outcome {
 }
 
 async fn actor(args: &Args, client: &Client, text: &str, host: Option<HostId>) -> Outcome {
-    let (hosts, placements) = (client.hosts().await?, client.placements().await?);
     let id = reference::find_actor(client, text).await?;
-    let known = hosts.into_keys().collect();
-    let command = StopActor { name: id.name.clone(), host, placement: placements.get(&id.app) };
-    let applied = client.apply(&id.app, |record| edit::stop_actor(record, &command, &known)).await?;
+    let change = Change::StopActor { name: id.name.clone(), host };
+    let applied = client.change(&id.app, &change).await?;
     accepted(args, &format!("stop actor {id}"), &applied);
     Ok(())
 }
 
 async fn host(args: &Args, client: &Client, host: &HostId) -> Outcome {
-    let question = BusMessage::new(client.subjects.host(host, "stop"), Bytes::new());
-    let answer = client.lattice.bus.request(question, PATIENCE).await.map_err(|error| match error {
-        BusError::NoResponders { .. } => {
-            Report::new(ErrorCode::HostNotFound, format!("host not found: {host}"))
-                .hint("see: trellis get hosts")
-        }
-        other => other.into(),
-    })?;
-    decode_reply(answer.payload)?;
-    client.audit("admin.host-stop", host.as_str(), json!({})).await;
+    client.stop_host(host).await?;
     output::say(args, format!("host {host} is leaving"));
     if args.output == output::Format::Json {
         output::json(&json!({ "host": host, "leaving": true }));

@@ -18,6 +18,7 @@ use crate::output::{self, io_report};
 use crate::up_state::{Note, UpDir};
 use lattice_protocol::{ErrorCode, HostId, Report};
 use serde_json::json;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -58,6 +59,9 @@ pub struct UpArgs {
     /// The nats-server program. Default: on PATH, or in $TRELLIS_HOME/bin.
     #[arg(long, value_name = "FILE", env = "TRELLIS_NATS_SERVER")]
     pub nats_server: Option<PathBuf>,
+    /// Serve the controllers' API over HTTP as well, at this address and port (0: a free one).
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "nats_host")]
+    pub api: Option<SocketAddr>,
     /// How the host runs.
     #[command(flatten)]
     pub flags: HostFlags,

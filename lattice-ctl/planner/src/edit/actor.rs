@@ -6,23 +6,30 @@ use lattice_protocol::manifest::{ActorManifest, Scale};
 use lattice_protocol::name::ActorName;
 use lattice_protocol::spec::Artifact;
 use lattice_protocol::{ActorId, ErrorCode, HostId, LinkName, Report};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// `start actor <name> [--hosts A,B] [--spread] [--max N] [--link-name L]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StartActor {
     /// Its name.
     pub name: ActorName,
     /// What was pushed, and the reference that it was pushed by. Without it the actor must be in
     /// the application already.
+    #[serde(default)]
     pub artifact: Option<(String, Artifact)>,
     /// Hosts it is confined to; empty: any, or as before.
+    #[serde(default)]
     pub hosts: Vec<HostId>,
     /// One replica on each of `hosts`, unless `max` says another number.
+    #[serde(default)]
     pub spread: bool,
     /// How many; otherwise one.
+    #[serde(default)]
     pub max: Option<u32>,
     /// The link name that later links to it take by default.
+    #[serde(default)]
     pub link_name: Option<LinkName>,
 }
 
@@ -74,20 +81,24 @@ fn count(hosts: usize) -> u32 {
 }
 
 /// `scale actor <name> [--hosts A,B] --max N`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScaleActor {
     /// Which.
     pub name: ActorName,
     /// Hosts it is confined to from now on; empty: as before.
+    #[serde(default)]
     pub hosts: Vec<HostId>,
-    /// How many.
-    pub max: u32,
+    /// How many; otherwise as many as before.
+    #[serde(default)]
+    pub max: Option<u32>,
 }
 
 /// Changes how many replicas an actor has, and where they may be.
 ///
 /// # Errors
-/// `actor not found: …`, `host not found: …`, `E_MANIFEST` for a number out of range.
+/// `actor not found: …`, `host not found: …`, `E_MANIFEST` for a number out of range; `E_USAGE` when
+/// it is not said how many.
 pub fn scale_actor(
     record: &DesiredApp,
     command: &ScaleActor,
@@ -97,11 +108,23 @@ pub fn scale_actor(
     let mut next = record.clone();
     let actor = actor_mut(&mut next.application, &command.name)?;
     let was_daemon = actor.scale == Scale::Daemon;
-    actor.scale = Scale::Replicas(command.max);
+    let max = match (command.max, actor.scale) {
+        (Some(max), _) => max,
+        (None, Scale::Replicas(_)) if command.hosts.is_empty() => {
+            return Err(Report::new(ErrorCode::Usage, "nothing to change").hint("say how many, or where"));
+        }
+        (None, Scale::Replicas(have)) => have,
+        (None, Scale::Daemon) => {
+            return Err(Report::new(ErrorCode::Usage, "it runs on every host")
+                .at(format!("{}/{}", record.application.name, command.name))
+                .hint("say how many: --max N"));
+        }
+    };
+    actor.scale = Scale::Replicas(max);
     if !command.hosts.is_empty() {
         actor.placement.hosts.clone_from(&command.hosts);
     }
-    let edited = Edited::new(next, format!("scale actor {} {}", command.name, command.max))?;
+    let edited = Edited::new(next, format!("scale actor {} {max}", command.name))?;
     Ok(if was_daemon { edited.note("it no longer runs on every host") } else { edited })
 }
 

@@ -8,10 +8,12 @@ use lattice_protocol::{
     ActorId, CallPolicy, ErrorCode, Grants, LinkDefinition, LinkName, LinkTarget, ProviderId, Report,
     Selector,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `link put <actor> <target> <contract> [<link name>] [--bucket …] [--timeout …] …`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PutLink {
     /// The actor that imports (or exports) the interface.
     pub actor: ActorName,
@@ -20,14 +22,19 @@ pub struct PutLink {
     /// Interface, package, or contract id.
     pub contract: Selector,
     /// Its name; otherwise the one that `start … --link-name` gave, otherwise `default`.
+    #[serde(default)]
     pub name: Option<LinkName>,
     /// Values, under keys in either case (`BUCKET`, `bucket`).
+    #[serde(default)]
     pub config: BTreeMap<String, String>,
     /// Patience.
+    #[serde(default)]
     pub policy: CallPolicy,
     /// What it is narrowed to.
+    #[serde(default)]
     pub grants: Grants,
     /// Put it in the place of one with other values.
+    #[serde(default)]
     pub replace: bool,
 }
 
@@ -147,13 +154,15 @@ fn configure(
 }
 
 /// `link del <actor> <contract> [<link name>]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeleteLink {
     /// The actor.
     pub actor: ActorName,
     /// Interface, package, or contract id.
     pub contract: Selector,
     /// Its name; otherwise the only one of this interface, otherwise `default`.
+    #[serde(default)]
     pub name: Option<LinkName>,
 }
 

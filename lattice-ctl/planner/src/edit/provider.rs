@@ -8,20 +8,26 @@ use lattice_protocol::manifest::{Application, KNOWN_KINDS, ProviderManifest, clo
 use lattice_protocol::name::ProviderName;
 use lattice_protocol::spec::ProviderMode;
 use lattice_protocol::{ErrorCode, HostId, LinkName, LinkTarget, Report};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `start provider <kind or image> [--hosts A,B] [--link-name L]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StartProvider {
     /// Kind, or image.
     pub reference: String,
     /// Its name; otherwise its kind.
+    #[serde(default)]
     pub name: Option<ProviderName>,
     /// Hosts; checked, and otherwise without effect: see the note that comes with the answer.
+    #[serde(default)]
     pub hosts: Vec<HostId>,
     /// The link name that later links to it take by default.
+    #[serde(default)]
     pub link_name: Option<LinkName>,
     /// Its configuration.
+    #[serde(default)]
     pub config: BTreeMap<String, String>,
 }
 

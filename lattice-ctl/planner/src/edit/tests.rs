@@ -112,8 +112,11 @@ fn start_actor_refuses_what_it_does_not_know() {
 
 #[test]
 fn scale_actor_over_hosts() {
-    let command =
-        ScaleActor { name: "edge-processor".parse().unwrap(), hosts: hosts(&["NEDGE01", "NEDGE02"]), max: 3 };
+    let command = ScaleActor {
+        name: "edge-processor".parse().unwrap(),
+        hosts: hosts(&["NEDGE01", "NEDGE02"]),
+        max: Some(3),
+    };
     let edited = scale_actor(&started(), &command, &known()).unwrap();
     assert_eq!(only(&edited.record).scale, Scale::Replicas(3));
     assert_eq!(only(&edited.record).placement.hosts, command.hosts);

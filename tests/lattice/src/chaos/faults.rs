@@ -34,7 +34,7 @@ impl World {
         let mut hosts = Vec::new();
         for host in 1..=plan.hosts {
             let proxy = ChaosProxy::start(lattice.nats.address()).await?;
-            let process = lattice.spawn_host_by(host, &url(&proxy)).await?;
+            let process = lattice.spawn_host_by(host, &url(&proxy), &[]).await?;
             hosts.push((process, proxy));
         }
         Ok((Self { hosts }, lattice))
@@ -89,7 +89,7 @@ impl World {
         match fault {
             Fault::KillHost => {
                 process.kill()?;
-                *process = lattice.spawn_host_by(number, &url(proxy)).await?;
+                *process = lattice.spawn_host_by(number, &url(proxy), &[]).await?;
             }
             Fault::KillServer => lattice.nats.restart_on_same_port().await?,
             Fault::Partition => {
@@ -109,7 +109,7 @@ impl World {
                 }
                 lattice.nats.restart_on_same_port().await?;
                 for (number, (process, proxy)) in (1..).zip(&mut self.hosts) {
-                    *process = lattice.spawn_host_by(number, &url(proxy)).await?;
+                    *process = lattice.spawn_host_by(number, &url(proxy), &[]).await?;
                 }
             }
         }

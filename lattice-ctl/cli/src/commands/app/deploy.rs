@@ -7,6 +7,8 @@ use crate::client::Client;
 use crate::commands::Outcome;
 use crate::{artifacts, home, keyfile, output, signing};
 use keys::{KeyKind, KeyPair};
+use lattice_ctl_controller::views::{ActorView, actors_of};
+use lattice_ctl_planner::edit::Change;
 use lattice_protocol::desired::DesiredApp;
 use lattice_protocol::rollout::Phase;
 use lattice_protocol::{AppName, ErrorCode, Report};
@@ -69,7 +71,7 @@ pub async fn run(args: &Args, put: &DeployArgs, deployed: bool) -> Outcome {
                 let unsigned = signer.as_ref().map_or(Unsigned::Refuse, Unsigned::Sign);
                 let prepared = app_files::assemble(application, &base, unsigned, &fetched)?;
                 warn_of_untrusted(&client, &prepared)?;
-                store(args, &client, &prepared, deployed).await?
+                store(args, &client, prepared, deployed).await?
             }
             (None, Some(name)) if deployed => redeploy(&client, &name).await?,
             (None, _) => return Err(Report::new(ErrorCode::Usage, "put takes a manifest").got(&put.what)),
@@ -86,12 +88,7 @@ async fn redeploy(client: &Client, name: &AppName) -> Result<DesiredApp, Report>
     if have.deployed {
         return Ok(have);
     }
-    client
-        .change(name, "deploy", |record| {
-            record.deployed = true;
-            Ok(())
-        })
-        .await
+    client.change(name, &Change::Deploy {}).await.map(|applied| applied.record)
 }
 
 fn signer(args: &Args, client: &Client, put: &DeployArgs) -> Result<Option<KeyPair>, Report> {
@@ -122,7 +119,7 @@ fn warn_of_untrusted(client: &Client, prepared: &PreparedApp) -> Result<(), Repo
 async fn store(
     args: &Args,
     client: &Client,
-    prepared: &PreparedApp,
+    prepared: PreparedApp,
     deployed: bool,
 ) -> Result<DesiredApp, Report> {
     let bar = output::spinner(args, "storing artifacts");
@@ -131,20 +128,8 @@ async fn store(
         client.push(file.clone()).await?;
     }
     bar.finish_and_clear();
-    let name = &prepared.application.name;
-    client
-        .edit(name, |have| {
-            let mut next = app_files::desired(prepared, &home::who(), home::now_unix_ms(), have);
-            next.deployed = deployed || have.is_some_and(|have| have.deployed);
-            let same = |have: &&DesiredApp| {
-                have.application == next.application
-                    && have.artifacts == next.artifacts
-                    && have.deployed == next.deployed
-            };
-            // Putting the same again is no new version.
-            Ok(have.filter(same).cloned().unwrap_or(next))
-        })
-        .await
+    let name = prepared.application.name.clone();
+    client.change(&name, &prepared.into_change(deployed)).await.map(|applied| applied.record)
 }
 
 async fn finish(args: &Args, client: &Client, put: &DeployArgs, record: &DesiredApp) -> Outcome {
@@ -188,7 +173,7 @@ pub async fn wait_until_running(
     let bar = output::spinner(args, format!("waiting for {name}"));
     loop {
         let (placements, hosts) = (client.placements().await?, client.hosts().await?);
-        let views = show::actors_of(record, placements.get(name), &hosts);
+        let views = actors_of(record, placements.get(name), &hosts);
         let running: u32 = views.iter().map(|view| view.running.min(view.wanted)).sum();
         let wanted: u32 = views.iter().map(|view| view.wanted).sum();
         let planned =
@@ -203,7 +188,7 @@ pub async fn wait_until_running(
             );
         }
         let over = matches!(phase, None | Some(Phase::Complete));
-        if planned && over && views.iter().all(show::ActorView::is_complete) {
+        if planned && over && views.iter().all(ActorView::is_complete) {
             bar.finish_and_clear();
             return Ok(());
         }
@@ -216,9 +201,9 @@ pub async fn wait_until_running(
     }
 }
 
-fn why_not(record: &DesiredApp, views: &[show::ActorView], planned: bool, no_hosts: bool) -> Report {
+fn why_not(record: &DesiredApp, views: &[ActorView], planned: bool, no_hosts: bool) -> Report {
     let name = &record.application.name;
-    let late: Vec<&show::ActorView> = views.iter().filter(|view| !view.is_complete()).collect();
+    let late: Vec<&ActorView> = views.iter().filter(|view| !view.is_complete()).collect();
     let reasons: Vec<String> = late
         .iter()
         .filter_map(|view| view.reason.as_ref().map(|reason| format!("{}: {reason}", view.id)))

@@ -4,9 +4,10 @@ use crate::args::Args;
 use crate::client::{Client, SeenHost};
 use crate::commands::{Outcome, start};
 use crate::output;
+use lattice_ctl_planner::edit::Change;
 use lattice_ctl_planner::observed::{Observed, Profile};
 use lattice_ctl_planner::rollout::{Line, report};
-use lattice_ctl_planner::{Decision, Trials, edit};
+use lattice_ctl_planner::{Decision, Trials};
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::rollout::{Phase, Rollout};
 use lattice_protocol::{AppName, HostId};
@@ -26,21 +27,19 @@ pub enum Order {
 
 /// Gives an order.
 pub async fn order(args: &Args, client: &Client, app: &AppName, order: Order) -> Outcome {
-    let placements = client.placements().await?;
-    let placement = placements.get(app);
-    let (verb, edit): (_, fn(&DesiredApp, Option<&Placement>) -> _) = match order {
-        Order::Pause => ("pause", edit::pause),
-        Order::Resume => ("resume", edit::resume),
-        Order::Finalise => ("finalise", edit::finalise),
+    let (verb, change) = match order {
+        Order::Pause => ("pause", Change::Pause {}),
+        Order::Resume => ("resume", Change::Resume {}),
+        Order::Finalise => ("finalise", Change::Finalise {}),
     };
-    let applied = client.apply(app, |record| edit(record, placement)).await?;
+    let applied = client.change(app, &change).await?;
     start::accepted(args, &format!("{verb} {app}"), &applied);
     Ok(())
 }
 
 /// Goes back to an earlier version.
 pub async fn rollback(args: &Args, client: &Client, app: &AppName, version: Option<u64>) -> Outcome {
-    let applied = client.apply(app, |record| edit::rollback(record, version)).await?;
+    let applied = client.change(app, &Change::Rollback { version }).await?;
     let change = applied.record.history.first().map(|past| past.change.clone()).unwrap_or_default();
     start::accepted(args, &format!("{app}: {change}"), &applied);
     Ok(())

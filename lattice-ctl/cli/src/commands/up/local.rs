@@ -59,7 +59,11 @@ pub async fn run(args: &Args, up: &UpArgs, place: &UpDir) -> Outcome {
     };
     let mut supervised = std::pin::pin!(server.supervise(stop.clone(), restarted));
     let signer = dir.controller_key()?;
-    compose::controller(note.lattice.clone(), signer, Profile::WAN, nats.lattice(), &scope).await?;
+    let told = (Profile::WAN, up.api);
+    let controller = compose::controller(note.lattice.clone(), signer, told, nats.lattice(), &scope).await?;
+    if let Some(address) = controller.api() {
+        output::say(args, format!("API: http://{address}/v1"));
+    }
     let user = Login::of_dir(&dir, host.as_str())?.connect(true).await?;
     let processes = compose::processes(&dir, &note.nats_url, up.flags.provider_dir.clone())?;
     let running = compose::host(config, user.lattice(), Some(processes), &scope).await?;
@@ -119,6 +123,7 @@ fn prepare(args: &Args, up: &UpArgs, dir: &LatticeDir) -> Result<(HostId, u16), 
             subjects: SUBJECTS.map(str::to_owned).to_vec(),
             hosts: [host.clone()].into(),
             account: None,
+            incarnation: None,
         })?;
         output::say(args, format!("made the lattice {name} in {}", up.dir.display()));
         return Ok((host, port));

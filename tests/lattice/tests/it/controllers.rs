@@ -1,0 +1,191 @@
+//! Several controllers over one lattice, as processes: killed, frozen, thawed, while changes are made. Each
+//! version is decided once, generations only grow, nothing moves that nobody asked to; and with all of
+//! them dead, calls go on and commands still say what shall be.
+
+use anyhow::{Context, Result, ensure};
+use lattice_io::nats::{NatsAuth, NatsLattice, NatsOptions, connect};
+use lattice_io::{Consumer, ReadFrom};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tests_harness::eventually;
+use tests_lattice::{PATIENCE, TestLattice};
+
+pub const SITE: &str = r#"
+apiVersion: trellis.dev/v1
+kind: Application
+metadata: { name: site }
+spec:
+  actors:
+    - name: web
+      artifact: COMPONENT
+      replicas: 2
+      links:
+        - { to: http, interface: "wasi:http/incoming-handler", config: { path: / } }
+  providers:
+    - { name: http, kind: http-server, config: { port: "PORT" } }
+"#;
+
+/// Everything that was ever written to a bucket, in order, as its stream keeps it.
+struct Written {
+    _nats: Arc<NatsLattice>,
+    placements: Arc<dyn Consumer>,
+    specs: Arc<dyn Consumer>,
+}
+
+impl Written {
+    async fn watch(lattice: &TestLattice) -> Result<Self> {
+        let creds = std::fs::read_to_string(lattice.path().join("trellis-lattice/users/admin.creds"))?;
+        let options = NatsOptions {
+            auth: NatsAuth::Creds(creds),
+            inbox_prefix: Some("_INBOX_admin".to_owned()),
+            ..NatsOptions::new(&lattice.nats.url())
+        };
+        let nats = connect(options).await?;
+        let streams = nats.lattice().streams;
+        let read =
+            async |bucket: &str| streams.read(&format!("KV_TRELLIS_test_{bucket}"), ReadFrom::All).await;
+        Ok(Self { placements: read("placement").await?, specs: read("hostspec").await?, _nats: nats })
+    }
+
+    /// What was written since the last time: key and value.
+    async fn since(consumer: &Arc<dyn Consumer>) -> Result<Vec<(String, Value)>> {
+        let mut found = Vec::new();
+        let mut pull = consumer.pull(1_000, Duration::from_millis(800)).await?;
+        while let Some(delivery) = pull.next().await {
+            let key = delivery.message.subject.rsplit('.').next().unwrap_or_default().to_owned();
+            found.push((key, serde_json::from_slice(&delivery.message.payload)?));
+        }
+        Ok(found)
+    }
+}
+
+/// The decisions of a stretch of time: each version once, and each with the replicas that it says.
+fn check_placements(placements: &[(String, Value)], versions: &BTreeMap<u64, u64>) -> Result<()> {
+    let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut last = 0;
+    for (app, placement) in placements {
+        ensure!(app == "site", "{app}");
+        let version = placement["desiredVersion"].as_u64().context("no version")?;
+        ensure!(version >= last, "decision of version {version} after one of {last}");
+        last = version;
+        *seen.entry(version).or_default() += 1;
+        let hosts = placement["actors"]["site/web"].as_object().context("no actor")?;
+        let replicas: u64 = hosts.values().filter_map(Value::as_u64).sum();
+        ensure!(Some(&replicas) == versions.get(&version), "version {version}: {placement}");
+    }
+    for version in versions.keys() {
+        ensure!(seen.get(version) == Some(&1), "version {version} was decided {:?} times", seen.get(version));
+    }
+    Ok(())
+}
+
+/// Each host's specs have generations that grow, one by one written by whoever was first.
+fn check_specs(specs: &[(String, Value)], last: &mut BTreeMap<String, (u64, u64)>) -> Result<()> {
+    for (host, signed) in specs {
+        let payload = signed["payload"].as_str().context("no payload")?;
+        let spec: Value = serde_json::from_slice(&base64(payload)?)?;
+        let number = |name: &str| spec["generation"][name].as_u64().unwrap_or_default();
+        let generation = (number("incarnation"), number("n"));
+        if let Some(before) = last.insert(host.clone(), generation) {
+            ensure!(generation > before, "{host}: {generation:?} after {before:?}");
+        }
+    }
+    Ok(())
+}
+
+fn base64(text: &str) -> Result<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'-' => Some(62),
+        b'_' => Some(63),
+        _ => None,
+    };
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0u32, 0);
+    for byte in text.bytes() {
+        bits = (bits << 6) | u32::from(digit(byte).context("not base64url")?);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Scales the site, waits until it is so on the hosts; gives the version.
+async fn scale(lattice: &TestLattice, replicas: u64) -> Result<u64> {
+    let said = lattice.json(&["scale", "actor", "site/web", "--max", &replicas.to_string()])?;
+    let version = said["version"].as_u64().context("no version")?;
+    eventually(PATIENCE, "the hosts run so many", || async {
+        let actors = lattice.json(&["get", "actors"])?;
+        let web = &actors[0];
+        ensure!(web["running"] == replicas && web["wanted"] == replicas, "{actors}");
+        Ok(())
+    })
+    .await?;
+    Ok(version)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn controllers_are_killed_and_frozen_and_each_version_is_decided_once() -> Result<()> {
+    let mut lattice = TestLattice::start(2).await?;
+    let mut second = lattice.spawn_controller("second", &[]).await?;
+    let mut third = lattice.spawn_controller("third", &[]).await?;
+    lattice.deploy("http-hello", SITE)?;
+    let written = Written::watch(&lattice).await?;
+    let first = lattice.json(&["app", "get", "site"])?["version"].as_u64().context("no version")?;
+    let mut versions = BTreeMap::from([(first, 2)]);
+    let mut generations = BTreeMap::new();
+    let (mut placements, mut specs) = (Vec::new(), Vec::new());
+
+    // All three plan everything; one wins each time.
+    for replicas in [4, 1, 3] {
+        versions.insert(scale(&lattice, replicas).await?, replicas);
+    }
+    lattice.controller.kill()?;
+    for replicas in [2, 5] {
+        versions.insert(scale(&lattice, replicas).await?, replicas);
+    }
+    // A frozen one may be asked, and does not answer: another one is, and its own late answer is for a
+    // version that is over.
+    second.freeze()?;
+    for replicas in [1, 4, 2] {
+        versions.insert(scale(&lattice, replicas).await?, replicas);
+    }
+    second.thaw()?;
+    for replicas in [3, 6] {
+        versions.insert(scale(&lattice, replicas).await?, replicas);
+    }
+    // Nobody asks for anything: then nothing is written.
+    placements.extend(Written::since(&written.placements).await?);
+    specs.extend(Written::since(&written.specs).await?);
+    check_placements(&placements, &versions)?;
+    check_specs(&specs, &mut generations)?;
+    let idle = Written::since(&written.placements).await?;
+    ensure!(idle.is_empty(), "written though nobody asked: {idle:?}");
+    let history = lattice.json(&["app", "history", "site"])?;
+    let made = history.as_array().context("no history")?.len();
+    ensure!(made == versions.len(), "every change was made once: {history}");
+
+    // All dead: calls go on, and what shall be can still be said.
+    second.kill()?;
+    third.kill()?;
+    for _ in 0..20 {
+        assert_eq!(lattice.http(1, "GET", "/", "")?.0, 200);
+        assert_eq!(lattice.http(2, "GET", "/", "")?.0, 200);
+    }
+    lattice.trellis(&["scale", "actor", "site/web", "--max", "2"])?;
+    let _fourth = lattice.spawn_controller("fourth", &[]).await?;
+    eventually(PATIENCE, "a new controller does what was said", || async {
+        let actors = lattice.json(&["get", "actors"])?;
+        ensure!(actors[0]["running"] == 2 && actors[0]["wanted"] == 2, "{actors}");
+        Ok(())
+    })
+    .await?;
+    check_specs(&Written::since(&written.specs).await?, &mut generations)
+}
