@@ -134,11 +134,11 @@ impl Server {
     }
 }
 
+/// An operation, and the members of its path.
+type Route = (&'static Operation, Map<String, Value>);
+
 /// The operation of a route.
-fn find(
-    method: &Method,
-    path: &str,
-) -> Result<(&'static Operation, Map<String, Value>), Box<Response<Body>>> {
+fn find(method: &Method, path: &str) -> Result<Route, Box<Response<Body>>> {
     let not_found = || {
         let report = Report::new(ErrorCode::NotFound, "no such path")
             .got(path.chars().take(200).collect::<String>())
