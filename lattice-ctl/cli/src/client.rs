@@ -255,10 +255,11 @@ impl Client {
                     return Ok(Applied { record, notes });
                 }
                 // Whoever did not answer may have made it after all.
-                Err(report) if is_lost(&report) => match unknown {
-                    Some(unknown) => return Err(unknown),
-                    None => {}
-                },
+                Err(report) if is_lost(&report) => {
+                    if let Some(unknown) = unknown {
+                        return Err(unknown);
+                    }
+                }
                 Err(report) => return Err(report),
             }
         }

@@ -130,14 +130,14 @@ impl Takeover {
             return Vec::new();
         }
         let claimed = self.epoch > Epoch(0);
-        match &key {
-            Some((owner, _)) if claimed && *owner == self.me() => {
-                if self.epoch > self.appender.tail().chain.epoch() {
-                    return self.claimed();
+        if let Some((owner, _)) = key.as_ref().filter(|_| claimed) {
+            if *owner != self.me() {
+                if owner.epoch >= self.epoch {
+                    return self.lose(owner.epoch);
                 }
+            } else if self.epoch > self.appender.tail().chain.epoch() {
+                return self.claimed();
             }
-            Some((owner, _)) if claimed && owner.epoch >= self.epoch => return self.lose(owner.epoch),
-            _ => {}
         }
         let in_key = key.as_ref().map_or(Epoch(0), |(owner, _)| owner.epoch);
         self.epoch = self.epoch.max(in_key.max(self.appender.tail().chain.epoch()).next());

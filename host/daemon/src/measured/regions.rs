@@ -163,10 +163,11 @@ mod tests {
     #[tokio::test]
     async fn each_other_region_is_measured_by_one_of_its_hosts() {
         let (lattice, subjects) = (Memory::new().lattice(), Subjects::new("test".parse().unwrap()));
+        let mut hosts = tokio::task::JoinSet::new();
         for region in ["eu", "ap", "ap"] {
             let bus = Arc::clone(&lattice.bus);
             let probes = bus.subscribe(&subjects.regions_probe(), Some(&region_group(region))).await.unwrap();
-            tokio::spawn(answer_probes(bus, probes, region.to_owned()));
+            hosts.spawn(answer_probes(bus, probes, region.to_owned()));
         }
         let mut config =
             HostConfig::new("test".parse().unwrap(), "h".parse().unwrap(), "/nonexistent".into());

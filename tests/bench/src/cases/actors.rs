@@ -174,13 +174,13 @@ async fn publishes(lattice: &Lattice, run: u32, seconds: u32) -> Result<f64> {
 pub async fn turn(plan: &Plan) -> Result<Row> {
     let guests = Loaded::new().await?.guests().await?;
     let actor = key(0)?;
-    let (sender, opened) = mpsc::channel();
+    let (sender, opened) = mpsc::sync_channel(1);
     let opening = Opening { key: actor.clone(), snapshot: None, alone: false };
     guests.open(opening, Box::new(move |guest| drop(sender.send(guest))));
     let guest = opened.recv_timeout(PATIENCE)?.map_err(|fault| fault.report())?;
     let mut ours = Vec::new();
     for _ in 0..plan.runs {
-        let (sender, decided) = mpsc::channel();
+        let (sender, decided) = mpsc::sync_channel(TURNS_IN_MEMORY as usize);
         let began = Instant::now();
         for n in 0..TURNS_IN_MEMORY {
             let turn =

@@ -170,6 +170,7 @@ impl Shared {
         Ok(())
     }
 
+    #[allow(clippy::indexing_slicing, reason = "no plan is without actors")]
     fn call(&self, ask: EntityAsk) -> EntityCall {
         let kind = ask.key().map(|key| key.kind.clone());
         EntityCall {

@@ -40,7 +40,7 @@ impl Written {
         let options = NatsOptions {
             auth: NatsAuth::Creds(creds),
             inbox_prefix: Some("_INBOX_admin".to_owned()),
-            ..NatsOptions::new(&lattice.nats.url())
+            ..NatsOptions::new(lattice.nats.url())
         };
         let nats = connect(options).await?;
         let streams = nats.lattice().streams;
