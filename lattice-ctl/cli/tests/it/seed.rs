@@ -118,7 +118,8 @@ async fn the_lines_of_the_seed_work_as_written() {
     let said = |change: &str| {
         acts.as_array().unwrap().iter().any(|act| {
             act["data"]["change"].as_str().unwrap_or_default().starts_with(change)
-                && act["source"] == "trellis://lab/admin"
+                && act["source"] == "trellis://lab/controller"
+                && act["data"]["user"] == "admin"
                 && !act["data"]["by"].as_str().unwrap().is_empty()
         })
     };

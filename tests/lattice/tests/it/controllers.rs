@@ -7,10 +7,11 @@ use lattice_io::nats::{NatsAuth, NatsLattice, NatsOptions, connect};
 use lattice_io::{Consumer, ReadFrom};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tests_harness::eventually;
 use tests_lattice::{PATIENCE, TestLattice};
+use tokio::task::JoinSet;
 
 pub const SITE: &str = r#"
 apiVersion: trellis.dev/v1
@@ -27,12 +28,17 @@ spec:
     - { name: http, kind: http-server, config: { port: "PORT" } }
 "#;
 
-/// Everything that was ever written to a bucket, in order, as its stream keeps it.
+/// Everything that is written to two buckets, in order. They keep the newest record of a key only, so
+/// it is read as it comes.
 struct Written {
     _nats: Arc<NatsLattice>,
-    placements: Arc<dyn Consumer>,
-    specs: Arc<dyn Consumer>,
+    _reading: JoinSet<()>,
+    placements: Records,
+    specs: Records,
 }
+
+/// Key and value.
+type Records = Arc<Mutex<Vec<(String, Value)>>>;
 
 impl Written {
     async fn watch(lattice: &TestLattice) -> Result<Self> {
@@ -44,20 +50,43 @@ impl Written {
         };
         let nats = connect(options).await?;
         let streams = nats.lattice().streams;
-        let read =
-            async |bucket: &str| streams.read(&format!("KV_TRELLIS_test_{bucket}"), ReadFrom::All).await;
-        Ok(Self { placements: read("placement").await?, specs: read("hostspec").await?, _nats: nats })
+        let mut reading = JoinSet::new();
+        let mut read = async |bucket: &str| {
+            let consumer = streams.read(&format!("KV_TRELLIS_test_{bucket}"), ReadFrom::All).await?;
+            let records = Records::default();
+            reading.spawn(keep(consumer, Arc::clone(&records)));
+            Ok::<_, anyhow::Error>(records)
+        };
+        let (placements, specs) = (read("placement").await?, read("hostspec").await?);
+        Ok(Self { _nats: nats, _reading: reading, placements, specs })
     }
 
-    /// What was written since the last time: key and value.
-    async fn since(consumer: &Arc<dyn Consumer>) -> Result<Vec<(String, Value)>> {
-        let mut found = Vec::new();
-        let mut pull = consumer.pull(1_000, Duration::from_millis(800)).await?;
+    /// What was written since the last time, once the decision of this version is among it.
+    async fn until(&self, version: u64) -> Result<[Vec<(String, Value)>; 2]> {
+        eventually(PATIENCE, "the last decision to be read", || async {
+            let last = self
+                .placements
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .last()
+                .map(|(_, record)| record["desiredVersion"].clone());
+            ensure!(last == Some(version.into()), "{last:?}");
+            Ok(())
+        })
+        .await?;
+        Ok([&self.placements, &self.specs]
+            .map(|records| std::mem::take(&mut *records.lock().unwrap_or_else(PoisonError::into_inner))))
+    }
+}
+
+async fn keep(consumer: Arc<dyn Consumer>, records: Records) {
+    while let Ok(mut pull) = consumer.pull(1_000, Duration::from_secs(20)).await {
         while let Some(delivery) = pull.next().await {
             let key = delivery.message.subject.rsplit('.').next().unwrap_or_default().to_owned();
-            found.push((key, serde_json::from_slice(&delivery.message.payload)?));
+            if let Ok(value) = serde_json::from_slice(&delivery.message.payload) {
+                records.lock().unwrap_or_else(PoisonError::into_inner).push((key, value));
+            }
         }
-        Ok(found)
     }
 }
 
@@ -136,12 +165,11 @@ async fn controllers_are_killed_and_frozen_and_each_version_is_decided_once() ->
     let mut lattice = TestLattice::start(2).await?;
     let mut second = lattice.spawn_controller("second", &[]).await?;
     let mut third = lattice.spawn_controller("third", &[]).await?;
-    lattice.deploy("http-hello", SITE)?;
     let written = Written::watch(&lattice).await?;
+    lattice.deploy("http-hello", SITE)?;
     let first = lattice.json(&["app", "get", "site"])?["version"].as_u64().context("no version")?;
     let mut versions = BTreeMap::from([(first, 2)]);
     let mut generations = BTreeMap::new();
-    let (mut placements, mut specs) = (Vec::new(), Vec::new());
 
     // All three plan everything; one wins each time.
     for replicas in [4, 1, 3] {
@@ -161,13 +189,10 @@ async fn controllers_are_killed_and_frozen_and_each_version_is_decided_once() ->
     for replicas in [3, 6] {
         versions.insert(scale(&lattice, replicas).await?, replicas);
     }
-    // Nobody asks for anything: then nothing is written.
-    placements.extend(Written::since(&written.placements).await?);
-    specs.extend(Written::since(&written.specs).await?);
+    let newest = versions.keys().copied().max().unwrap_or(first);
+    let [placements, specs] = written.until(newest).await?;
     check_placements(&placements, &versions)?;
     check_specs(&specs, &mut generations)?;
-    let idle = Written::since(&written.placements).await?;
-    ensure!(idle.is_empty(), "written though nobody asked: {idle:?}");
     let history = lattice.json(&["app", "history", "site"])?;
     let made = history.as_array().context("no history")?.len();
     ensure!(made == versions.len(), "every change was made once: {history}");
@@ -187,5 +212,8 @@ async fn controllers_are_killed_and_frozen_and_each_version_is_decided_once() ->
         Ok(())
     })
     .await?;
-    check_specs(&Written::since(&written.specs).await?, &mut generations)
+    let made = lattice.json(&["app", "get", "site"])?["version"].as_u64().context("no version")?;
+    let [placements, specs] = written.until(made).await?;
+    ensure!(placements.len() == 1, "nothing else was written, though nobody asked: {placements:?}");
+    check_specs(&specs, &mut generations)
 }

@@ -44,7 +44,8 @@ async fn hosts_obey_a_restored_lattice_only_after_its_operator_has_said_so() -> 
     copy(&store, &backup)?;
     lattice.nats.restart_on_same_port().await?;
 
-    // After the backup: more of one application, and another one.
+    // After the backup: more of one application, twice, and another one.
+    lattice.trellis(&["scale", "actor", "site/web", "--max", "4", "--wait", "60"])?;
     lattice.trellis(&["scale", "actor", "site/web", "--max", "5", "--wait", "60"])?;
     lattice.deploy("http-hello", EXTRA)?;
     assert_eq!(runs(&lattice)?, (1, 5, vec!["extra".to_owned(), "site".to_owned()]));
