@@ -29,8 +29,6 @@ pub use lattice_ctl_controller::records::SeenHost;
 
 /// Longest wait for a controller's answer: the longest work of one is a look at all hosts.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Attempts of one change, while others change the same application.
-const MAX_ATTEMPTS: u32 = 10;
 
 /// A connection to the lattice.
 pub struct Client {
@@ -237,7 +235,7 @@ impl Client {
     /// answered in time and the change may have been made.
     pub async fn change(&self, name: &AppName, change: &Change) -> Result<Applied, Report> {
         let (operation, input) = operation::of_change(name, change)?;
-        for _ in 0..MAX_ATTEMPTS {
+        for _ in 0..records::MAX_ATTEMPTS {
             let version = missing_is_none(self.app(name).await)?.map_or(0, |record| record.version);
             let unknown = match self.ask_for_version(operation, &input, version).await {
                 Ok(Some(notes)) => return Ok(Applied { record: self.app(name).await?, notes }),
@@ -263,10 +261,7 @@ impl Client {
                 Err(report) => return Err(report),
             }
         }
-        Err(Report::new(ErrorCode::Conflict, "others keep changing this application")
-            .at(name)
-            .got(format!("{MAX_ATTEMPTS} lost races"))
-            .hint("try again"))
+        Err(records::races_lost(name))
     }
 
     /// The notes of the controller that made it; `None` when nobody is there to answer.

@@ -7,6 +7,7 @@
 //! after), which counts where a gateway's memory limit is a few dozen MiB.
 
 use host_daemon::control::Snapshot;
+use lattice_protocol::Generation;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +16,40 @@ use tokio::sync::watch;
 /// Without any change for so long, a host has settled.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Lets go each time the host has settled, until it ends.
-pub async fn watch(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
-    while snapshots.wait_for(|now| now.is_settled()).await.is_ok() {
-        match tokio::time::timeout(SETTLED, snapshots.changed()).await {
-            Ok(Ok(())) => continue,
-            Ok(Err(_)) => return,
-            Err(_) => {}
-        }
+/// Lets go once each time the host has settled on something new, until it ends: not again and again
+/// while it works, for then it is its own code that it would miss.
+pub async fn watch(snapshots: watch::Receiver<Arc<Snapshot>>) {
+    each_settled(snapshots, SETTLED, || {
         // Without /proc there is nothing to learn from, and nothing is worse than before.
         if let Some(code) = fs::read_to_string("/proc/self/maps").ok().and_then(|maps| code(&maps, &exe()?)) {
             let_go(&code);
         }
-        if snapshots.changed().await.is_err() {
+    })
+    .await;
+}
+
+async fn each_settled(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    quiet: Duration,
+    mut then: impl FnMut(),
+) {
+    while let Some(generation) = settled(&mut snapshots, quiet).await {
+        then();
+        let changed = snapshots.wait_for(|now| !now.is_settled() || now.generation != generation);
+        if changed.await.is_err() {
             return;
+        }
+    }
+}
+
+/// What the host has settled on, `quiet` after its last change; none when it has ended.
+async fn settled(snapshots: &mut watch::Receiver<Arc<Snapshot>>, quiet: Duration) -> Option<Generation> {
+    loop {
+        let generation = snapshots.wait_for(|now| now.is_settled()).await.ok()?.generation;
+        match tokio::time::timeout(quiet, snapshots.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return None,
+            Err(_) => return Some(generation),
         }
     }
 }
@@ -43,11 +64,11 @@ fn code(maps: &str, exe: &str) -> Option<std::ops::Range<usize>> {
     let (from, to) = line.split_whitespace().next()?.split_once('-')?;
     let address = |text| usize::from_str_radix(text, 16).ok();
     let range = address(from)?..address(to)?;
-    range.contains(&(watch_address())).then_some(range)
+    range.contains(&own_address()).then_some(range)
 }
 
 /// An address that lies in this program's code, whatever the map says.
-fn watch_address() -> usize {
+fn own_address() -> usize {
     code as fn(&str, &str) -> Option<std::ops::Range<usize>> as usize
 }
 
@@ -102,9 +123,36 @@ mod tests {
         assert_eq!(sum(&range), before);
     }
 
+    #[tokio::test]
+    async fn it_lets_go_once_for_what_the_host_has_settled_on_however_often_that_is_said() {
+        const QUIET: Duration = Duration::from_millis(5);
+        let settled_on = |n| {
+            let mut snapshot = Snapshot::default();
+            snapshot.generation.n = n;
+            Arc::new(snapshot)
+        };
+        let (said, snapshots) = watch::channel(settled_on(1));
+        let (times, mut counted) = watch::channel(0);
+        let watching = each_settled(snapshots, QUIET, || times.send_modify(|times| *times += 1));
+        let saying = async {
+            for n in 1..=2 {
+                said.send_replace(settled_on(n));
+                counted.wait_for(|times| *times == n).await.unwrap();
+                // The host says the same again and again.
+                for _ in 0..3 {
+                    said.send_replace(settled_on(n));
+                    tokio::time::sleep(QUIET * 5).await;
+                }
+                assert_eq!(*counted.borrow(), n);
+            }
+            drop(said);
+        };
+        tokio::join!(watching, saying);
+    }
+
     #[test]
     fn only_code_of_this_very_program_is_named() {
-        let here = watch_address() & !0xfff;
+        let here = own_address() & !0xfff;
         let line = |rights: &str, exe: &str| {
             format!("{here:x}-{:x} {rights} 00001000 fe:00 42   {exe}\n", here + 0x2000)
         };

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Attempts of one edit while others edit the same application.
-const MAX_ATTEMPTS: u32 = 10;
+pub const MAX_ATTEMPTS: u32 = 10;
 /// What is said when the application is not at the version that a change was meant for.
 pub const CHANGED: &str = "application changed meanwhile";
 
@@ -86,6 +86,23 @@ fn expect(app: &AppName, have: Option<&DesiredApp>, expected: Option<u64>) -> Re
             .hint("read it again, and repeat the change")),
         _ => Ok(()),
     }
+}
+
+/// Whoever changes an application was overtaken each time.
+#[must_use]
+pub fn races_lost(app: &AppName) -> Report {
+    Report::new(ErrorCode::Conflict, "others keep changing this application")
+        .at(app)
+        .got(format!("{MAX_ATTEMPTS} lost races"))
+        .hint("try again")
+}
+
+/// An application, and its revision in the bucket.
+async fn read(desired: &dyn Kv, app: &AppName) -> Result<Option<(DesiredApp, u64)>, Report> {
+    let Some(entry) = desired.get_latest(app.as_str()).await? else { return Ok(None) };
+    let have = serde_json::from_slice(&entry.value)
+        .map_err(|error| unreadable(desired.bucket(), app.as_str(), &error))?;
+    Ok(Some((have, entry.revision)))
 }
 
 impl Records {
@@ -219,10 +236,7 @@ impl Records {
                 return Ok(applied);
             }
         }
-        Err(Report::new(ErrorCode::Conflict, "others keep changing this application")
-            .at(app)
-            .got(format!("{MAX_ATTEMPTS} lost races"))
-            .hint("try again"))
+        Err(races_lost(app))
     }
 
     /// One read and one conditional write; `None` when somebody else was first.
@@ -233,14 +247,7 @@ impl Records {
         edit: impl FnOnce(Option<&DesiredApp>) -> Result<Edited, Report>,
     ) -> Result<Option<Applied>, Report> {
         let kv = self.desired().await?;
-        let entry = kv.get_latest(app.as_str()).await?;
-        let have: Option<DesiredApp> = match &entry {
-            Some(entry) => Some(
-                serde_json::from_slice(&entry.value)
-                    .map_err(|error| unreadable(kv.bucket(), app.as_str(), &error))?,
-            ),
-            None => None,
-        };
+        let (have, revision) = read(&*kv, app).await?.unzip();
         let Edited { mut record, change, notes } = edit(have.as_ref())?;
         if have.as_ref() == Some(&record) {
             return Ok(Some(Applied { record, notes, changed: false, unheard: None }));
@@ -249,8 +256,8 @@ impl Records {
         let value: Bytes = serde_json::to_vec(&record)
             .map_err(|error| Report::new(ErrorCode::Internal, error.to_string()))?
             .into();
-        let written = match &entry {
-            Some(entry) => kv.update(app.as_str(), value, entry.revision).await,
+        let written = match revision {
+            Some(revision) => kv.update(app.as_str(), value, revision).await,
             None => kv.create(app.as_str(), value).await,
         };
         match written {
@@ -264,18 +271,29 @@ impl Records {
         }
     }
 
-    /// Forgets an application and its history. Gives the event that could not be stored.
+    /// Forgets an application and its history, as it was read: whatever is written meanwhile is looked
+    /// at again. Gives the event that could not be stored.
     ///
     /// # Errors
-    /// `E_APP_NOT_FOUND`, or what KV says.
+    /// `E_APP_NOT_FOUND`; `E_CONFLICT` when it is not at the expected version, or after ten lost races.
     pub async fn delete_app(
         &self,
         author: &Author,
         (name, expected): (&AppName, Option<u64>),
     ) -> Result<Option<Report>, Report> {
-        expect(name, Some(&self.app(name).await?), expected)?;
-        self.desired().await?.delete(name.as_str(), None).await?;
-        Ok(self.audit(author, "admin.app-delete", name.as_str(), json!({})).await.err())
+        let kv = self.desired().await?;
+        for _ in 0..MAX_ATTEMPTS {
+            let (have, revision) = read(&*kv, name).await?.ok_or_else(|| app_not_found(name))?;
+            expect(name, Some(&have), expected)?;
+            match kv.delete(name.as_str(), Some(revision)).await {
+                Ok(()) => {
+                    return Ok(self.audit(author, "admin.app-delete", name.as_str(), json!({})).await.err());
+                }
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(races_lost(name))
     }
 
     /// Hosts that commands may name: all but those that are lost.

@@ -18,6 +18,22 @@ use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec, fixtures};
 /// Longest wait for a process or a state.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// One actor behind HTTP, twice; `COMPONENT` and `PORT` are filled in when it is deployed.
+pub const SITE: &str = r#"
+apiVersion: trellis.dev/v1
+kind: Application
+metadata: { name: site }
+spec:
+  actors:
+    - name: web
+      artifact: COMPONENT
+      replicas: 2
+      links:
+        - { to: http, interface: "wasi:http/incoming-handler", config: { path: / } }
+  providers:
+    - { name: http, kind: http-server, config: { port: "PORT" } }
+"#;
+
 /// A lattice of these hosts.
 pub struct TestLattice {
     dir: TempDir,

@@ -53,6 +53,7 @@ pub async fn durable(plan: &Plan) -> Result<Row> {
     for _ in 0..plan.runs {
         ours.push(closed_loop(doors.clone(), plan.seconds).await?);
     }
+    // The shard tells its numbers once a second.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let after = stats()?;
     drop(doors);

@@ -3,30 +3,17 @@
 //! them dead, calls go on and commands still say what shall be.
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lattice_io::nats::{NatsAuth, NatsLattice, NatsOptions, connect};
-use lattice_io::{Consumer, ReadFrom};
+use lattice_io::{Kv, KvEvent, WatchKeys};
+use lattice_protocol::subject::Subjects;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tests_harness::eventually;
-use tests_lattice::{PATIENCE, TestLattice};
+use tests_lattice::{PATIENCE, SITE, TestLattice};
 use tokio::task::JoinSet;
-
-pub const SITE: &str = r#"
-apiVersion: trellis.dev/v1
-kind: Application
-metadata: { name: site }
-spec:
-  actors:
-    - name: web
-      artifact: COMPONENT
-      replicas: 2
-      links:
-        - { to: http, interface: "wasi:http/incoming-handler", config: { path: / } }
-  providers:
-    - { name: http, kind: http-server, config: { port: "PORT" } }
-"#;
 
 /// Everything that is written to two buckets, in order. They keep the newest record of a key only, so
 /// it is read as it comes.
@@ -49,43 +36,40 @@ impl Written {
             ..NatsOptions::new(lattice.nats.url())
         };
         let nats = connect(options).await?;
-        let streams = nats.lattice().streams;
+        let (kv, subjects) = (nats.lattice().kv, Subjects::new("test".parse()?));
         let mut reading = JoinSet::new();
-        let mut read = async |bucket: &str| {
-            let consumer = streams.read(&format!("KV_TRELLIS_test_{bucket}"), ReadFrom::All).await?;
+        let mut read = |bucket: &str| -> Result<Records> {
             let records = Records::default();
-            reading.spawn(keep(consumer, Arc::clone(&records)));
-            Ok::<_, anyhow::Error>(records)
+            reading.spawn(keep(kv.assume(bucket)?, Arc::clone(&records)));
+            Ok(records)
         };
-        let (placements, specs) = (read("placement").await?, read("hostspec").await?);
+        let (placements, specs) = (read(&subjects.placement_bucket())?, read(&subjects.spec_bucket())?);
         Ok(Self { _nats: nats, _reading: reading, placements, specs })
     }
 
     /// What was written since the last time, once the decision of this version is among it.
     async fn until(&self, version: u64) -> Result<[Vec<(String, Value)>; 2]> {
         eventually(PATIENCE, "the last decision to be read", || async {
-            let last = self
-                .placements
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .last()
-                .map(|(_, record)| record["desiredVersion"].clone());
+            let last = lock(&self.placements).last().map(|(_, record)| record["desiredVersion"].clone());
             ensure!(last == Some(version.into()), "{last:?}");
             Ok(())
         })
         .await?;
-        Ok([&self.placements, &self.specs]
-            .map(|records| std::mem::take(&mut *records.lock().unwrap_or_else(PoisonError::into_inner))))
+        Ok([&self.placements, &self.specs].map(|records| std::mem::take(&mut *lock(records))))
     }
 }
 
-async fn keep(consumer: Arc<dyn Consumer>, records: Records) {
-    while let Ok(mut pull) = consumer.pull(1_000, Duration::from_secs(20)).await {
-        while let Some(delivery) = pull.next().await {
-            let key = delivery.message.subject.rsplit('.').next().unwrap_or_default().to_owned();
-            if let Ok(value) = serde_json::from_slice(&delivery.message.payload) {
-                records.lock().unwrap_or_else(PoisonError::into_inner).push((key, value));
-            }
+fn lock(records: &Records) -> MutexGuard<'_, Vec<(String, Value)>> {
+    records.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn keep(bucket: Arc<dyn Kv>, records: Records) {
+    let mut watch = bucket.watch(WatchKeys::All);
+    while let Some(event) = watch.next().await {
+        if let KvEvent::Put(entry) = event
+            && let Ok(value) = serde_json::from_slice(&entry.value)
+        {
+            lock(&records).push((entry.key, value));
         }
     }
 }
@@ -114,7 +98,7 @@ fn check_placements(placements: &[(String, Value)], versions: &BTreeMap<u64, u64
 fn check_specs(specs: &[(String, Value)], last: &mut BTreeMap<String, (u64, u64)>) -> Result<()> {
     for (host, signed) in specs {
         let payload = signed["payload"].as_str().context("no payload")?;
-        let spec: Value = serde_json::from_slice(&base64(payload)?)?;
+        let spec: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?;
         let number = |name: &str| spec["generation"][name].as_u64().unwrap_or_default();
         let generation = (number("incarnation"), number("n"));
         if let Some(before) = last.insert(host.clone(), generation) {
@@ -122,28 +106,6 @@ fn check_specs(specs: &[(String, Value)], last: &mut BTreeMap<String, (u64, u64)
         }
     }
     Ok(())
-}
-
-fn base64(text: &str) -> Result<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'-' => Some(62),
-        b'_' => Some(63),
-        _ => None,
-    };
-    let (mut bytes, mut bits, mut count) = (Vec::new(), 0u32, 0);
-    for byte in text.bytes() {
-        bits = (bits << 6) | u32::from(digit(byte).context("not base64url")?);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    Ok(bytes)
 }
 
 /// Scales the site, waits until it is so on the hosts; gives the version.

@@ -1,12 +1,11 @@
 //! People of three roles, over NATS and over HTTP, on a real server that holds each to its own subjects.
 
-use super::controllers::SITE;
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use tests_harness::eventually;
-use tests_lattice::{PATIENCE, TestLattice};
+use tests_lattice::{PATIENCE, SITE, TestLattice};
 
 fn creds(user: &str) -> String {
     format!("trellis-lattice/users/{user}.creds")

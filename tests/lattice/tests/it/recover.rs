@@ -1,12 +1,11 @@
 //! A lattice whose store was restored from an older copy: hosts refuse to go back, until its operator
 //! begins the next life.
 
-use super::controllers::SITE;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::process::Command;
 use tests_harness::eventually;
-use tests_lattice::{PATIENCE, TestLattice};
+use tests_lattice::{PATIENCE, SITE, TestLattice};
 
 const EXTRA: &str = r#"
 apiVersion: trellis.dev/v1

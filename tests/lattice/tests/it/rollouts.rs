@@ -5,23 +5,16 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tests_harness::eventually;
-use tests_lattice::{PATIENCE, TestLattice};
+use tests_lattice::{PATIENCE, SITE, TestLattice};
 
-const SITE: &str = r#"
-apiVersion: trellis.dev/v1
-kind: Application
-metadata: { name: site }
-spec:
-  rollout: { strategy: canary, waves: [50], gate: { windowMs: 2000, minCalls: 3 } }
-  actors:
-    - name: web
-      artifact: COMPONENT
-      replicas: 2
-      links:
-        - { to: http, interface: "wasi:http/incoming-handler", config: { path: / } }
-  providers:
-    - { name: http, kind: http-server, config: { port: "PORT" } }
-"#;
+/// The site, with a canary of half of it.
+fn site() -> String {
+    SITE.replacen(
+        "spec:\n",
+        "spec:\n  rollout: { strategy: canary, waves: [50], gate: { windowMs: 2000, minCalls: 3 } }\n",
+        1,
+    )
+}
 
 fn phase(lattice: &TestLattice) -> Result<Value> {
     let status = lattice.json(&["app", "status", "site"])?;
@@ -31,7 +24,7 @@ fn phase(lattice: &TestLattice) -> Result<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_version_stops_at_its_canary_and_what_is_final_stays() -> Result<()> {
     let lattice = TestLattice::start(2).await?;
-    lattice.version("http-hello", 1, SITE)?;
+    lattice.version("http-hello", 1, &site())?;
     eventually(PATIENCE, "both hosts serve the first version", || async {
         for host in [1, 2] {
             let (status, body) = lattice.http(host, "GET", "/", "")?;
@@ -42,7 +35,7 @@ async fn a_bad_version_stops_at_its_canary_and_what_is_final_stays() -> Result<(
     .await?;
 
     // The second version starts well and fails when it is called: it traps at this path.
-    lattice.version("fixture-hostile", 2, SITE)?;
+    lattice.version("fixture-hostile", 2, &site())?;
     let mut failed = BTreeSet::new();
     let rollout = eventually(PATIENCE, "the bad version is rolled back", || {
         for host in [1, 2] {
@@ -73,7 +66,7 @@ async fn a_bad_version_stops_at_its_canary_and_what_is_final_stays() -> Result<(
     .await?;
 
     // A good one goes through both waves and is final.
-    lattice.version("http-hello", 3, SITE)?;
+    lattice.version("http-hello", 3, &site())?;
     eventually(PATIENCE, "the good version is final", || async {
         let status = lattice.json(&["app", "status", "site"])?;
         ensure!(status["rollout"].is_null() && status["state"] == "running", "{status}");
