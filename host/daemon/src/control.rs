@@ -147,6 +147,8 @@ pub struct Control {
     incarnations: u64,
     /// Of the host itself: what it could not keep, say. Applications' failures are their own.
     errors: u64,
+    /// Was another spec of the generation in force offered last?
+    is_conflicting: bool,
     snapshot: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -179,6 +181,7 @@ impl Control {
             revealed: BTreeMap::new(),
             incarnations: 0,
             errors: 0,
+            is_conflicting: false,
             snapshot,
             parts,
         };
@@ -273,7 +276,9 @@ impl Control {
             })?;
         let offered: HostSpec = serde_json::from_slice(&document.payload).map_err(malformed)?;
         let config = &self.parts.config;
-        match host_core::accept::accept(&config.lattice, &config.host, self.spec.as_ref(), offered)? {
+        let verdict = host_core::accept::accept(&config.lattice, &config.host, self.spec.as_ref(), offered);
+        self.is_conflicting = verdict.as_ref().is_err_and(|report| report.code == ErrorCode::Conflict);
+        match verdict? {
             host_core::accept::Verdict::Unchanged => Ok(false),
             host_core::accept::Verdict::Accepted { spec, kept } => {
                 if !kept.is_empty() {

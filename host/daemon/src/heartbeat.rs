@@ -72,6 +72,7 @@ impl Pulse {
             arch: std::env::consts::ARCH.to_owned(),
             labels: self.config.labels.clone(),
             generation: snapshot.generation,
+            conflicting: snapshot.conflicting,
             apps: snapshot.apps.clone(),
             actors,
             providers: snapshot.providers.clone(),

@@ -12,6 +12,7 @@ use crate::scaling::Scaling;
 use crate::specs::{SpecInput, derive, host_specs};
 use crate::table::Table;
 use lattice_protocol::desired::{DesiredApp, Placement};
+use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::{AppName, Generation, HostId, HostSpec, LatticeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -79,8 +80,9 @@ pub struct Known {
     rolling: BTreeSet<AppName>,
     /// Applications with an actor that scales by itself.
     scaling: BTreeSet<AppName>,
-    /// Newer generations than those in force, of hosts that say so.
-    applied: BTreeMap<HostId, Generation>,
+    /// Hosts that run something else than the spec in force and have seen its generation, each with
+    /// the one that it runs.
+    astray: BTreeMap<HostId, Generation>,
 }
 
 impl Known {
@@ -134,14 +136,19 @@ impl Known {
         let after = self.specs.get(host).map(|have| &*have.value);
         self.outline.told(host, before.as_ref().map(|before| &*before.value), after);
         let generation = after.map(|spec| spec.generation).unwrap_or_default();
-        self.applied.retain(|one, applied| one != host || *applied > generation);
+        self.astray.retain(|one, runs| one != host || *runs > generation);
         true
     }
 
-    /// A host says that it runs this generation of its spec.
-    pub fn heard(&mut self, host: &HostId, generation: Generation) {
+    /// A host says which generation of its spec it runs. When it is not the one in force, and the host
+    /// would take that one for old or for another of the same generation, it has to be told anew.
+    pub fn heard(&mut self, beat: &Heartbeat) {
+        let Heartbeat { host, generation, conflicting, .. } = beat;
         let told = self.specs.get(host).map(|have| have.value.generation).unwrap_or_default();
-        if generation > told && self.applied.insert(host.clone(), generation) != Some(generation) {
+        let is_astray = *generation > told || (*conflicting && *generation == told);
+        if !is_astray {
+            self.astray.remove(host);
+        } else if self.astray.insert(host.clone(), *generation) != Some(*generation) {
             self.outline.due(host);
         }
     }
@@ -241,7 +248,7 @@ impl Known {
                     some.map(|(host, have)| (host, &*have.value)).collect()
                 }
             },
-            applied: self.applied.iter().map(|(host, generation)| (host, *generation)).collect(),
+            astray: self.astray.iter().map(|(host, generation)| (host, *generation)).collect(),
         };
         match only {
             None => host_specs(&input),

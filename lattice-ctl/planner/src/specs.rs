@@ -32,9 +32,10 @@ pub struct SpecInput<'a> {
     pub placements: Table<'a, Revised<Placement>>,
     /// The specs in force.
     pub previous: BTreeMap<&'a HostId, &'a HostSpec>,
-    /// The generation that each host says it runs. It is newer than the spec in force when the store
-    /// went back, by a restore or by somebody's hand: then the host is told again, by a newer one.
-    pub applied: BTreeMap<&'a HostId, Generation>,
+    /// Hosts that say they run something else than the spec in force, and have seen its generation:
+    /// each with the one that it runs. That happens when the store went back, by a restore or by
+    /// somebody's hand; the host is told again, by a newer one.
+    pub astray: BTreeMap<&'a HostId, Generation>,
 }
 
 /// The specs that have to be written: those of hosts for which something has changed.
@@ -95,8 +96,8 @@ fn next_spec(input: &SpecInput<'_>, host: &HostId, placed: &[Placed<'_>]) -> Opt
     if previous.is_some_and(|previous| is_behind(input, previous)) {
         return None;
     }
-    let applied = input.applied.get(host).copied().unwrap_or_default();
-    let have = previous.map_or(applied, |previous| previous.generation.max(applied));
+    let astray = input.astray.get(host).copied();
+    let have = previous.map(|previous| previous.generation).max(astray).unwrap_or_default();
     if have.incarnation > input.incarnation {
         return None; // The host lives in a later life of the lattice than this view.
     }
@@ -104,7 +105,7 @@ fn next_spec(input: &SpecInput<'_>, host: &HostId, placed: &[Placed<'_>]) -> Opt
     let kept = Kept { previous: kept, input };
     let mut spec = content(input, host, (placed, &kept));
     spec.generation = have;
-    if input.incarnation == have.incarnation && previous == Some(&spec) {
+    if input.incarnation == have.incarnation && previous == Some(&spec) && astray.is_none() {
         return None;
     }
     let n = if input.incarnation > have.incarnation { 1 } else { have.n.saturating_add(1) };

@@ -196,6 +196,10 @@ pub struct Heartbeat {
     pub labels: BTreeMap<String, String>,
     /// Generation of the spec that it reconciles to.
     pub generation: Generation,
+    /// It was offered another spec of that very generation, and keeps what it has until a newer one
+    /// comes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub conflicting: bool,
     /// Placement revisions in that spec.
     pub apps: BTreeMap<AppName, u64>,
     /// Actors.
@@ -241,6 +245,7 @@ impl Heartbeat {
             arch: String::new(),
             labels: BTreeMap::new(),
             generation: Generation::default(),
+            conflicting: false,
             apps: BTreeMap::new(),
             actors: Vec::new(),
             providers: Vec::new(),

@@ -3,6 +3,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that cannot go on should stop where it is")]
 
+#[path = "it/astray.rs"]
+mod astray;
 #[path = "it/controllers.rs"]
 mod controllers;
 #[path = "it/foreign.rs"]

@@ -73,7 +73,7 @@ impl Controller {
 
     /// A heartbeat has arrived.
     pub fn hear(&mut self, beat: Heartbeat, now_ms: u64) {
-        self.known.heard(&beat.host, beat.generation);
+        self.known.heard(&beat);
         self.observed.apply(beat, now_ms);
         self.has_news = true;
     }

@@ -5,7 +5,7 @@ use crate::apps;
 use host_core::accept::{Verdict, accept};
 use host_core::admit::{Capacity, admit_memory};
 use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, Load, NextComponent, NextState, RunState};
-use lattice_protocol::{ActorId, Generation, HostId, HostSpec, LatticeName};
+use lattice_protocol::{ActorId, ErrorCode, Generation, HostId, HostSpec, LatticeName};
 use std::collections::BTreeMap;
 
 /// Why a component that does not work does not run.
@@ -28,6 +28,8 @@ pub struct Host {
     pub cursor: u64,
     boot: u32,
     seq: u64,
+    /// Was another spec of the generation in force offered last?
+    conflicting: bool,
     /// Survives a crash.
     disk: Option<HostSpec>,
     running: BTreeMap<ActorId, u32>,
@@ -51,6 +53,7 @@ impl Host {
             cursor: 0,
             boot: 1,
             seq: 0,
+            conflicting: false,
             disk: None,
             running: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -92,7 +95,9 @@ impl Host {
     /// A law that was broken: a generation that fell.
     pub fn offer(&mut self, lattice: &LatticeName, offered: HostSpec) -> Result<bool, String> {
         let before = self.generation();
-        let accepted = match accept(lattice, &self.id, self.disk.as_ref(), offered) {
+        let verdict = accept(lattice, &self.id, self.disk.as_ref(), offered);
+        self.conflicting = verdict.as_ref().is_err_and(|report| report.code == ErrorCode::Conflict);
+        let accepted = match verdict {
             Ok(Verdict::Accepted { spec, .. }) => {
                 self.disk = Some(*spec);
                 self.reconcile();
@@ -189,6 +194,7 @@ impl Host {
             arch: "aarch64".into(),
             labels: self.labels.clone(),
             generation: self.generation(),
+            conflicting: self.conflicting,
             apps: self.disk.as_ref().map(|spec| spec.apps.clone()).unwrap_or_default(),
             actors: actors.collect(),
             load: Load {

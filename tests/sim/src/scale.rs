@@ -209,7 +209,7 @@ impl Lattice {
             let bytes = serde_json::to_vec(&beat).map_err(|error| error.to_string())?;
             let begun = Instant::now();
             let beat: Heartbeat = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-            self.known.heard(&beat.host, beat.generation);
+            self.known.heard(&beat);
             self.observed.apply(beat, self.now_ms);
             took += begun.elapsed();
             count += 1;

@@ -17,6 +17,8 @@ use std::sync::{Arc, Weak};
 pub struct Snapshot {
     /// Generation in force.
     pub generation: Generation,
+    /// Was another spec of that generation offered last?
+    pub conflicting: bool,
     /// Placement revisions in force.
     pub apps: BTreeMap<AppName, u64>,
     actors: Vec<Shown>,
@@ -140,6 +142,7 @@ impl Control {
         });
         let snapshot = Snapshot {
             generation: self.spec.as_ref().map(|spec| spec.generation).unwrap_or_default(),
+            conflicting: self.is_conflicting,
             apps: self.spec.as_ref().map(|spec| spec.apps.clone()).unwrap_or_default(),
             actors: actors.collect(),
             providers: providers.collect(),

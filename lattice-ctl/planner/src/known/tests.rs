@@ -20,7 +20,8 @@ enum Happens {
     },
     Undeploys(u8),
     Deletes(u8),
-    /// A host says that it runs so much later a generation than it was told.
+    /// A host says that it runs so much later a generation than it was told; none: another spec of
+    /// that very generation.
     Runs {
         host: u8,
         ahead: u64,
@@ -93,12 +94,12 @@ impl Story {
             revision: 0,
             beats: 0,
         };
-        (0..4).for_each(|host| story.beat(host, 0));
+        (0..4).for_each(|host| story.beat(host, None));
         story
     }
 
-    /// A host says that it does what it was told.
-    fn beat(&mut self, number: u8, ahead: u64) {
+    /// A host says that it does what it was told, or that it has something so much newer.
+    fn beat(&mut self, number: u8, ahead: Option<u64>) {
         self.beats += 1;
         let id = host_id(number);
         let mut beat = heartbeat(id.as_str(), "b1", self.beats);
@@ -111,8 +112,9 @@ impl Story {
             };
             beat.actors = told.value.actors.iter().map(runs).collect();
         }
-        beat.generation.n += ahead;
-        self.known.heard(&id, beat.generation);
+        beat.generation.n += ahead.unwrap_or(0);
+        beat.conflicting = ahead == Some(0);
+        self.known.heard(&beat);
         self.observed.apply(beat, self.now_ms);
     }
 
@@ -154,11 +156,11 @@ impl Story {
             Happens::Deletes(number) => {
                 self.known.desire(&name(number), None);
             }
-            Happens::Runs { host, ahead } => self.beat(host, ahead),
+            Happens::Runs { host, ahead } => self.beat(host, Some(ahead)),
             Happens::Passes { seconds, silent } => {
                 for _ in 0..4 {
                     self.now_ms += u64::from(seconds) * 250;
-                    (0..4).filter(|host| silent & (1 << host) == 0).for_each(|host| self.beat(host, 0));
+                    (0..4).filter(|host| silent & (1 << host) == 0).for_each(|host| self.beat(host, None));
                 }
             }
             Happens::Plans { lost } => self.plan(lost),
@@ -251,4 +253,28 @@ fn an_older_record_changes_nothing_and_what_is_at_peace_is_not_due() {
     assert!(story.known.is_settled());
     story.happen(put(1));
     assert!(!story.known.is_settled());
+}
+
+#[test]
+fn a_host_with_another_spec_of_the_generation_in_force_is_told_once_more() {
+    let mut story = Story::new();
+    let puts = Happens::Puts { app: 0, actors: 1, replicas: 1, digest: 0, borrows: None, rolls: false };
+    story.happen(puts);
+    for _ in 0..3 {
+        story.plan(u8::MAX);
+        story.tell(u8::MAX);
+    }
+    let (number, told) = (0..4u8)
+        .find_map(|number| Some((number, story.known.specs().get(&host_id(number))?.value.generation)))
+        .unwrap();
+    let due = |story: &mut Story| -> Vec<Generation> {
+        let specs = story.known.due_specs(&story.lattice, 0);
+        specs.values().map(|spec| spec.generation).collect()
+    };
+    assert_eq!(due(&mut story), []);
+    story.beat(number, Some(0));
+    assert_eq!(due(&mut story), [Generation { n: told.n + 1, ..told }]);
+    // It was settled in another way before the write: what is in force is what the host has.
+    story.beat(number, None);
+    assert_eq!(due(&mut story), []);
 }

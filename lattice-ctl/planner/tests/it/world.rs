@@ -381,7 +381,7 @@ impl World {
             desired: self.desired.iter().collect(),
             placements: placements.iter().collect(),
             previous: self.specs.iter().collect(),
-            applied: BTreeMap::new(),
+            astray: BTreeMap::new(),
         });
         self.specs.extend(specs);
         for (name, host) in self.hosts.iter_mut().filter(|(_, host)| !host.silent) {
