@@ -27,5 +27,4 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         "there is no security policy document: what denies are claims, links and grants (row 60)",
     ),
     (&["86", "87", "88"], "there are no journals, snapshots and replicated types"),
-    (&["92", "93"], "no provider runs as its own process: nobody else can answer for a link"),
 ];

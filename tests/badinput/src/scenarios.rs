@@ -7,6 +7,7 @@ mod deploys;
 mod ghosts;
 mod images;
 mod promises;
+mod providers;
 mod restarts;
 mod specs;
 
@@ -38,6 +39,8 @@ pub async fn play(world: &World, name: &str, case: &Case) -> Played {
         "deploy" => deploys::deploy(world, case).await,
         "second machine" => deploys::second_machine(world).await,
         "ghost" => ghosts::ghost(world, case).await,
+        "provider answers" => providers::answers(world, case).await,
+        "provider trespasses" => providers::trespasses(world, case).await,
         "spec" => specs::spec(world, case).await,
         "zero permission" => promises::zero_permission(world).await,
         "no changed byte" => promises::no_changed_byte(),

@@ -69,12 +69,17 @@ impl Draft {
         }
     }
 
-    /// What a link's `to` leads to (`wanted` is for the message when it leads nowhere): a provider or actor of this manifest, or `app/actor` elsewhere.
+    /// What a link's `to` leads to: a provider or actor of this manifest, or `app/name` elsewhere,
+    /// which then is what is `wanted`.
     pub fn target(&self, reader: &mut Reader, to: &At<'_>, wanted: Named) -> Option<LinkTarget> {
         let text = reader.words(to)?;
         let app = &self.application.name;
         let found = match text.split_once('/') {
-            Some((other, _)) if other != app.as_str() => text.parse::<ActorId>().map(LinkTarget::Actor),
+            // What another application has is not known here: a provider serves capabilities.
+            Some((other, _)) if other != app.as_str() => match wanted {
+                Named::Provider => text.parse().map(LinkTarget::Provider),
+                Named::Actor => text.parse().map(LinkTarget::Actor),
+            },
             split => {
                 let name = split.map_or(text.as_str(), |(_, name)| name);
                 let Some(named) = self.names.get(name) else {

@@ -46,6 +46,7 @@ spec:
           grants: { buckets: [edge-data], keyPrefixes: [dev/], readOnly: true }
         - { to: pong, interface: "example:pong/pingpong@0.1.0", name: primary }
         - { to: other/camera, interface: "example:camera/frames" }
+        - { to: other/kv, interface: "wasi:keyvalue/store", name: theirs }
     - name: pong
       artifact: oci://registry.example/pong:1
       daemon: true
@@ -79,6 +80,7 @@ fn every_field_arrives() {
     assert_eq!(actor.links[1].target, LinkTarget::Actor("edge/pong".parse().unwrap()));
     assert_eq!(actor.links[1].policy, CallPolicy::default());
     assert_eq!(actor.links[2].target, LinkTarget::Actor("other/camera".parse().unwrap()));
+    assert_eq!(actor.links[3].target, LinkTarget::Provider("other/kv".parse().unwrap()));
     assert_eq!(app.actors[1].scale, Scale::Daemon);
     assert_eq!(app.providers[0].mode, ProviderMode::Remote);
     assert!(check(&app).is_empty(), "{:?}", check(&app));
