@@ -8,7 +8,7 @@ use crate::command::trellis;
 use crate::desk::{self, Desk};
 use crate::judge::Outcome;
 use crate::wire;
-use crate::world::{Lab, World};
+use crate::world::{GHOST, Lab, World};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use keys::{KeyKind, KeyPair};
@@ -29,6 +29,8 @@ use tokio::sync::watch;
 
 /// Longer than the link's patience.
 const LATE: Duration = Duration::from_millis(1_500);
+/// How long something waits that does not come.
+const BEAT: Duration = Duration::from_millis(100);
 /// How long a process may take to end.
 const END: Duration = Duration::from_secs(5);
 /// Loans so far: cases run beside each other, each with an application of its own.
@@ -235,10 +237,15 @@ pub async fn trespasses(world: &World, case: &Case) -> Played {
     let loan = Loan::enroll(&world.lattice).await?;
     let bus = loan.client.lattice().bus;
     let subjects = Subjects::new(lattice()?);
+    let own = process_name(&format!("{}/loan", loan.app).parse()?, &Place::Shared);
     let other = process_name(&"lab/store".parse()?, &Place::Shared);
     let outcome = match case.with.as_str() {
-        "takes another's calls" => refused(bus.subscribe(&subjects.provider_call(&other), None).await),
-        "answers for what another is" => refused(bus.subscribe(&subjects.provider_links(&other), None).await),
+        "takes another's calls" => {
+            hears(world, &*bus, (subjects.provider_call(&other), subjects.provider_call(&own))).await?
+        }
+        "answers for what another is" => {
+            hears(world, &*bus, (subjects.provider_links(&other), subjects.provider_links(&own))).await?
+        }
         "answers what it was not asked" => unasked(world, &*bus).await?,
         "has another key" => {
             let another = desk::key(KeyKind::Provider, 92);
@@ -253,8 +260,24 @@ pub async fn trespasses(world: &World, case: &Case) -> Played {
     Ok(vec![(case.with.clone(), outcome)])
 }
 
-fn refused(subscribed: Result<Subscription, BusError>) -> Outcome {
-    words(0, subscribed.err().map_or_else(|| "subscribed".to_owned(), |error| error.to_string()))
+/// What a provider hears of a subject (`to`: another's; its own) when a host speaks on it.
+async fn hears(world: &World, bus: &dyn Bus, to: (String, String)) -> Result<Outcome> {
+    let (others, own) = to;
+    let mut mine = bus.subscribe(&own, None).await?;
+    let theirs = bus.subscribe(&others, None).await;
+    let host = world.lattice.connect(GHOST).await?;
+    let speaker = host.lattice().bus;
+    for subject in [others, own] {
+        speaker.publish(BusMessage::new(subject, "a call")).await?;
+    }
+    // One connection keeps the order: what comes at all of the first is there when the second is.
+    tokio::time::timeout(END, mine.next()).await?.context("a call of its own")?;
+    host.close().await;
+    let heard = match theirs {
+        Ok(mut theirs) => tokio::time::timeout(BEAT, theirs.next()).await.is_ok_and(|call| call.is_some()),
+        Err(_) => false,
+    };
+    Ok(words(0, if heard { "another's call" } else { "nothing" }))
 }
 
 /// An answer that nobody asked this provider for, to a subject on which somebody waits. What is said
