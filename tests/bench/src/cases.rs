@@ -6,7 +6,11 @@ mod calls;
 mod hosts;
 mod http;
 mod journal;
+mod latency;
+mod many;
+mod messages;
 mod plans;
+mod redis;
 mod remote;
 
 use crate::report::Row;
@@ -37,6 +41,8 @@ pub enum Case {
     HttpHelloWarm,
     /// HTTP hello, WASI 0.3, warm instances
     HttpHelloP3Warm,
+    /// What a host adds to the latency of one request when 1 000 come in a second
+    HttpLatency,
     /// One actor calls another on the same host, by a WIT interface, warm
     TypedCallWarm,
     /// A guest reads a key of the embedded store through a link
@@ -45,6 +51,10 @@ pub enum Case {
     NatsRemoteCall,
     /// A guest reads a key of a store in a process of its own, through a nats-server
     KeyvalueGetProcess,
+    /// Guests read a key of a Redis server through links, 64 at once
+    KeyvalueRedis,
+    /// Messages from NATS to an actor and its answers back, 64 at once
+    MessagingEcho,
     /// A call that makes its instance: store, instance, call, drop
     InstantiateFresh,
     /// From a signed file, compiled before, to the first answer
@@ -53,6 +63,14 @@ pub enum Case {
     HostStart,
     /// Resident memory of an idle host with ten actors
     HostIdleMemory,
+    /// What an idle actor adds to its host's resident memory
+    ActorIdleMemory,
+    /// 1 000 actors of one host, asked in turn
+    ManyActors,
+    /// The start of the last of 1 000 actors beside the first, compiled before
+    ManyActorsStart,
+    /// The program's size
+    ProgramSize,
     /// The local journal, records of one 200-byte event
     #[value(name = "journal-append-1")]
     JournalAppend1,
@@ -104,14 +122,21 @@ impl Case {
     pub async fn run(self, plan: &Plan) -> Result<Row> {
         match self {
             Self::HttpHelloFresh | Self::HttpHelloWarm | Self::HttpHelloP3Warm => http::run(self, plan).await,
+            Self::HttpLatency => latency::run(plan).await,
             Self::TypedCallWarm => calls::typed_call(plan).await,
             Self::KeyvalueGet => calls::keyvalue_get(plan).await,
             Self::NatsRemoteCall => remote::run(plan).await,
             Self::KeyvalueGetProcess => remote::keyvalue_process(plan).await,
+            Self::KeyvalueRedis => redis::run(plan).await,
+            Self::MessagingEcho => messages::run(plan).await,
             Self::InstantiateFresh => calls::instantiate(plan).await,
             Self::SignedStart => calls::signed_start(plan).await,
             Self::HostStart => hosts::start(plan).await,
             Self::HostIdleMemory => hosts::idle_memory(plan).await,
+            Self::ActorIdleMemory => hosts::idle_actor(plan).await,
+            Self::ManyActors => many::asked(plan).await,
+            Self::ManyActorsStart => many::started(plan).await,
+            Self::ProgramSize => hosts::program_size(plan),
             Self::JournalAppend1 => journal::append(plan, "journal-append-1", 1),
             Self::JournalAppend32 => journal::append(plan, "journal-append-32", 32),
             Self::JournalBytes => journal::bytes_written(plan),

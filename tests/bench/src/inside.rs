@@ -69,11 +69,16 @@ pub fn link(source: &str, interface: &str, target: LinkTarget) -> Result<LinkDef
 impl Inside {
     /// A runtime as a host of 512 MiB makes it.
     pub fn new() -> Result<Self> {
+        Self::of_memory(512 << 20)
+    }
+
+    /// A runtime as a host of so many bytes makes it.
+    pub fn of_memory(memory_budget_bytes: u64) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("bench-").tempdir()?;
         let config = RuntimeConfig {
             cache_dir: Some(dir.path().join("compiled")),
             cache_key: [1; 32],
-            memory_budget_bytes: 512 << 20,
+            memory_budget_bytes,
             ..RuntimeConfig::default()
         };
         let issuer = KeyPair::from_entropy(KeyKind::Account, [7; 32]);
@@ -88,7 +93,12 @@ impl Inside {
 
     /// The signed file of a guest.
     pub fn signed(&self, name: &str) -> Result<Bytes> {
-        Ok(sign(&guest(name)?, name, &self.issuer)?.into())
+        self.signed_as(&guest(name)?, name)
+    }
+
+    /// A component signed under this name.
+    pub fn signed_as(&self, body: &[u8], name: &str) -> Result<Bytes> {
+        Ok(sign(body, name, &self.issuer)?.into())
     }
 
     /// Verifies a signed file and loads it: from the cache, when it was loaded before.

@@ -1,6 +1,7 @@
 //! Closed-loop HTTP load by `wrk` (Debian's package), the generator the peers were measured with.
 
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::Command;
 
 /// What one run of wrk gave.
@@ -16,10 +17,17 @@ pub struct Load {
 
 /// Runs wrk once: 2 threads, so many connections, so many seconds.
 pub fn wrk(url: &str, connections: u32, seconds: u32) -> Result<Load> {
+    scripted(url, connections, seconds, Path::new("/dev/null"))
+}
+
+/// The same, with a script that makes the requests (an empty one: all of the URL).
+pub fn scripted(url: &str, connections: u32, seconds: u32, script: &Path) -> Result<Load> {
     let output = Command::new("wrk")
         .args(["-t2", "--latency"])
         .arg(format!("-c{connections}"))
         .arg(format!("-d{seconds}s"))
+        .arg("-s")
+        .arg(script)
         .arg(url)
         .output()
         .context("wrk is not installed: apt-get install wrk")?;

@@ -54,6 +54,8 @@ enum Command {
     Run(Options),
     /// Serve the reference: the same answer by plain hyper, on this port of loopback (0: a free one)
     Native { port: u16 },
+    /// Answer messages, the reference of an actor that does: an administrator's credentials
+    Echo { url: String, credentials: PathBuf, inbox: String, subject: String },
 }
 
 #[derive(clap::Args)]
@@ -84,6 +86,9 @@ struct Options {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Native { port } => native::serve(port, HELLO).map(|()| true),
+        Command::Echo { url, credentials, inbox, subject } => {
+            native::echo(&url, &credentials, inbox, &subject).map(|()| true)
+        }
         Command::Run(options) => measure(&options),
     };
     match outcome {

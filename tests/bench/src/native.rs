@@ -1,4 +1,4 @@
-//! The reference: the same answer from plain hyper, no sandbox, two workers.
+//! The references: the same answer from plain hyper or a plain NATS client, no sandbox, two workers.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -6,10 +6,16 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use lattice_io::nats::{self, NatsAuth, NatsLattice, NatsOptions};
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use tokio::task::JoinSet;
+
+/// What [`echo`] says when it answers.
+pub const READY: &str = "echo answers";
 
 /// Serves `body` on a port of loopback (0: any free one) until the process ends; prints the address
 /// first.
@@ -27,6 +33,34 @@ pub fn serve(port: u16, body: &'static str) -> Result<()> {
             connections.spawn(connection(stream, body));
             while connections.try_join_next().is_some() {}
         }
+    })
+}
+
+/// A connection to a lattice's server by a `.creds` file.
+pub async fn connect(url: &str, credentials: &Path, inbox: String) -> Result<Arc<NatsLattice>> {
+    let mut options = NatsOptions::new(url);
+    options.auth = NatsAuth::Creds(std::fs::read_to_string(credentials)?);
+    options.inbox_prefix = Some(inbox);
+    Ok(nats::connect(options).await?)
+}
+
+/// Answers each message with its own body until the process ends; prints a line first.
+pub fn echo(url: &str, credentials: &Path, inbox: String, subject: &str) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async move {
+        let client = connect(url, credentials, inbox).await?;
+        let bus = client.lattice().bus;
+        let mut messages = bus.subscribe(subject, None).await?;
+        let mut out = std::io::stdout();
+        writeln!(out, "{READY}")?;
+        out.flush()?;
+        while let Some(message) = messages.next().await {
+            let body = message.payload.clone();
+            if let Some(answer) = message.answer(body) {
+                bus.publish(answer).await?;
+            }
+        }
+        Ok(())
     })
 }
 

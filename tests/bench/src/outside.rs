@@ -27,9 +27,11 @@ use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// What actors may send and receive.
+const SUBJECTS: &str = "bench.>";
 /// Host, lattice and application.
 const NAME: &str = "bench";
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(300);
 /// Unit of processor times in `/proc`: always this for programs on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Between two questions whether it answers yet.
@@ -45,6 +47,8 @@ pub struct Planned {
     pub instances: InstancePolicy,
     /// Its links: interface, and what they lead to.
     pub links: Vec<(&'static str, To)>,
+    /// Is its file signed for it alone? Otherwise all actors of one guest share a component.
+    pub own_file: bool,
 }
 
 /// Where a link leads.
@@ -53,6 +57,8 @@ pub enum To {
     Path(String),
     /// The key-value store.
     Store,
+    /// The lattice's messages on this subject.
+    Messages(String),
     /// Another actor.
     Actor(String),
 }
@@ -72,7 +78,7 @@ impl Outside {
         let dir = tempfile::Builder::new().prefix("bench-host-").tempdir()?;
         let lattice = dir.path().join("lattice");
         let output = Command::new(trellis)
-            .args(["lattice", "init", "--name", NAME, "--host", NAME, "--dir"])
+            .args(["lattice", "init", "--name", NAME, "--host", NAME, "--subjects", SUBJECTS, "--dir"])
             .arg(&lattice)
             .output()
             .with_context(|| trellis.display().to_string())?;
@@ -107,7 +113,8 @@ impl Outside {
         let store = lattice.blobs.open(&subjects.artifact_store(), Replicas::One).await?;
         let mut spec = self.spec()?;
         for planned in actors {
-            let file = Bytes::from(sign(&guest(planned.guest)?, planned.guest, &issuer)?);
+            let name = if planned.own_file { &planned.name } else { planned.guest };
+            let file = Bytes::from(sign(&guest(planned.guest)?, name, &issuer)?);
             let digest = Digest::of(&file);
             spec.actors.push(actor_spec(planned, digest, file.len())?);
             for (interface, to) in &planned.links {
@@ -122,17 +129,20 @@ impl Outside {
         let mut config = HostConfig::new(NAME.parse()?, NAME.parse()?, self.data_dir());
         config.trust = TrustAnchors::new([issuer.public()].into(), BTreeMap::new())?;
         config.controllers = [controller.public()].into();
+        let scope = TaskScope::new(NAME);
+        let messages =
+            providers_messaging_nats::NatsMessagingFactory::new(lattice.clone(), scope.child("messages"));
         let deps = HostDeps {
             lattice,
             factories: vec![
                 Arc::new(providers_http_server::HttpServerFactory),
                 Arc::new(providers_keyvalue_embedded::EmbeddedKeyValueFactory),
+                Arc::new(messages),
             ],
             processes: None,
             clock: Arc::new(SystemClock::new()),
             boot_id: "0000000000000001".to_owned(),
         };
-        let scope = TaskScope::new(NAME);
         let host = host_daemon::start(config, deps, &scope).await?;
         let mut snapshots = host.snapshot();
         let wanted = spec.actors.len();
@@ -157,8 +167,15 @@ impl Outside {
         spec.providers = vec![
             provider("http", "http-server", listen)?,
             provider("store", "keyvalue-embedded", BTreeMap::new())?,
+            provider("messages", "messaging-nats", BTreeMap::new())?,
         ];
         Ok(spec)
+    }
+
+    /// Who may join the lattice as its administrator: the server's address, the `.creds` file, the
+    /// first token of answers.
+    pub fn administrator(&self) -> (String, PathBuf, &'static str) {
+        (self.nats.url(), self.dir.path().join("lattice/users/admin.creds"), "_INBOX_admin")
     }
 
     /// Starts the program on the prepared disk.
@@ -188,11 +205,14 @@ fn link_to(planned: &Planned, interface: &str, to: &To) -> Result<lattice_protoc
     let target = match to {
         To::Path(_) => LinkTarget::Provider(provider_id("http")?),
         To::Store => LinkTarget::Provider(provider_id("store")?),
+        To::Messages(_) => LinkTarget::Provider(provider_id("messages")?),
         To::Actor(name) => LinkTarget::Actor(actor_id(name)?),
     };
     let mut link = link(&planned.name, interface, target)?;
-    if let To::Path(path) = to {
-        link.config.insert("path".to_owned(), path.clone());
+    match to {
+        To::Path(path) => drop(link.config.insert("path".to_owned(), path.clone())),
+        To::Messages(subject) => drop(link.config.insert("subscription".to_owned(), subject.clone())),
+        To::Store | To::Actor(_) => {}
     }
     Ok(link)
 }

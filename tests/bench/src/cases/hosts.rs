@@ -16,7 +16,7 @@ const STARTS: u32 = 3;
 const QUIET: (u32, Duration) = (30, Duration::from_millis(200));
 
 fn actor(name: String, guest: &'static str, links: Vec<(&'static str, To)>) -> Planned {
-    Planned { name, guest, instances: InstancePolicy::PerCall, links }
+    Planned { name, guest, instances: InstancePolicy::PerCall, links, own_file: false }
 }
 
 /// From spawning the process to its first complete answer.
@@ -65,6 +65,48 @@ pub async fn idle_memory(plan: &Plan) -> Result<Row> {
     }
     let measured = Measured { ours: median(samples).context("no run")?, reference: resident_mib(&native)? };
     Ok(Row::new("host-idle-memory", "MiB", measured, Goal::AtMost(30.0)).against("native server, idle"))
+}
+
+/// What one of a hundred more idle actors, each of a file of its own, adds.
+pub async fn idle_actor(plan: &Plan) -> Result<Row> {
+    const FEW: usize = 10;
+    const MORE: usize = 100;
+    let hosts = |actors: usize| -> Vec<Planned> {
+        (0..actors)
+            .map(|number| {
+                let links = vec![("wasi:http", To::Path(format!("/a{number}")))];
+                Planned { own_file: true, ..actor(format!("a{number}"), "http-hello-raw", links) }
+            })
+            .collect()
+    };
+    let mut resident = Vec::new();
+    for actors in [FEW, FEW + MORE] {
+        let outside = Outside::prepare(&plan.trellis, &hosts(actors)).await?;
+        let mut samples = Vec::new();
+        for _ in 0..plan.runs.min(3) {
+            let mut host = outside.start()?;
+            for number in 0..actors {
+                first_answer(&mut host, outside.address, &format!("/a{number}"), Instant::now()).await?;
+            }
+            samples.push(settled_mib(&host).await?);
+            end(host).await?;
+        }
+        resident.push(median(samples).context("no run")?);
+    }
+    let [few, many] = resident.as_slice() else { bail!("two hosts") };
+    let each = (many - few) * 1_024.0 / 100.0;
+    let measured = Measured { ours: each, reference: few * 1_024.0 };
+    Ok(Row::new("actor-idle-memory", "KiB", measured, Goal::AtMost(100.0)).against("a host with ten of them"))
+}
+
+/// The program as it is installed.
+pub fn program_size(plan: &Plan) -> Result<Row> {
+    let mb = |path: &std::path::Path| -> Result<f64> {
+        Ok(std::fs::metadata(path).with_context(|| path.display().to_string())?.len() as f64 / 1e6)
+    };
+    let measured = Measured { ours: mb(&plan.trellis)?, reference: mb(&std::env::current_exe()?)? };
+    Ok(Row::new("program-size", "MB", measured, Goal::AtMost(20.0))
+        .against("this program, with the runtime too"))
 }
 
 fn ten_actors() -> Vec<Planned> {

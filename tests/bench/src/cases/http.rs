@@ -106,9 +106,11 @@ impl Loaded {
 pub async fn run(case: Case, plan: &Plan) -> Result<Row> {
     let Shape { name, guest, instances, goal, peers } = shape(case);
     let links = vec![("wasi:http", To::Path("/".to_owned()))];
-    let outside =
-        Outside::prepare(&plan.trellis, &[Planned { name: "hello".to_owned(), guest, instances, links }])
-            .await?;
+    let outside = Outside::prepare(
+        &plan.trellis,
+        &[Planned { own_file: false, name: "hello".to_owned(), guest, instances, links }],
+    )
+    .await?;
     let mut host = outside.start()?;
     first_answer(&mut host, outside.address, "/", Instant::now()).await?;
     let logs = tempfile::tempdir()?;

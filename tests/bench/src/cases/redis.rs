@@ -1,0 +1,96 @@
+//! Gets from a real redis-server: guests through links, beside the client library alone. Both send
+//! what is under way at once over one connection.
+
+use super::Plan;
+use crate::inside::{Inside, Loops, actor_id, link};
+use crate::report::{Goal, Measured, Row};
+use crate::samples::median;
+use anyhow::{Context, Result, bail, ensure};
+use futures::future::try_join_all;
+use host_runtime::wiring::BoundTarget;
+use lattice_protocol::{InstancePolicy, LinkName, LinkTarget};
+use providers_keyvalue_redis::RedisKeyValueFactory;
+use providers_sdk::{BuildContext, CallContext, Factory, Provider};
+use redis::AsyncCommands;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tests_harness::RedisServer;
+
+const AT_ONCE: usize = 64;
+/// Gets of one of them in a run.
+const GETS: u32 = 1_000;
+const VALUE: [u8; 200] = [b'v'; 200];
+const GUEST: &str = "fixture-bench-loops";
+
+/// Measures it, with warm instances.
+pub async fn run(plan: &Plan) -> Result<Row> {
+    let server = RedisServer::start().await?;
+    let inside = Inside::new()?;
+    let context = BuildContext {
+        id: "bench/store".parse()?,
+        data_dir: inside.dir().join("redis"),
+        config: BTreeMap::from([("url".to_owned(), server.url())]),
+    };
+    let Provider::KeyValue(store) = RedisKeyValueFactory.build(context).await? else {
+        bail!("the Redis store is no key-value store");
+    };
+    let call = CallContext {
+        source: actor_id(GUEST)?,
+        link: LinkName::default_name(),
+        config: Arc::default(),
+        deadline: Instant::now() + Duration::from_secs(600),
+        traceparent: None,
+    };
+    store.open(&call, "bench").await?;
+    store.set(&call, "bench", "key", VALUE.to_vec().into()).await?;
+    let link = link(GUEST, "wasi:keyvalue", LinkTarget::Provider("bench/store".parse()?))?;
+    let links = vec![(link, BoundTarget::KeyValue(store))];
+    let loops = Loops(inside.start_guest(GUEST, InstancePolicy::warm(), links).await?);
+    let mut plain = redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
+    let () = plain.set("plain", &VALUE[..]).await?;
+    let (mut ours, mut reference) = (Vec::new(), Vec::new());
+    for turn in 0..=plan.runs {
+        let our = guests(&loops).await?;
+        let their = alone(&plain).await?;
+        // The first warms up.
+        if turn > 0 {
+            ours.push(our);
+            reference.push(their);
+        }
+    }
+    let measured =
+        Measured { ours: median(ours).context("no run")?, reference: median(reference).context("no run")? };
+    Ok(Row::new("keyvalue-redis", "gets/s", measured, Goal::RatioAtLeast(0.8))
+        .against("the redis crate, one multiplexed connection"))
+}
+
+fn per_second(began: Instant) -> f64 {
+    f64::from(GETS) * 64.0 / began.elapsed().as_secs_f64()
+}
+
+async fn guests(loops: &Loops) -> Result<f64> {
+    let began = Instant::now();
+    let one = |loops: Loops| async move { loops.run("keyvalue-get", GETS).await };
+    let tasks = (0..AT_ONCE).map(|_| tokio::spawn(one(loops.clone())));
+    for done in try_join_all(tasks).await? {
+        ensure!(done?.1 == VALUE.len() as u64 * u64::from(GETS), "another value");
+    }
+    Ok(per_second(began))
+}
+
+async fn alone(connection: &redis::aio::MultiplexedConnection) -> Result<f64> {
+    let began = Instant::now();
+    let one = |mut connection: redis::aio::MultiplexedConnection| async move {
+        for _ in 0..GETS {
+            let value: Vec<u8> = connection.get("plain").await?;
+            ensure!(value.len() == VALUE.len(), "another value");
+        }
+        Ok(())
+    };
+    let tasks = (0..AT_ONCE).map(|_| tokio::spawn(one(connection.clone())));
+    for done in try_join_all(tasks).await? {
+        done?;
+    }
+    Ok(per_second(began))
+}
