@@ -2,7 +2,7 @@
 //! process.
 //!
 //! * A **publish** to a subject that a stream stores returns when it is stored; any other when it
-//!   is sent. Headers that steer the server (`Nats-…`) never pass from a guest.
+//!   is sent. An answer to a request is never stored. Headers that steer the server (`Nats-…`) never pass from a guest.
 //! * A **plain subscription** handles each message at most once, one member of the group each.
 //! * A **durable consumer** handles each message at least once: what a handler does not finish is
 //!   delivered again, until its tries are spent.
@@ -24,6 +24,7 @@ use futures::FutureExt;
 use lattice_io::nats::NatsLattice;
 use lattice_io::stream::Streams;
 use lattice_io::{Bus, BusError, BusMessage, Lattice, StreamError, StreamOptions, TaskScope};
+use lattice_protocol::jetstream::INBOX;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -98,6 +99,10 @@ impl LatticeMessaging {
 
     /// Does a stream store this subject? It is asked for now and then, not for each message.
     async fn is_stored(&self, subject: &str) -> Result<bool, ProviderError> {
+        // Where an answer goes is new each time: asking about it would cost every answer a request.
+        if subject.starts_with(INBOX) {
+            return Ok(false);
+        }
         if let Some(known) = self.with_stored(|stored| stored.get(subject, Instant::now())) {
             return Ok(known);
         }
@@ -223,6 +228,33 @@ mod tests {
         };
         let passed: Vec<String> = outgoing(message).headers.into_iter().map(|(name, _)| name).collect();
         assert_eq!(passed, ["X-Nats-Ok", "Nats", "traceparent"]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_goes_out_without_a_question_about_streams() {
+        let (lattice, scope) = (lattice_io::memory::Memory::new().lattice(), TaskScope::new("test"));
+        let messaging = LatticeMessaging::new(&lattice, scope.clone());
+        let cx = CallContext {
+            source: "a/b".parse().unwrap(),
+            link: lattice_protocol::LinkName::default_name(),
+            config: Arc::default(),
+            deadline: Instant::now() + Duration::from_secs(30),
+            traceparent: None,
+        };
+        for (subject, asked) in [("_INBOX_host.a.1", false), ("_INBOX.b", false), ("a._INBOX", true)] {
+            let mut heard = lattice.bus.subscribe(subject, None).await.unwrap();
+            let message = Message {
+                subject: subject.to_owned(),
+                body: "x".into(),
+                reply_to: None,
+                headers: Vec::new(),
+            };
+            messaging.send(&cx, message).await.unwrap();
+            assert_eq!(heard.next().await.unwrap().payload, "x");
+            let remembered = messaging.with_stored(|stored| stored.get(subject, Instant::now()));
+            assert_eq!(remembered.is_some(), asked, "{subject}");
+        }
+        scope.shutdown(Duration::from_secs(5)).await;
     }
 
     #[test]
