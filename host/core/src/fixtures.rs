@@ -6,7 +6,7 @@ use lattice_protocol::{ActorSpec, Grants, LinkDefinition, LinkTarget, ProviderSp
 use std::collections::BTreeMap;
 
 pub(crate) fn actor(id: &str, digest: &str) -> ActorSpec {
-    let artifact = Artifact { digest: format!("sha256:{digest}"), size: 1 };
+    let artifact = Artifact { digest: format!("sha256:{digest}").into(), size: 1 };
     ActorSpec::new(id.parse().unwrap(), artifact)
 }
 

@@ -35,7 +35,9 @@ use keys::{Claims, Signed, Verified};
 use lattice_io::{Clock, Events, Lattice, TaskScope};
 use lattice_protocol::spec::HOST_SPEC_KIND;
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{ActorId, ActorSpec, ErrorCode, HostSpec, ProviderId, ProviderSpec, Report};
+use lattice_protocol::{
+    ActorId, ActorSpec, ArtifactDigest, ErrorCode, HostSpec, ProviderId, ProviderSpec, Report,
+};
 use providers_sdk::{Factory, Provider};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,7 +66,7 @@ pub enum Event {
     /// A running provider, built anew with a changed secret.
     Rebuilt(Box<ProviderSpec>, Result<Built, Report>),
     /// A component to be made ready beside a running one is ready, or is not to be had.
-    Staged(ActorId, String, Result<Prepared, Report>),
+    Staged(ActorId, ArtifactDigest, Result<Prepared, Report>),
     /// Stop everything, drained, and end; answered when done.
     Shutdown(oneshot::Sender<()>),
 }

@@ -156,5 +156,8 @@ impl PreparedApp {
 
 /// How a signed file is named in desired state.
 pub fn artifact_of(file: &[u8]) -> Artifact {
-    Artifact { digest: Digest::of(file).to_string(), size: u64::try_from(file.len()).unwrap_or(u64::MAX) }
+    Artifact {
+        digest: Digest::of(file).to_string().into(),
+        size: u64::try_from(file.len()).unwrap_or(u64::MAX),
+    }
 }

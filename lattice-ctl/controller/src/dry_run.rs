@@ -117,7 +117,7 @@ fn put(application: Application, have: Option<&DesiredApp>) -> DesiredApp {
         let same = have
             .filter(|have| have.application.actor(&id.name).is_some_and(|actor| actor.artifact == reference));
         let known = same.and_then(|have| have.artifacts.get(id)).cloned();
-        known.unwrap_or_else(|| Artifact { digest: reference.to_owned(), size: 0 })
+        known.unwrap_or_else(|| Artifact { digest: reference.into(), size: 0 })
     };
     let artifacts = application
         .actors

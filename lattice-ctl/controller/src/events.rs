@@ -4,9 +4,8 @@
 use lattice_ctl_planner::Turn;
 use lattice_io::Events;
 use lattice_protocol::desired::{ObservedHost, Placement, Verdict};
-use lattice_protocol::{AppName, HostId};
+use lattice_protocol::{AppName, HostId, Places};
 use serde_json::json;
-use std::collections::BTreeMap;
 
 /// A host is judged otherwise than before, or has started again.
 pub fn host(events: &Events, host: &HostId, before: Option<Verdict>, record: &ObservedHost) {
@@ -53,7 +52,7 @@ pub fn placed(
         "version": now.desired_version, "actors": now.actors, "unplaced": now.unplaced,
     });
     events.emit("app.placed", Some(app), data);
-    let none = BTreeMap::new();
+    let none = Places::new();
     for (actor, hosts) in before.map(|before| &before.actors).into_iter().flatten() {
         let to = now.actors.get(actor).unwrap_or(&none);
         let from: Vec<&HostId> =

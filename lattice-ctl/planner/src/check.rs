@@ -7,7 +7,7 @@ use crate::plan::{Distance, Input, Plan, distance, kinds};
 use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
 use lattice_protocol::heartbeat::{ActorStatus, RunState};
 use lattice_protocol::manifest::{ActorManifest, Scale};
-use lattice_protocol::{ActorId, AppName, HostId};
+use lattice_protocol::{ActorId, AppName, HostId, Places};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod rollout;
@@ -190,7 +190,7 @@ fn check_count(
         }
     }
     let hosts = placement.actors.get(id);
-    let sum: u64 = hosts.into_iter().flat_map(BTreeMap::values).map(|count| u64::from(*count)).sum();
+    let sum: u64 = hosts.map_or(0, Places::total);
     match placement.scale(id, manifest.scale) {
         Scale::Replicas(wanted)
             if sum > u64::from(wanted) + u64::from(rollout::surge(desired, placement, id, wanted)) =>

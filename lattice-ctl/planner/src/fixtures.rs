@@ -68,7 +68,7 @@ pub(crate) fn app(name: &str, actors: Vec<ActorManifest>) -> DesiredApp {
     let artifacts = actors
         .iter()
         .map(|actor| {
-            let artifact = Artifact { digest: format!("sha256:{}", actor.name), size: 1 };
+            let artifact = Artifact { digest: format!("sha256:{}", actor.name).into(), size: 1 };
             (ActorId::new(name.clone(), actor.name.clone()), artifact)
         })
         .collect();

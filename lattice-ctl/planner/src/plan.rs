@@ -21,7 +21,7 @@ use crate::table::Table;
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::manifest::{ActorManifest, Application, Scale};
 use lattice_protocol::spec::ProviderMode;
-use lattice_protocol::{ActorId, AppName, HostId, LinkTarget};
+use lattice_protocol::{ActorId, AppName, HostId, LinkTarget, Places};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod account;
@@ -130,23 +130,23 @@ pub(crate) struct Task<'a> {
     /// Has its component been pushed? Nothing of it runs otherwise.
     pub(crate) has_artifact: bool,
     /// Where it runs by the decision in force.
-    before: BTreeMap<HostId, u32>,
+    before: &'a Places,
     /// What of that stays, before it is divided among the groups.
-    stays: BTreeMap<HostId, u32>,
+    stays: Places,
     /// Where it will run.
-    placed: BTreeMap<HostId, u32>,
+    placed: Places,
     groups: Vec<Group>,
     /// Replicas that each group has kept, in the order of the groups.
     kept: Vec<u32>,
     /// Replicas on hosts that can no longer be relied on, to be placed elsewhere or held.
-    displaced: BTreeMap<HostId, u32>,
+    displaced: Places,
     /// Hosts that it has left for a reason that was already explained.
     excused: BTreeSet<HostId>,
     /// Replicas that its load wants, and that load; and how many that were before.
     scaled: Option<(u32, Option<u64>)>,
     scaled_before: Option<u32>,
     unplaced: Option<String>,
-    unplaced_before: Option<String>,
+    unplaced_before: Option<&'a str>,
     /// Actors that it is linked to, in either direction.
     partners: Vec<ActorId>,
     /// Kinds of the providers that its host must be able to run.
@@ -172,9 +172,14 @@ impl Task<'_> {
     /// Is it otherwise than it was decided before?
     fn is_changed(&self) -> bool {
         let scaled = self.scaled.map(|(count, _)| count);
-        self.placed != self.before || self.unplaced != self.unplaced_before || scaled != self.scaled_before
+        self.placed != *self.before
+            || self.unplaced.as_deref() != self.unplaced_before
+            || scaled != self.scaled_before
     }
 }
+
+/// Where an actor is that is placed nowhere.
+static NOWHERE: Places = Places::new();
 
 /// What is asked of the actors of one application.
 #[derive(Debug, Clone, Copy)]
@@ -209,8 +214,8 @@ impl<'a> Asked<'_, 'a> {
         stance: &Stance<'a>,
     ) -> Task<'a> {
         let Self { input, desired, placement, .. } = *self;
-        let before = placement.and_then(|placement| placement.actors.get(&id)).cloned();
-        let unplaced_before = placement.and_then(|placement| placement.unplaced.get(&id)).cloned();
+        let before = placement.and_then(|placement| placement.actors.get(&id));
+        let unplaced_before = placement.and_then(|placement| placement.unplaced.get(&id)).map(String::as_str);
         let scaled = input.scaling.wanted(&id, manifest, placement);
         let scaled_before = placement.and_then(|placement| placement.scaled.get(&id)).copied();
         let scale = scaled.map_or(manifest.scale, |(count, _)| Scale::Replicas(count));
@@ -224,14 +229,14 @@ impl<'a> Asked<'_, 'a> {
             id,
             manifest,
             position,
-            before: before.unwrap_or_default(),
-            stays: BTreeMap::new(),
-            placed: BTreeMap::new(),
+            before: before.unwrap_or(&NOWHERE),
+            stays: Places::new(),
+            placed: Places::new(),
             groups: groups(manifest, scale, surge),
             scaled,
             scaled_before,
             kept: Vec::new(),
-            displaced: BTreeMap::new(),
+            displaced: Places::new(),
             excused: BTreeSet::new(),
             unplaced: None,
             unplaced_before,

@@ -19,7 +19,7 @@ use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::manifest::{ActorManifest, Scale};
 use lattice_protocol::rollout::{Base, Component, Content, Phase, Progress, Rollout, Strategy};
 use lattice_protocol::spec::Artifact;
-use lattice_protocol::{ActorId, AppName, HostId};
+use lattice_protocol::{ActorId, AppName, HostId, Places};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod gate;
@@ -178,7 +178,7 @@ fn proceed(
     let mut through = true;
     for (id, progress) in &mut next.actors {
         let Some(policy) = desired.rollout_policy(id).filter(|_| progress.target.is_some()) else { continue };
-        let placed: BTreeSet<&HostId> = before.actors.get(id).into_iter().flat_map(BTreeMap::keys).collect();
+        let placed: BTreeSet<&HostId> = before.actors.get(id).into_iter().flat_map(Places::keys).collect();
         let judged = gate::judge((id, progress), (have, policy), &placed, input);
         if let Some(why) = judged.failed {
             stance.steps.push(turn(app, Turn::RolledBack { to: have.base.version, why: why.clone() }));
@@ -275,7 +275,7 @@ pub(crate) fn carry_on(
 ) -> Vec<Step> {
     let mut steps = stance.steps;
     let Some(mut rollout) = stance.rollout else { return steps };
-    let (none, nobody) = (BTreeMap::new(), BTreeSet::new());
+    let (none, nobody) = (Places::new(), BTreeSet::new());
     for (id, progress) in &mut rollout.actors {
         let placed = placement.actors.get(id).unwrap_or(&none);
         progress.updated.retain(|host| placed.contains_key(host));

@@ -14,7 +14,7 @@ use crate::observed::Observed;
 use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
 use lattice_protocol::heartbeat::ActorStatus;
 use lattice_protocol::manifest::{ActorManifest, AutoScale, Metric, Resources, Scale};
-use lattice_protocol::{ActorId, HostId};
+use lattice_protocol::{ActorId, HostId, Places};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Samples of one actor that are kept within a cool-down.
@@ -127,7 +127,7 @@ impl Memory {
     ) -> Load {
         let mut sum = Load::default();
         let hosts = placement.and_then(|placement| placement.actors.get(id));
-        let views = hosts.into_iter().flat_map(BTreeMap::keys).filter_map(|host| observed.view(host, now_ms));
+        let views = hosts.into_iter().flat_map(Places::keys).filter_map(|host| observed.view(host, now_ms));
         // One that is late is believed to be as busy as it was.
         for view in views.filter(|view| view.verdict != Verdict::Lost) {
             let heard_ms = now_ms.saturating_sub(view.silent_ms);

@@ -169,7 +169,7 @@ fn actor_spec(part: &Placed<'_>) -> ActorSpec {
         persistent: manifest.persistent.clone(),
         config: manifest.config.clone(),
         trial,
-        staged: staged.cloned(),
+        staged: staged.cloned().map(Box::new),
         ..ActorSpec::new(part.id.clone(), artifact.clone())
     }
 }

@@ -2,7 +2,8 @@
 //! compare-and-set on the key's revision, so that a lost race is seen and never merged by chance.
 
 use crate::manifest::{Application, Scale};
-use crate::name::{ActorId, AppName, HostId};
+use crate::name::{ActorId, AppName};
+use crate::places::Places;
 use crate::rollout::{Base, Component, Content, Rollout, RolloutOrder, RolloutPolicy};
 use crate::spec::Artifact;
 use serde::{Deserialize, Serialize};
@@ -116,7 +117,7 @@ impl DesiredApp {
     /// How new versions of an actor come into force: its own rule, or else its application's.
     #[must_use]
     pub fn rollout_policy(&self, id: &ActorId) -> Option<&RolloutPolicy> {
-        let own = self.application.actor(&id.name).and_then(|actor| actor.rollout.as_ref());
+        let own = self.application.actor(&id.name).and_then(|actor| actor.rollout.as_deref());
         own.or(self.application.rollout.as_ref())
     }
 
@@ -137,7 +138,7 @@ pub struct Placement {
     /// The version of the desired record it was planned from.
     pub desired_version: u64,
     /// Replicas of each actor on each host.
-    pub actors: BTreeMap<ActorId, BTreeMap<HostId, u32>>,
+    pub actors: BTreeMap<ActorId, Places>,
     /// Actors that could not be placed in full, and why, in words.
     #[serde(default)]
     pub unplaced: BTreeMap<ActorId, String>,

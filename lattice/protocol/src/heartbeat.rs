@@ -1,10 +1,12 @@
 //! What a host says about itself, and how a receiver checks it. A heartbeat is a statement, not a
 //! difference: the newest one replaces all before it.
 
+use crate::digest::ArtifactDigest;
 use crate::name::{ActorId, AppName, HostId, LatticeName, ProviderId};
 use crate::spec::Generation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// State of one actor or provider on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,10 +29,10 @@ pub struct ActorStatus {
     /// Who.
     pub id: ActorId,
     /// Digest of the artifact that runs (or shall run).
-    pub digest: String,
+    pub digest: ArtifactDigest,
     /// From the claims: subject key, name, version; absent until verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub claims: Option<ClaimsSummary>,
+    pub claims: Option<Arc<ClaimsSummary>>,
     /// Replicas placed here.
     pub replicas: u32,
     /// State.
@@ -66,13 +68,13 @@ pub struct ActorStatus {
     pub latency_ms: Option<u32>,
     /// The component that it shall have instead of `digest` and does not have yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<NextComponent>,
+    pub next: Option<Box<NextComponent>>,
 }
 
 impl ActorStatus {
     /// Running, with nothing counted yet.
     #[must_use]
-    pub fn running(id: ActorId, digest: impl Into<String>, replicas: u32) -> Self {
+    pub fn running(id: ActorId, digest: impl Into<ArtifactDigest>, replicas: u32) -> Self {
         Self {
             id,
             digest: digest.into(),
@@ -99,7 +101,7 @@ impl ActorStatus {
 #[serde(rename_all = "camelCase")]
 pub struct NextComponent {
     /// Digest of its artifact.
-    pub digest: String,
+    pub digest: ArtifactDigest,
     /// How it is.
     pub state: NextState,
     /// Why it cannot be had.

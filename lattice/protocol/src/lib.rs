@@ -11,6 +11,8 @@
 //! | [`link`] | link definitions, call policy, grants, and resolution |
 //! | [`spec`] | [`spec::HostSpec`]: everything one host shall run, with its generation |
 //! | [`desired`] | the KV records: desired application, placement |
+//! | [`places`] | replicas by host |
+//! | [`digest`] | the digest of an artifact, shared |
 //! | [`persistent`] | how a kind of persistent actor is declared, and how its actors are addressed |
 //! | [`entity`] | the frame of one call of a persistent actor |
 //! | [`rollout`] | how a new version comes into force, and how far it has come |
@@ -27,6 +29,7 @@
 //! | [`subject`] | every NATS subject, stream and bucket name (nowhere else) |
 
 pub mod desired;
+pub mod digest;
 pub mod entity;
 pub mod error;
 pub mod event;
@@ -41,6 +44,7 @@ pub mod manifest;
 pub mod name;
 pub mod permission;
 pub mod persistent;
+pub mod places;
 pub mod provider;
 pub mod rollout;
 pub mod seeded;
@@ -48,6 +52,7 @@ pub mod spec;
 pub mod subject;
 pub mod value;
 
+pub use digest::ArtifactDigest;
 pub use error::{ErrorCode, Report};
 pub use interface::{Interface, Selector};
 pub use link::{CallPolicy, Grants, LinkDefinition, LinkTable, LinkTarget};
@@ -56,4 +61,5 @@ pub use name::{
     ProviderName,
 };
 pub use persistent::{Address, Durability, Persistent};
+pub use places::Places;
 pub use spec::{ActorSpec, Generation, HostSpec, InstancePolicy, Limits, ProviderSpec};

@@ -248,7 +248,7 @@ pub struct Component {
     pub limits: Limits,
     /// What makes it a kind of persistent actors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub persistent: Option<Persistent>,
+    pub persistent: Option<Box<Persistent>>,
 }
 
 impl Component {

@@ -2,6 +2,7 @@
 //! it has verified, persists it, and reconciles to it; lost, repeated or reordered deliveries are
 //! harmless because a spec is never a difference.
 
+use crate::digest::ArtifactDigest;
 use crate::link::LinkDefinition;
 use crate::name::{ActorId, AppName, HostId, LatticeName, ProviderId};
 use crate::persistent::Persistent;
@@ -147,7 +148,7 @@ pub const MAX_COMPONENT_NESTING: u32 = 64;
 #[serde(rename_all = "camelCase")]
 pub struct Artifact {
     /// `sha256:<hex>` of the whole signed file.
-    pub digest: String,
+    pub digest: ArtifactDigest,
     /// Size of the file, bytes.
     pub size: u64,
 }
@@ -170,7 +171,7 @@ pub struct ActorSpec {
     pub limits: Limits,
     /// What makes it a kind of persistent actors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub persistent: Option<Persistent>,
+    pub persistent: Option<Box<Persistent>>,
     /// Values of `wasi:config`.
     #[serde(default)]
     pub config: BTreeMap<String, String>,
@@ -180,7 +181,7 @@ pub struct ActorSpec {
     pub trial: bool,
     /// A component to make ready beside the running one: fetched, verified, compiled, not started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub staged: Option<Artifact>,
+    pub staged: Option<Box<Artifact>>,
 }
 
 impl ActorSpec {

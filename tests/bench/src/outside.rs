@@ -197,7 +197,7 @@ fn provider_id(name: &str) -> Result<ProviderId> {
 }
 
 fn actor_spec(planned: &Planned, digest: Digest, size: usize) -> Result<ActorSpec> {
-    let artifact = Artifact { digest: digest.to_string(), size: u64::try_from(size)? };
+    let artifact = Artifact { digest: digest.to_string().into(), size: u64::try_from(size)? };
     Ok(ActorSpec { instances: planned.instances, ..ActorSpec::new(actor_id(&planned.name)?, artifact) })
 }
 

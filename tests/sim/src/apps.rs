@@ -63,7 +63,9 @@ impl Editor {
         let ruled = next.application.rollout.is_some();
         let runs = kv.placement(&name).is_some_and(|placement| !placement.actors.is_empty());
         let mut change = |suffix: char| {
-            next.artifacts.values_mut().for_each(|artifact| artifact.digest.push(suffix));
+            next.artifacts
+                .values_mut()
+                .for_each(|artifact| artifact.digest = format!("{}{suffix}", artifact.digest).into());
         };
         match random.below(10) {
             // What has a rule never stops: a first version has nothing to be held against.
@@ -137,7 +139,7 @@ fn application(number: usize) -> Option<DesiredApp> {
         ..ActorManifest::new("main".parse().ok()?, "main.wasm")
     };
     let id = ActorId::new(app.clone(), actor.name.clone());
-    let artifact = Artifact { digest: format!("sha256:{number}"), size: 1 };
+    let artifact = Artifact { digest: format!("sha256:{number}").into(), size: 1 };
     let mut record = DesiredApp::empty(app);
     record.application.actors = vec![actor];
     record.artifacts = BTreeMap::from([(id, artifact)]);

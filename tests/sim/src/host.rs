@@ -169,10 +169,12 @@ impl Host {
         let used = u32::try_from(self.used_mib()).unwrap_or(u32::MAX);
         let actors = self.disk.iter().flat_map(|spec| &spec.actors).map(|spec| {
             let reason = self.refused.get(&spec.id).cloned();
-            let staged = spec.staged.as_ref().map(|artifact| NextComponent {
-                digest: artifact.digest.clone(),
-                state: NextState::Ready,
-                reason: None,
+            let staged = spec.staged.as_ref().map(|artifact| {
+                Box::new(NextComponent {
+                    digest: artifact.digest.clone(),
+                    state: NextState::Ready,
+                    reason: None,
+                })
             });
             ActorStatus {
                 state: match reason.as_deref() {

@@ -246,7 +246,7 @@ fn application(number: usize, actors: usize) -> Result<DesiredApp, NameError> {
         let mut manifest = ActorManifest::new(format!("a{actor}").parse()?, "a.wasm");
         manifest.placement.resources = Resources { cpu_millis: 10, memory_mib: 1 };
         // As long as a real one.
-        let digest = format!("sha256:{actor:064x}");
+        let digest = format!("sha256:{actor:064x}").into();
         artifacts.insert(ActorId::new(app.clone(), manifest.name.clone()), Artifact { digest, size: 1 });
         application.actors.push(manifest);
     }

@@ -155,7 +155,7 @@ impl Control {
         if let Some(old) = replaced {
             self.retire(old);
         }
-        tracing::info!(actor = %spec.id, digest = spec.artifact.digest, "actor runs");
+        tracing::info!(actor = %spec.id, digest = %spec.artifact.digest, "actor runs");
         let data = json!({ "digest": spec.artifact.digest, "replicas": spec.replicas });
         self.parts.events.emit("actor.started", Some(spec.id.to_string()), data);
         Ok(())

@@ -77,7 +77,7 @@ impl Control {
         let now = ActorNow { spec: spec.clone(), phase: Phase::Running, links, bound, refused: None };
         self.inventory.actors.insert(spec.id.clone(), now);
         self.actor_failures.remove(&spec.id);
-        tracing::info!(actor = %spec.id, digest = spec.artifact.digest, "persistent actor runs");
+        tracing::info!(actor = %spec.id, digest = %spec.artifact.digest, "persistent actor runs");
         let data = json!({ "digest": spec.artifact.digest, "replicas": spec.replicas });
         self.parts.events.emit("actor.started", Some(spec.id.to_string()), data);
         Ok(())

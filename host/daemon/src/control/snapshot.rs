@@ -116,10 +116,10 @@ impl Control {
             let claims = running.map(|running| &running.claims);
             let claims = claims.or_else(|| self.kinds.get(id).map(|kind| &kind.claims));
             let status = ActorStatus {
-                claims: claims.map(|claims| summary(claims)),
+                claims: claims.map(|claims| Arc::new(summary(claims))),
                 state: state(format!("actor {id}"), actor.phase),
                 reason: why(id, actor),
-                next: self.next_component(id),
+                next: self.next_component(id).map(Box::new),
                 ..ActorStatus::running(id.clone(), &actor.spec.artifact.digest, actor.spec.replicas)
             };
             let bindings = running.into_iter().flat_map(|running| &running.inbound);

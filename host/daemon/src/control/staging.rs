@@ -11,7 +11,7 @@
 use super::{Control, Event, Prepared};
 use lattice_protocol::heartbeat::{NextComponent, NextState};
 use lattice_protocol::spec::Artifact;
-use lattice_protocol::{ActorId, ActorSpec, HostSpec, Report};
+use lattice_protocol::{ActorId, ActorSpec, ArtifactDigest, HostSpec, Report};
 use std::collections::BTreeMap;
 
 /// What is made ready, by actor. `T` is a component that is ready.
@@ -21,7 +21,7 @@ pub(crate) struct Staging<T> {
 
 /// One component, by the digest of its artifact.
 struct Staged<T> {
-    digest: String,
+    digest: ArtifactDigest,
     state: State<T>,
 }
 
@@ -42,7 +42,7 @@ impl<T> Staging<T> {
     /// Drops what the spec asks for no more. What is to be begun now, and is preparing from here on.
     fn want(&mut self, spec: &HostSpec, now_ms: u64) -> Vec<(ActorId, Artifact)> {
         let wanted: BTreeMap<&ActorId, &Artifact> =
-            spec.actors.iter().filter_map(|actor| Some((&actor.id, actor.staged.as_ref()?))).collect();
+            spec.actors.iter().filter_map(|actor| Some((&actor.id, actor.staged.as_deref()?))).collect();
         self.by_actor
             .retain(|id, staged| wanted.get(id).is_some_and(|artifact| artifact.digest == staged.digest));
         let mut begun = Vec::new();
@@ -92,7 +92,7 @@ impl<T> Staging<T> {
     }
 
     /// How the one of an actor stands.
-    fn status(&self, id: &ActorId) -> Option<(&String, NextState, Option<&Report>)> {
+    fn status(&self, id: &ActorId) -> Option<(&ArtifactDigest, NextState, Option<&Report>)> {
         let staged = self.by_actor.get(id)?;
         Some(match &staged.state {
             State::Preparing => (&staged.digest, NextState::Preparing, None),
@@ -156,9 +156,9 @@ mod tests {
     use lattice_protocol::ErrorCode;
 
     fn spec(digest: Option<&str>) -> HostSpec {
-        let artifact = |digest: &str| Artifact { digest: digest.to_owned(), size: 1 };
+        let artifact = |digest: &str| Artifact { digest: digest.into(), size: 1 };
         let mut spec = HostSpec::empty("prod".parse().unwrap(), "A".parse().unwrap());
-        let staged = digest.map(artifact);
+        let staged = digest.map(artifact).map(Box::new);
         spec.actors =
             vec![ActorSpec { staged, ..ActorSpec::new("shop/web".parse().unwrap(), artifact("old")) }];
         spec
@@ -181,7 +181,7 @@ mod tests {
         staging.ended(&id, "new", Ok(()));
         assert_eq!(state(&staging), Some(NextState::Ready));
         let switched =
-            ActorSpec { trial: true, ..ActorSpec::new(id, Artifact { digest: "new".to_owned(), size: 1 }) };
+            ActorSpec { trial: true, ..ActorSpec::new(id, Artifact { digest: "new".into(), size: 1 }) };
         assert_eq!((staging.take(&switched), staging.take(&switched)), (Some(()), None));
     }
 

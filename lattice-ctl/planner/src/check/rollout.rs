@@ -6,7 +6,7 @@ use crate::plan::Input;
 use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
 use lattice_protocol::manifest::Scale;
 use lattice_protocol::rollout::{Phase, Progress, Rollout, Strategy};
-use lattice_protocol::{ActorId, HostId};
+use lattice_protocol::{ActorId, HostId, Places};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every rule about rollouts that a decision breaks, after the one before.
@@ -46,7 +46,7 @@ struct Checked<'c> {
 
 impl Checked<'_> {
     fn hosts(&self, id: &ActorId) -> BTreeSet<&HostId> {
-        self.after.actors.get(id).into_iter().flat_map(BTreeMap::keys).collect()
+        self.after.actors.get(id).into_iter().flat_map(Places::keys).collect()
     }
 
     fn is_heard(&self, host: &HostId) -> bool {
@@ -70,7 +70,7 @@ impl Checked<'_> {
     /// Every host that is heard of and was given the new version shows it.
     fn all_show(&self, id: &ActorId, progress: &Progress, staged: bool) -> bool {
         let before = self.before.and_then(|before| before.actors.get(id));
-        let subjects = before.into_iter().flat_map(BTreeMap::keys);
+        let subjects = before.into_iter().flat_map(Places::keys);
         subjects
             .filter(|host| staged || progress.updated.contains(*host))
             .filter(|host| self.is_heard(host))
@@ -126,7 +126,7 @@ impl Checked<'_> {
                 found.push(violation(id, "is final and nobody said so"));
             }
             let before = self.before.and_then(|before| before.actors.get(id));
-            let heard = before.into_iter().flat_map(BTreeMap::keys).filter(|host| self.is_heard(host));
+            let heard = before.into_iter().flat_map(Places::keys).filter(|host| self.is_heard(host));
             for host in heard.filter(|_| progress.target.is_some()) {
                 if !progress.updated.contains(host) || !self.shows(host, id, progress, false) {
                     found.push(violation(id, format!("is final and {host} does not show it")));
@@ -222,7 +222,7 @@ impl Checked<'_> {
         (progress, strategy): (&Progress, &Strategy),
         found: &mut Vec<Violation>,
     ) {
-        let none = BTreeMap::new();
+        let none = Places::new();
         let placed = self.after.actors.get(id).unwrap_or(&none);
         let heard: Vec<&HostId> = progress.updated.iter().filter(|host| self.is_heard(host)).collect();
         let was = self.before.and_then(|before| before.rollout.as_ref()?.actors.get(id));

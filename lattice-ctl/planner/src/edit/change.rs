@@ -204,7 +204,7 @@ mod tests {
     fn written(artifact: &str) -> (Application, BTreeMap<ActorId, Artifact>) {
         let mut application = Application::empty(shop());
         application.actors.push(ActorManifest::new("web".parse().unwrap(), artifact));
-        let digest = Artifact { digest: artifact.to_owned(), size: 1 };
+        let digest = Artifact { digest: artifact.into(), size: 1 };
         (application, [("shop/web".parse().unwrap(), digest)].into())
     }
 

@@ -133,7 +133,7 @@ impl Story {
                 };
                 let mut desired = app(&format!("app{number}"), (0..=actors).map(manifest).collect());
                 desired.application.providers = vec![provider("kv", &format!("kind{digest}"))];
-                desired.artifacts.values_mut().for_each(|one| one.digest = format!("sha256:{digest}"));
+                desired.artifacts.values_mut().for_each(|one| one.digest = format!("sha256:{digest}").into());
                 let before = self.known.desired().get(&name(number)).map(|have| Arc::clone(&have.value));
                 if let Some(before) = before {
                     desired.version = before.version;

@@ -5,7 +5,7 @@ use super::choose::Reasons;
 use super::tasks::Tasks;
 use lattice_protocol::heartbeat::Load;
 use lattice_protocol::manifest::Metric;
-use lattice_protocol::{ActorId, AppName, HostId};
+use lattice_protocol::{ActorId, AppName, HostId, Places};
 use std::collections::BTreeMap;
 
 /// One change and its reason.
@@ -233,7 +233,7 @@ impl Notes {
 
     pub(super) fn unplaced(&mut self, task: &Task<'_>, why: String) {
         // Said once: what was known before is no change.
-        if task.unplaced_before.as_ref() != Some(&why) {
+        if task.unplaced_before != Some(why.as_str()) {
             self.steps.push(Step::Unplaced { actor: task.id.clone(), why });
         }
     }
@@ -248,7 +248,7 @@ impl Notes {
 
     /// Every step: fail-overs, who gave way, what was scheduled, what moved, what was released.
     /// `before` is what was placed of every actor that was dealt with, by actor.
-    pub(super) fn finish(self, tasks: &Tasks<'_>, before: &BTreeMap<&ActorId, Places<'_>>) -> Vec<Step> {
+    pub(super) fn finish(self, tasks: &Tasks<'_>, before: &BTreeMap<&ActorId, &Places>) -> Vec<Step> {
         let moves = self.moves.into_iter().map(|((from, to), actors)| Step::Failover { from, to, actors });
         let preempted = self.preempted.into_iter();
         let preempted =
@@ -264,9 +264,6 @@ impl Notes {
     }
 }
 
-/// Replicas by host.
-pub(super) type Places<'a> = &'a BTreeMap<HostId, u32>;
-
 fn scaled(task: &Task<'_>) -> Option<Step> {
     let (to, load) = task.scaled?;
     let from = task.scaled_before.filter(|from| *from != to)?;
@@ -281,7 +278,7 @@ fn repeat(host: &HostId, count: u32) -> impl Iterator<Item = &HostId> {
 /// What has less on a host than before, though the host is well.
 fn released<'a>(
     tasks: &'a Tasks<'_>,
-    before: &'a BTreeMap<&ActorId, Places<'_>>,
+    before: &'a BTreeMap<&ActorId, &Places>,
 ) -> impl Iterator<Item = Step> + 'a {
     before.iter().flat_map(move |(actor, hosts)| {
         let task = tasks.of(actor);

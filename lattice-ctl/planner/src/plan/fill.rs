@@ -8,8 +8,8 @@ use super::ledger::Slot;
 use super::tasks::{Tasks, Turn};
 use super::{Allowance, Group, Input, Room, Task, keep, preempt, words};
 use lattice_protocol::desired::Verdict;
-use lattice_protocol::{ActorId, HostId};
-use std::collections::{BTreeMap, BTreeSet};
+use lattice_protocol::{ActorId, HostId, Places};
+use std::collections::BTreeSet;
 
 /// Hosts looked at together, at least.
 const BATCH: usize = 64;
@@ -55,7 +55,7 @@ impl<'seen> Filling<'_, 'seen> {
     pub(super) fn homes(&self, actor: &ActorId, most: usize) -> Vec<Slot> {
         let decided = || self.input.placements.get(&actor.app)?.actors.get(actor);
         let hosts = self.tasks.of(actor).map(|task| &task.placed).or_else(decided);
-        let slots = hosts.into_iter().flat_map(BTreeMap::keys).filter_map(|host| self.room.slot(host));
+        let slots = hosts.into_iter().flat_map(Places::keys).filter_map(|host| self.room.slot(host));
         let holds = |slot: &Slot| self.room.at(*slot).is_some_and(|host| host.holds(actor));
         slots.filter(holds).take(most).collect()
     }
@@ -217,8 +217,7 @@ fn add(task: &mut Task<'_>, slot: Slot, site: &mut Site<'_>, filling: &mut Filli
     let (id, load) = (host.view.id.clone(), host.load());
     let why: Reasons = reasons(task, &host);
     filling.room.add(slot, &task.id, &task.claim());
-    let placed = task.placed.entry(id.clone()).or_default();
-    *placed = placed.saturating_add(1);
+    task.placed.add(&id, 1);
     site.added.entry(id).or_insert((0, load, why)).0 += 1;
     true
 }
@@ -238,13 +237,12 @@ fn is_lost(id: &HostId, group: &Group, filling: &Filling<'_, '_>) -> bool {
 /// by forbidding it. Returns how many.
 fn hold(task: &mut Task<'_>, group: &Group, missing: u32, filling: &Filling<'_, '_>) -> u32 {
     let mut left = missing;
-    for (id, displaced) in &mut task.displaced {
+    for (id, displaced) in task.displaced.iter_mut() {
         let held = if is_lost(id, group, filling) { left.min(*displaced) } else { 0 };
         left -= held;
         *displaced -= held;
         if held > 0 {
-            let placed = task.placed.entry(id.clone()).or_default();
-            *placed = placed.saturating_add(held);
+            task.placed.add(id, held);
         }
     }
     missing - left

@@ -7,9 +7,9 @@ use super::fit::tier;
 use super::{Group, Input, Room, Task};
 use crate::observed::Unfit;
 use lattice_protocol::desired::Verdict;
-use lattice_protocol::{Durability, HostId};
+use lattice_protocol::{Durability, HostId, Places};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What a host in the decision in force is good for now.
 enum Standing {
@@ -93,9 +93,9 @@ fn is_daemon(task: &Task<'_>) -> bool {
 
 /// Gives a group what it may keep of what stays, the worst placed released first; the rest of
 /// `stays` is left for the next group.
-fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut BTreeMap<HostId, u32>, room: &Room<'_, '_>) {
+fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut Places, room: &Room<'_, '_>) {
     let matches = |host: &HostId| room.get(host).is_none_or(|host| group.admits(host.view.heartbeat));
-    let mut share: BTreeMap<HostId, u32> = stays
+    let mut share: Places = stays
         .iter()
         .filter(|(host, count)| **count > 0 && matches(host))
         .map(|(host, count)| (host.clone(), if group.count.is_none() { 1 } else { *count }))
@@ -114,14 +114,13 @@ fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut BTreeMap<HostId, u
         if let Some(left) = stays.get_mut(&host) {
             *left = if group.count.is_none() { 0 } else { left.saturating_sub(count) };
         }
-        let placed = task.placed.entry(host).or_default();
-        *placed = placed.saturating_add(count);
+        task.placed.add(&host, count);
     }
 }
 
 /// Takes replicas away, one at a time from the worst, until at most `wanted` are left.
-fn trim<K: Ord>(share: &mut BTreeMap<HostId, u32>, wanted: u32, worst: impl Fn(&HostId, u32) -> K) {
-    let total: u64 = share.values().map(|count| u64::from(*count)).sum();
+fn trim<K: Ord>(share: &mut Places, wanted: u32, worst: impl Fn(&HostId, u32) -> K) {
+    let total: u64 = share.total();
     let mut surplus = total.saturating_sub(wanted.into());
     let mut order: BTreeSet<(Reverse<K>, HostId)> =
         share.iter().map(|(host, count)| (Reverse(worst(host, *count)), host.clone())).collect();

@@ -14,7 +14,7 @@
 //!
 //! Seed and policy must be the same in every plan; if they change, begin with a new planner.
 
-use super::explain::{Notes, Places};
+use super::explain::Notes;
 use super::fill::Filling;
 use super::ledger::{Changes, Ledger};
 use super::tasks::Tasks;
@@ -23,7 +23,7 @@ use crate::observed::HostView;
 use crate::rollout::{self, Stance};
 use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
 use lattice_protocol::manifest::Scale;
-use lattice_protocol::{ActorId, AppName, HostId};
+use lattice_protocol::{ActorId, AppName, HostId, Places};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is kept between plans.
@@ -379,9 +379,9 @@ fn before<'t>(
     whole: &BTreeMap<AppName, Stance<'_>>,
     tasks: &'t Tasks<'_>,
     input: &Input<'t>,
-) -> BTreeMap<&'t ActorId, Places<'t>> {
+) -> BTreeMap<&'t ActorId, &'t Places> {
     let of_whole = whole.keys().filter_map(|app| input.placements.get(app));
     let of_whole = of_whole.flat_map(|placement| &placement.actors);
     let others = tasks.by_id().filter(|(id, _)| !whole.contains_key(&id.app));
-    of_whole.chain(others.map(|(id, task)| (id, &task.before))).collect()
+    of_whole.chain(others.map(|(id, task)| (id, task.before))).collect()
 }

@@ -120,12 +120,7 @@ fn evict(by: &ActorId, actor: &ActorId, slot: Slot, filling: &mut Filling<'_, '_
     if let Some((_, kept)) = group {
         *kept -= 1;
     }
-    if let Some(count) = victim.placed.get_mut(&id) {
-        *count -= 1;
-        if *count == 0 {
-            victim.placed.remove(&id);
-        }
-    }
+    victim.placed.take_one(&id);
     victim.excused.insert(id.clone());
     filling.room.remove(slot, actor);
     filling.left.evictions -= 1;

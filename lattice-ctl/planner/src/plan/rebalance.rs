@@ -150,14 +150,8 @@ fn relocate(task: &mut Task<'_>, (source, target): (Slot, Slot), filling: &mut F
     let (Some(from), Some(to)) = (id(source), id(target)) else { return };
     filling.room.remove(source, &task.id);
     filling.room.add(target, &task.id, &task.claim());
-    if let Some(count) = task.placed.get_mut(&from) {
-        *count -= 1;
-        if *count == 0 {
-            task.placed.remove(&from);
-        }
-    }
-    let placed = task.placed.entry(to.clone()).or_default();
-    *placed = placed.saturating_add(1);
+    task.placed.take_one(&from);
+    task.placed.add(&to, 1);
     task.excused.insert(from.clone());
     filling.left.moves -= 1;
     filling.notes.rebalanced(&task.id, from, to);

@@ -304,7 +304,7 @@ fn who_can_go_nowhere_does_not_wait_for_its_turn() {
     world.actor(1).placement.hosts = vec![host("A"), host("B")];
     world.plan();
     world.placements.values_mut().for_each(|placement| {
-        let places = |count| BTreeMap::from([(host("A"), count)]);
+        let places = |count| [(host("A"), count)].into();
         placement.actors = BTreeMap::from([
             ("shop/bound".parse().unwrap(), places(2)),
             ("shop/free".parse().unwrap(), places(1)),
@@ -319,7 +319,7 @@ fn who_can_go_nowhere_does_not_wait_for_its_turn() {
 #[test]
 fn a_kind_whose_state_is_on_its_host_waits_for_that_host() {
     let mut world = shop(Scale::Replicas(1));
-    world.actor(0).persistent = Some(lattice_protocol::Persistent::default());
+    world.actor(0).persistent = Some(Box::default());
     let before = world.planned();
     let left: Vec<&str> = ["A", "B", "C"].into_iter().filter(|name| !before.contains(name)).collect();
     assert_eq!(left.len(), 2, "{before}");

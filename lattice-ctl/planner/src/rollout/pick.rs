@@ -4,8 +4,8 @@
 use super::gate::is_heard;
 use crate::plan::{Input, coin};
 use lattice_protocol::rollout::{Progress, Share, Strategy};
-use lattice_protocol::{ActorId, HostId};
-use std::collections::{BTreeMap, BTreeSet};
+use lattice_protocol::{ActorId, HostId, Places};
+use std::collections::BTreeSet;
 
 /// What is known when hosts are picked for one actor.
 pub(super) struct Picking<'p> {
@@ -13,9 +13,9 @@ pub(super) struct Picking<'p> {
     /// Replicas that there shall be; `None`: as many as there are hosts.
     pub(super) wanted: Option<u32>,
     /// Replicas by host, as they will be.
-    pub(super) placed: &'p BTreeMap<HostId, u32>,
+    pub(super) placed: &'p Places,
     /// As they were.
-    pub(super) before: &'p BTreeMap<HostId, u32>,
+    pub(super) before: &'p Places,
     pub(super) passed: &'p BTreeSet<HostId>,
     pub(super) prefer: &'p BTreeSet<HostId>,
     pub(super) input: &'p Input<'p>,

@@ -4,8 +4,7 @@ use super::gate::{Shown, is_heard, is_staging, shown};
 use super::trials::{Decision, Subject, Trials};
 use crate::observed::Observed;
 use lattice_protocol::rollout::Phase;
-use lattice_protocol::{ActorId, HostId};
-use std::collections::BTreeMap;
+use lattice_protocol::{ActorId, HostId, Places};
 
 /// One host that has, or makes ready, a new version of an actor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub fn report(decision: &Decision<'_>, observed: &Observed, trials: &Trials, now
         let Some(policy) = desired.rollout_policy(id) else { continue };
         let staging = is_staging(policy, progress);
         let subject = Subject::new(progress, rollout, Some(policy));
-        let placed = placement.actors.get(id).into_iter().flat_map(BTreeMap::keys);
+        let placed = placement.actors.get(id).into_iter().flat_map(Places::keys);
         for host in placed.filter(|host| staging || progress.updated.contains(*host)) {
             let trial = trials.get(id, host, subject.as_ref());
             let (passed, why) = match trial.map(|trial| shown(trial, &policy.gate, now_ms)) {

@@ -12,7 +12,7 @@ use crate::observed::Observed;
 use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
 use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, NextState, RunState};
 use lattice_protocol::rollout::{Progress, Rollout, RolloutPolicy};
-use lattice_protocol::{ActorId, HostId};
+use lattice_protocol::{ActorId, ArtifactDigest, HostId, Places};
 use std::collections::BTreeMap;
 
 /// A placement in force, with what it was planned from.
@@ -77,7 +77,7 @@ impl Trials {
 /// What is on trial on one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Subject {
-    digest: String,
+    digest: ArtifactDigest,
     /// It shall be ready, not run.
     pub(super) staged: bool,
     /// Two versions of one code differ in their limits.
@@ -104,7 +104,7 @@ fn subjects<'a>(decision: &Decision<'a>) -> impl Iterator<Item = (&'a ActorId, &
     rollout.into_iter().flat_map(move |rollout| {
         rollout.actors.iter().flat_map(move |(id, progress)| {
             let subject = Subject::new(progress, rollout, desired.rollout_policy(id));
-            let placed = placement.actors.get(id).into_iter().flat_map(BTreeMap::keys);
+            let placed = placement.actors.get(id).into_iter().flat_map(Places::keys);
             subject.into_iter().flat_map(move |subject| {
                 let has = |host: &&HostId| subject.staged || progress.updated.contains(*host);
                 let hosts: Vec<&HostId> = placed.clone().filter(has).collect();

@@ -22,7 +22,7 @@ struct World {
 impl World {
     fn new(least: u32, rule: AutoScale) -> Self {
         let mut web = actor("web", Scale::Replicas(least));
-        web.autoscale = Some(rule);
+        web.autoscale = Some(Box::new(rule));
         web.limits.concurrency = SERVES;
         web.placement.resources = needing(100, 10);
         let desired = app("shop", vec![web]);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fixtures::{actor, app, host, link, provider};
+use lattice_protocol::Places;
 use lattice_protocol::manifest::Scale;
 use lattice_protocol::rollout::{Base, Content, Phase, Progress, Rollout};
 
@@ -46,7 +47,7 @@ impl World {
 
     fn place(&mut self, places: &[(&str, &str, u32)], revision: u64) {
         let app: AppName = "shop".parse().unwrap();
-        let mut actors: BTreeMap<ActorId, BTreeMap<HostId, u32>> = BTreeMap::new();
+        let mut actors: BTreeMap<ActorId, Places> = BTreeMap::new();
         for (name, on, count) in places {
             let id = ActorId::new(app.clone(), name.parse().unwrap());
             actors.entry(id).or_default().insert(host(on), *count);

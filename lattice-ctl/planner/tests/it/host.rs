@@ -1,7 +1,7 @@
 //! A host of a scenario: what it says, and how it obeys its spec.
 
 use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, Load, NextComponent, NextState, RunState};
-use lattice_protocol::{ActorId, HostSpec};
+use lattice_protocol::{ActorId, ArtifactDigest, HostSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One host: what it says, and whether it is heard.
@@ -20,7 +20,7 @@ pub struct Host {
 /// One actor on one host.
 #[derive(Clone)]
 pub struct Run {
-    digest: String,
+    digest: ArtifactDigest,
     calls: u64,
     errors: u64,
 }
@@ -57,10 +57,14 @@ impl Host {
         let mut said = Vec::new();
         for spec in actors {
             let digest = spec.artifact.digest.clone();
-            let nature = natures.get(&digest).copied();
+            let nature = natures.get(&*digest).copied();
             let have = self.running.get(&spec.id).cloned();
-            let next = |digest: &str, state, reason: Option<&str>| {
-                Some(NextComponent { digest: digest.to_owned(), state, reason: reason.map(str::to_owned) })
+            let next = |digest: &ArtifactDigest, state, reason: Option<&str>| {
+                Some(Box::new(NextComponent {
+                    digest: digest.clone(),
+                    state,
+                    reason: reason.map(str::to_owned),
+                }))
             };
             let is_new = have.as_ref().is_none_or(|have| have.digest != digest);
             let failure = match nature.filter(|_| is_new) {
@@ -72,7 +76,7 @@ impl Host {
             if let Some((state, reason)) = failure {
                 match &have {
                     Some(have) => {
-                        status.digest.clone_from(&have.digest);
+                        status.digest = have.digest.clone();
                         (status.calls, status.errors) = (have.calls, have.errors);
                         status.next = next(&digest, state, reason);
                     }
@@ -98,7 +102,7 @@ impl Host {
             }
             (status.calls, status.errors) = (run.calls, run.errors);
             if let Some(staged) = &spec.staged {
-                let (state, reason) = match natures.get(&staged.digest) {
+                let (state, reason) = match natures.get(&*staged.digest) {
                     Some(Nature::Refuses) => (NextState::Failed, Some("E_CLAIM: invalid claim: expired")),
                     Some(Nature::Hangs) => (NextState::Preparing, None),
                     _ => (NextState::Ready, None),

@@ -123,7 +123,7 @@ proptest! {
         prop_assert_eq!(&shop.placement().rollout, &None);
         let told = shop.told();
         prop_assert!(told.values().all(|digest| digest == "sha256:web6"), "{told:?}");
-        prop_assert_eq!(shop.placement().actors.values().flat_map(BTreeMap::values).sum::<u32>(), 4);
+        prop_assert_eq!(shop.placement().actors.values().flat_map(lattice_protocol::Places::values).sum::<u32>(), 4);
     }
 
     /// Through a rolling update of a version that is well, replicas without a passed gate never

@@ -277,7 +277,7 @@ impl World {
     fn put(&mut self, app: &str) {
         let Some(application) = self.parts.get(app).map(|parts| parts.application(app)) else { return };
         let artifacts = application.actors.iter().map(|actor| {
-            let digest = format!("sha256:{}", actor.artifact.trim_end_matches(".wasm"));
+            let digest = format!("sha256:{}", actor.artifact.trim_end_matches(".wasm")).into();
             (ActorId::new(application.name.clone(), actor.name.clone()), Artifact { digest, size: 1 })
         });
         let name = application.name.clone();
@@ -355,7 +355,7 @@ impl World {
         let id: ActorId = actor.parse().unwrap();
         let of_host = |(host, spec): (&HostId, &HostSpec)| {
             let actor = spec.actors.iter().find(|actor| actor.id == id)?;
-            Some((host.clone(), actor.artifact.digest.clone()))
+            Some((host.clone(), actor.artifact.digest.to_string()))
         };
         self.specs.iter().filter_map(of_host).collect()
     }

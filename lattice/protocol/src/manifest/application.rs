@@ -76,7 +76,7 @@ pub struct ActorManifest {
     pub limits: Limits,
     /// What makes it a kind of persistent actors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub persistent: Option<Persistent>,
+    pub persistent: Option<Box<Persistent>>,
     /// Values of `wasi:config`.
     #[serde(default)]
     pub config: BTreeMap<String, String>,
@@ -88,10 +88,10 @@ pub struct ActorManifest {
     pub links: Vec<LinkDefinition>,
     /// How new versions of it come into force, if otherwise than its application's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollout: Option<RolloutPolicy>,
+    pub rollout: Option<Box<RolloutPolicy>>,
     /// How many of it there shall be at what load; then `scale` is the least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub autoscale: Option<AutoScale>,
+    pub autoscale: Option<Box<AutoScale>>,
 }
 
 impl ActorManifest {

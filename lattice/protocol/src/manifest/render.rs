@@ -59,7 +59,7 @@ fn actor(out: &mut Block, actor: &ActorManifest, app: &AppName) {
         out.nested("placement", |out| placement(out, &actor.placement));
     }
     out.list("links", &actor.links, |out, item| link(out, item, app));
-    rollout(out, actor.rollout.as_ref());
+    rollout(out, actor.rollout.as_deref());
     if let Some(rule) = &actor.autoscale {
         out.nested("autoscale", |out| autoscale(out, rule));
     }

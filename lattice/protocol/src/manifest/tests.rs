@@ -176,7 +176,7 @@ fn persistent(actor: &str) -> Result<Application, Vec<String>> {
 #[test]
 fn a_persistent_kind_is_read_with_its_defaults_and_reads_back() {
     let app = persistent("persistent: true").unwrap();
-    assert_eq!(app.actors[0].persistent, Some(crate::Persistent::default()));
+    assert_eq!(app.actors[0].persistent, Some(Box::default()));
     let app = persistent(
         "persistent: {kind: gauge, durability: lattice, replicas: 3, isolation: {shared: 16}, turnMs: 50, \
          snapshots: {events: 7, seconds: 8, replayMs: 9}, retainHours: 0, idleSeconds: 10}, replicas: 3",

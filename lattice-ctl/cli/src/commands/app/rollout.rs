@@ -80,7 +80,7 @@ impl<'v> View<'v> {
             phase => format!("rollout: {} from version {base}", phase.word()),
         }];
         for (id, progress) in self.rollout.actors.iter().filter(|_| !self.rollout.is_rolled_back()) {
-            let all = self.placement.actors.get(id).map_or(0, BTreeMap::len);
+            let all = self.placement.actors.get(id).map_or(0, lattice_protocol::Places::len);
             let last = self.record.rollout_policy(id).map_or(0, |policy| policy.strategy.last_wave());
             let wave = if last > 0 {
                 format!(", wave {} of {}", progress.wave + 1, last + 1)

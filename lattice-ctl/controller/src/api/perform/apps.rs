@@ -120,7 +120,7 @@ impl Api {
                 continue;
             }
             let size = u64::try_from(store.get(digest).await?.len()).unwrap_or(u64::MAX);
-            artifacts.insert(id, Artifact { digest: digest.to_string(), size });
+            artifacts.insert(id, Artifact { digest: digest.to_string().into(), size });
         }
         let change = Change::Put { application: Box::new(application), artifacts, deploy: input.deploy };
         self.make(caller, (&input.app, input.expect), &change).await

@@ -145,7 +145,7 @@ proptest! {
         input.seed = seed;
         let plan = plan(&input);
         let placement = &plan.changed[&"shop".parse().unwrap()];
-        let counts: Vec<u32> = placement.actors.values().flat_map(BTreeMap::values).copied().collect();
+        let counts: Vec<u32> = placement.actors.values().flat_map(lattice_protocol::Places::values).copied().collect();
         prop_assert_eq!(counts.iter().sum::<u32>(), replicas);
         let least = replicas / u32::try_from(hosts).unwrap();
         prop_assert!(counts.iter().all(|count| (least..=least + 1).contains(count)), "{:?}", counts);

@@ -27,7 +27,7 @@ impl Shop {
         desired.application.rollout = Some(RolloutPolicy { gate, ..RolloutPolicy::new(strategy) });
         desired.version = 2;
         let mut placement = Placement::empty("shop".parse().unwrap(), 2);
-        placement.actors.insert(id.clone(), BTreeMap::from([(host("A"), 1)]));
+        placement.actors.insert(id.clone(), [(host("A"), 1)].into());
         let updated = updated.then(|| host("A")).into_iter().collect();
         let progress = Progress { target: desired.component(&id), wave: 0, updated };
         placement.rollout = Some(Box::new(Rollout {
@@ -58,10 +58,12 @@ impl Shop {
 }
 
 fn runs(digest: &str, next: Option<NextState>) -> Vec<ActorStatus> {
-    let next = next.map(|state| lattice_protocol::heartbeat::NextComponent {
-        digest: "sha256:new".into(),
-        state,
-        reason: (state == NextState::Failed).then(|| "E_TIMEOUT: not fetched".to_owned()),
+    let next = next.map(|state| {
+        Box::new(lattice_protocol::heartbeat::NextComponent {
+            digest: "sha256:new".into(),
+            state,
+            reason: (state == NextState::Failed).then(|| "E_TIMEOUT: not fetched".to_owned()),
+        })
     });
     vec![ActorStatus { next, ..ActorStatus::running("shop/web".parse().unwrap(), digest, 1) }]
 }

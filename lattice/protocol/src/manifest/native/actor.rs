@@ -57,12 +57,12 @@ pub(super) fn read(reader: &mut Reader, fields: &Fields<'_>) -> Option<ActorMani
     let artifact = reader.required(fields, "artifact").and_then(|at| artifact(reader, &at));
     let scale = scale(reader, fields);
     let instances = fields.get("instances").map(|at| instances(reader, &at));
-    let persistent = fields.get("persistent").map(|at| persistent(reader, &at));
+    let persistent = fields.get("persistent").map(|at| Box::new(persistent(reader, &at)));
     let limits = fields.get("limits").map(|at| limits(reader, &at));
     let config = fields.get("config").map_or_else(BTreeMap::new, |at| reader.config(&at));
     let placement = fields.get("placement").map(|at| placement(reader, &at));
-    let rollout = fields.get("rollout").and_then(|at| rollout::read(reader, &at));
-    let autoscale = fields.get("autoscale").and_then(|at| autoscale::read(reader, &at));
+    let rollout = fields.get("rollout").and_then(|at| rollout::read(reader, &at)).map(Box::new);
+    let autoscale = fields.get("autoscale").and_then(|at| autoscale::read(reader, &at)).map(Box::new);
     Some(ActorManifest {
         scale,
         instances: instances.unwrap_or_default(),

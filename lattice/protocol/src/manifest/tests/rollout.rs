@@ -29,7 +29,7 @@ fn every_strategy_reads_and_reads_back() {
         assert_eq!(app.rollout, Some(RolloutPolicy::new(strategy)), "{written}");
         assert_eq!(parse(&render(&app), "again.yaml").unwrap(), app);
         let of_actor = with("providers: []", &format!(", rollout: {written}")).unwrap();
-        assert_eq!((&of_actor.rollout, &of_actor.actors[0].rollout), (&None, &app.rollout));
+        assert_eq!((&of_actor.rollout, &of_actor.actors[0].rollout), (&None, &app.rollout.map(Box::new)));
         assert_eq!(parse(&render(&of_actor), "again.yaml").unwrap(), of_actor);
     }
     let gate = "rollout: { strategy: blue-green, finalise: manual, gate: { windowMs: 0, deadlineMs: 5000, maxErrorPercent: 0, minCalls: 1, maxRestarts: 0, maxLatencyMs: 9 } }";
@@ -80,7 +80,7 @@ fn automatic_scaling_reads_and_is_checked() {
         cooldown_ms: 5_000,
         budget: Some(Resources { cpu_millis: 900, memory_mib: 0 }),
     };
-    assert_eq!(app.actors[0].autoscale, Some(expected));
+    assert_eq!(app.actors[0].autoscale.as_deref(), Some(&expected));
     assert_eq!(parse(&render(&app), "again.yaml").unwrap(), app);
     for (written, says) in [
         (", replicas: 5, autoscale: { metric: rate, target: 1, max: 4 }", "got 4, expected 5..100000"),
