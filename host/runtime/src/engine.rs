@@ -202,7 +202,11 @@ fn settings(profile: Profile) -> Config {
         .wasm_memory64(false)
         .async_stack_zeroing(true);
     #[cfg(feature = "compiler")]
-    config.cranelift_opt_level(wasmtime::OptLevel::Speed).parallel_compilation(true);
+    config
+        .cranelift_opt_level(wasmtime::OptLevel::Speed)
+        .parallel_compilation(true)
+        // x86-64 and aarch64 make different not-a-numbers; a fold must come to the same state on both.
+        .cranelift_nan_canonicalization(true);
     config
 }
 
@@ -252,5 +256,27 @@ impl Hasher for Fingerprint {
         let mut first = [0; 8];
         self.0.finalize_xof().fill(&mut first);
         u64::from_le_bytes(first)
+    }
+}
+
+#[cfg(all(test, feature = "compiler"))]
+mod tests {
+    use super::*;
+    use wasmtime::{Instance, Module, Store};
+
+    #[test]
+    fn not_a_number_is_the_same_on_every_machine() {
+        for profile in [Profile::Plain, Profile::Concurrent] {
+            let engine = Engine::new(&settings(profile)).unwrap();
+            let text = r#"(module (func (export "bits") (param f64) (result i64)
+                (i64.reinterpret_f64 (f64.div (local.get 0) (local.get 0)))))"#;
+            let module = Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+            let mut store = Store::new(&engine, ());
+            store.set_epoch_deadline(1_000_000);
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let bits = instance.get_typed_func::<f64, i64>(&mut store, "bits").unwrap();
+            // Without it x86-64 sets the sign, and aarch64 does not.
+            assert_eq!(bits.call(&mut store, 0.0).unwrap(), 0x7ff8_0000_0000_0000, "{profile:?}");
+        }
     }
 }
