@@ -1,4 +1,5 @@
-//! The laws of the journal, and owners who believe that they are the one.
+//! The laws of the journal, owners who believe that they are the one, and folds that are the same everywhere.
 
 mod fencing;
 mod laws;
+mod machines;
