@@ -27,6 +27,10 @@ pub mod messaging {
     });
 }
 
+pub mod actor_client {
+    wit_bindgen::generate!({ path: "../../wit/trellis-actor", world: "actor-client", generate_all });
+}
+
 pub mod actor {
     wit_bindgen::generate!({
         path: "../../wit/trellis-actor",

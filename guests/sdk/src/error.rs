@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::client::AskError;
 use crate::config::ConfigError;
 use crate::http::FetchError;
 use crate::kv::KvError;
@@ -91,6 +92,12 @@ impl From<MessagingError> for Error {
 
 impl From<FetchError> for Error {
     fn from(error: FetchError) -> Self {
+        Self::upstream(error.to_string())
+    }
+}
+
+impl From<AskError> for Error {
+    fn from(error: AskError) -> Self {
         Self::upstream(error.to_string())
     }
 }

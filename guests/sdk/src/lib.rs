@@ -23,6 +23,7 @@
 //! | [`config`] | `wasi:config/store@0.2.0-rc.1` |
 //! | [`log`] | `wasi:logging/logging@0.1.0-draft` |
 //! | [`link`] | `wasmcloud:bus/lattice@1.0.0` |
+//! | [`client`] | asks persistent actors: `trellis:actor/client@0.1.0` |
 //! | [`actor`](mod@actor) | a persistent actor: exports `trellis:actor/entity` and `behaviour@0.1.0` |
 //!
 //! Nothing here starts a task, keeps a global, or retries: an actor may live for one call, and links retry.
@@ -31,6 +32,7 @@ extern crate self as trellis_guest;
 
 pub mod actor;
 mod bindings;
+pub mod client;
 pub mod config;
 mod error;
 pub mod http;
