@@ -10,7 +10,7 @@
 mod config;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,6 +35,19 @@ pub struct NatsOptions {
     /// Configuration text pasted at top level: operator, resolver, system account, accounts.
     pub operator_config: Option<String>,
     pub leaf: Leaf,
+    /// A server among others; see [`NatsServer::start_cluster`].
+    pub cluster: Option<Cluster>,
+}
+
+/// One server's place in a cluster.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// The cluster's name.
+    pub name: String,
+    /// Where the others connect.
+    pub listen: SocketAddr,
+    /// Where each of them listens for that, this one too.
+    pub routes: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -69,6 +82,7 @@ impl Default for NatsOptions {
             jetstream: Some(JetStream::default()),
             operator_config: None,
             leaf: Leaf::default(),
+            cluster: None,
         }
     }
 }
@@ -100,6 +114,27 @@ impl NatsServer {
         let mut server = Self { options, binary, process, ports, dir };
         server.wait_until_healthy().await?;
         Ok(server)
+    }
+
+    /// Starts so many servers that are one: streams of three copies have each on another one. They are
+    /// healthy once they have a leader, so they start together.
+    ///
+    /// # Errors
+    /// As [`NatsServer::start`].
+    pub async fn start_cluster(count: usize, options: &NatsOptions) -> Result<Vec<Self>> {
+        // All are held until all are known: otherwise the same one could be given twice.
+        let held = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+        let routes = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        drop(held);
+        let one = |(number, listen): (usize, SocketAddr)| {
+            let cluster = Some(Cluster { name: options.name.clone(), listen, routes: routes.clone() });
+            Self::start(NatsOptions {
+                name: format!("{}-{number}", options.name),
+                cluster,
+                ..options.clone()
+            })
+        };
+        futures::future::try_join_all((1..).zip(routes.iter().copied()).map(one)).await
     }
 
     /// SIGKILL: what was not synced by the operating system's word is what a crash would leave.

@@ -51,6 +51,16 @@ pub(super) fn render(options: &NatsOptions, dir: &Path, ports: Option<&Ports>) -
         }
         let _ = writeln!(text, "}}");
     }
+    if let Some(cluster) = &options.cluster {
+        let _ = writeln!(text, "cluster {{\n  name: {}", quote(&cluster.name));
+        // Not advertised: a client that came through a proxy must not find a way round it.
+        let _ = writeln!(text, "  listen: {}\n  no_advertise: true", quote(&cluster.listen.to_string()));
+        text.push_str("  routes: [\n");
+        for route in &cluster.routes {
+            let _ = writeln!(text, "    {}", quote(&format!("nats-route://{route}")));
+        }
+        text.push_str("  ]\n}\n");
+    }
     let leaf_port = ports.and_then(|p| p.leaf);
     text.push_str(&render_leaf(&options.leaf, &listen(leaf_port)));
     if let Some(operator) = &options.operator_config {

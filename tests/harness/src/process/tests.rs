@@ -43,7 +43,7 @@ async fn waiting_from_a_mark_ignores_older_lines() {
     let dir = TempDir::new().unwrap();
     let go = dir.path().join("go");
     let script = format!(
-        "echo first; until test -e {}; do sleep 0.01; done; echo first again; sleep 600",
+        "echo first; until test -e {}; do sleep 0.01; done; echo first again; exec sleep 600",
         go.display()
     );
     let mut child = shell(&dir, &script);
