@@ -246,7 +246,7 @@ fn load_snapshot(
             return None;
         }
         let read = || sought.open(shard, store.load(key, stored).map_err(Report::from)?.into(), pick);
-        read().inspect_err(|error| tracing::debug!(%key, %error, "snapshot passed over")).ok()
+        read().inspect_err(|error| tracing::warn!(%key, %error, "snapshot passed over")).ok()
     });
     (stored.len(), found)
 }

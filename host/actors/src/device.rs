@@ -17,7 +17,7 @@ use crate::kinds::{self, Kind, Peers};
 use crate::policy::Policy;
 use crate::shard::{Inbox, Message, Realm, ShardLoop, ShardStats, Shared};
 use host_core::{RestartPolicy, Supervisor};
-use host_store::{AsideStore, DataDir, JournalOptions, SnapshotStore};
+use host_store::{AsideStore, DataDir, JournalOptions, SnapshotKey, SnapshotStore};
 use journal::DeviceLog;
 use lattice_io::{Clock, TaskScope};
 use lattice_journal::SessionId;
@@ -46,6 +46,8 @@ pub struct DeviceOptions {
     pub clock: Arc<dyn Clock>,
     /// Actors elsewhere.
     pub peers: Arc<dyn Peers>,
+    /// What snapshots are encrypted with, if they are.
+    pub snapshot_key: Option<SnapshotKey>,
 }
 
 /// The persistent actors of a host. Clones are handles to the same.
@@ -81,7 +83,8 @@ impl Actors {
     /// # Errors
     /// The disk.
     pub fn new(options: DeviceOptions, parent: &TaskScope) -> Result<Self, Report> {
-        let snapshots = Arc::new(SnapshotStore::open(&options.data, None).map_err(Report::from)?);
+        let snapshots =
+            Arc::new(SnapshotStore::open(&options.data, options.snapshot_key.clone()).map_err(Report::from)?);
         let aside = Arc::new(AsideStore::open(&options.data).map_err(Report::from)?);
         let state = State {
             kinds: BTreeMap::new(),

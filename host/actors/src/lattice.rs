@@ -25,19 +25,21 @@
 //! its own records confirm, and with another one before it; a shard that cannot be opened whole is closed,
 //! and says so ([`LatticeActors::closed`]). A shard's loop checks the lease before each step, and stops by itself.
 
+mod owned;
 mod rule;
 mod session;
 mod shelf;
 mod stream;
 mod takeover;
 mod values;
+mod watch;
 
 use crate::door::Door;
 use crate::kinds::{self, Kind, Peers};
 use crate::policy::Policy;
-use crate::shard::{Inbox, Message, Realm, ShardLoop, Shared};
+use crate::shard::{Inbox, Message};
 use host_store::{AsideStore, SnapshotStore};
-use lattice_io::{Clock, Kv, KvError, KvEvent, KvOptions, Lattice, Replicas, TaskScope, WatchKeys};
+use lattice_io::{Clock, Kv, Lattice, TaskScope};
 use lattice_journal::lease::LeasePolicy;
 use lattice_journal::shard::StopReason;
 use lattice_journal::{SessionId, ShardId};
@@ -46,14 +48,11 @@ use lattice_protocol::{EntityKey, ErrorCode, HostId, KindName, Report};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use takeover::Stuck;
 use tokio::sync::Notify;
-use values::{OwnerValue, Part, RELEASED, SessionValue, owner_key};
+use values::{OwnerValue, Part, SessionValue, owner_key};
 
 /// Shards of one kind. It never changes afterwards: it decides which stream a history is in.
 pub const SHARDS: u16 = 16;
-/// Pause before it is looked whether a shard that was closed has been repaired, milliseconds.
-const CLOSED_MS: u64 = 10_000;
 /// Pause after an attempt that failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -112,6 +111,9 @@ struct State {
     moving: BTreeMap<Part, HostId>,
     /// Shards that cannot be opened as they are: why, and until when it is not tried again (monotonic).
     closed: BTreeMap<Part, (Report, u64)>,
+    /// All that was there when watching began has been heard.
+    hears_sessions: bool,
+    hears_owners: bool,
     started: bool,
 }
 
@@ -198,6 +200,14 @@ impl LatticeActors {
         session.split('.').next()?.parse().ok()
     }
 
+    /// Does a host's session hold, as far as is known here?
+    #[must_use]
+    pub fn is_alive(&self, host: &HostId) -> bool {
+        let (now_ms, ttl_ms) = (self.inner.now_ms(), self.inner.options.lease.ttl_ms);
+        let state = self.inner.state();
+        state.seen.get(host.as_str()).is_some_and(|(_, _, seen_ms)| now_ms.saturating_sub(*seen_ms) < ttl_ms)
+    }
+
     /// The hosts that own shards of a kind, as far as is known here.
     #[must_use]
     pub fn owners(&self, kind: &KindName) -> BTreeSet<HostId> {
@@ -276,183 +286,6 @@ impl Inner {
             }
             changed.await;
         }
-    }
-
-    /// Makes the two buckets, as often as it takes.
-    async fn make_buckets(&self) {
-        let (kv, subjects) = (&self.options.lattice.kv, &self.options.subjects);
-        for bucket in [subjects.sessions_bucket(), subjects.shards_bucket()] {
-            loop {
-                // Leases and epochs last as long as the streams that they are for, where the server can.
-                let wanted = self.state().kinds.values().map(|kind| kind.policy.replicas).max();
-                let options = |replicas| KvOptions { replicas, ..KvOptions::default() };
-                let error = match kv.open(&bucket, options(wanted.unwrap_or_default())).await {
-                    Ok(_) => break,
-                    Err(KvError::Refused { .. }) => match kv.open(&bucket, options(Replicas::One)).await {
-                        Ok(_) => break,
-                        Err(error) => error,
-                    },
-                    Err(error) => error,
-                };
-                tracing::debug!(%error, bucket, "bucket not there yet");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-
-    async fn watch_sessions(self: Arc<Self>) {
-        self.make_buckets().await;
-        let mut watch = self.sessions.watch(WatchKeys::All);
-        while let Some(event) = watch.next().await {
-            let now_ms = self.now_ms();
-            match event {
-                KvEvent::Put(entry) => {
-                    let Ok(value) = serde_json::from_slice::<SessionValue>(&entry.value) else { continue };
-                    let mut state = self.state();
-                    // The same revision told again after a reconnection is no sign of life.
-                    if state.seen.get(&entry.key).is_none_or(|(_, revision, _)| entry.revision > *revision) {
-                        state.seen.insert(entry.key, (value, entry.revision, now_ms));
-                    }
-                }
-                KvEvent::Deleted { key, .. } => drop(self.state().seen.remove(&key)),
-                KvEvent::Current => {}
-            }
-        }
-    }
-
-    async fn watch_owners(self: Arc<Self>) {
-        self.make_buckets().await;
-        let mut watch = self.owners.watch(WatchKeys::All);
-        while let Some(event) = watch.next().await {
-            match event {
-                KvEvent::Put(entry) => {
-                    let Ok(value) = serde_json::from_slice::<OwnerValue>(&entry.value) else { continue };
-                    let mut state = self.state();
-                    let newer = state.owners.get(&entry.key).is_none_or(|known| value.epoch >= known.epoch);
-                    if newer {
-                        state.owners.insert(entry.key, value);
-                    }
-                }
-                KvEvent::Deleted { key, .. } => drop(self.state().owners.remove(&key)),
-                KvEvent::Current => {}
-            }
-            self.changed.notify_waiters();
-        }
-    }
-
-    /// Takes a shard over and serves it until it stops.
-    async fn own(&self, part: &Part, session: SessionId) {
-        let began = self.now_ms();
-        let scope = self.scope.child(format_args!("{}.{}", part.0, part.1));
-        match self.serve(part, session.clone(), &scope, began).await {
-            Ok(StopReason::Shutdown) => self.release(part, &session).await,
-            Ok(reason) => tracing::info!(kind = %part.0, shard = %part.1, "{}", reason.report()),
-            Err(Stuck::Closed(report)) => {
-                tracing::error!(kind = %part.0, shard = %part.1, error = %report, "shard closed");
-                let again_ms = self.now_ms().saturating_add(CLOSED_MS);
-                self.state().closed.insert(part.clone(), (report, again_ms));
-            }
-            Err(Stuck::Passes(report)) => {
-                tracing::warn!(kind = %part.0, shard = %part.1, error = %report, "shard not taken over");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-        scope.shutdown(Duration::from_secs(2)).await;
-    }
-
-    /// A shard is neither owned here nor being taken over any more.
-    fn gone(&self, part: &Part) {
-        let mut state = self.state();
-        state.parts.remove(part);
-        state.moving.remove(part);
-        drop(state);
-        self.changed.notify_waiters();
-    }
-
-    /// Has a shard end, in favour of this host.
-    fn give_up(&self, part: &Part, to: &HostId) -> Result<(), Report> {
-        let now_ms = self.now_ms();
-        let mut state = self.state();
-        let Some(inbox) = state.parts.get(part).cloned().flatten() else {
-            return Err(Report::new(ErrorCode::Moving, "this host does not own the shard")
-                .hint("try again: it goes to the owner"));
-        };
-        let runs = state.seen.get(to.as_str()).is_some_and(|(value, _, seen_ms)| {
-            value.kinds.contains(&part.0) && now_ms.saturating_sub(*seen_ms) < self.options.lease.ttl_ms
-        });
-        if !runs {
-            return Err(Report::new(ErrorCode::HostNotFound, format!("host {to} does not run {}", part.0))
-                .hint("name a host of `trellis get actors` that runs the kind"));
-        }
-        state.moving.insert(part.clone(), to.clone());
-        drop(state);
-        inbox.send(Message::Stop(StopReason::Shutdown));
-        Ok(())
-    }
-
-    /// Says that a shard, all of whose turns are over, is anybody's: nobody has to wait for the lease.
-    async fn release(&self, part: &Part, session: &SessionId) {
-        let to = self.state().moving.remove(part);
-        let key = owner_key(part);
-        let Ok(Some(entry)) = self.owners.get_latest(&key).await else { return };
-        let Ok(value) = serde_json::from_slice::<OwnerValue>(&entry.value) else { return };
-        if value.session != session.as_str() {
-            return;
-        }
-        let released = OwnerValue { session: RELEASED.to_owned(), to, ..value };
-        // Plain strings and numbers: this cannot fail.
-        let value = serde_json::to_vec(&released).unwrap_or_default().into();
-        if let Err(error) = self.owners.update(&key, value, entry.revision).await {
-            tracing::debug!(%error, key, "shard not given back: the others wait for the lease");
-        }
-    }
-
-    async fn serve(
-        &self,
-        part: &Part,
-        session: SessionId,
-        scope: &TaskScope,
-        began_ms: u64,
-    ) -> Result<StopReason, Stuck> {
-        let replicas = self.state().kinds.get(&part.0).map(|kind| kind.policy.replicas).unwrap_or_default();
-        let owners = Arc::clone(&self.owners);
-        let log = match stream::StreamLog::open(&self.options, (part, replicas), owners, scope).await {
-            Ok(log) => log,
-            // The server says no, and will go on saying it.
-            Err(report) if report.code == ErrorCode::Io => return Err(Stuck::Closed(report)),
-            Err(report) => return Err(report.into()),
-        };
-        let opened = takeover::run(self, part, session, &log).await?;
-        let epoch = opened.tail.chain.epoch();
-        let behind = opened.first.0.saturating_sub(1);
-        let read = opened.tail.chain.seq().0.saturating_sub(behind);
-        let (shard, messages) = {
-            let mut state = self.state();
-            let until_ms = state.lease.as_ref().map_or(0, |(_, until_ms)| *until_ms);
-            let Some(kind) = state.kinds.get(&part.0).cloned() else { return Ok(StopReason::Shutdown) };
-            let shared = Shared {
-                policy: Policy {
-                    trim_records: self.options.policy.checkpoint_records,
-                    snapshots_at_once: self.options.policy.checkpoint_snapshots,
-                    ..self.options.policy
-                },
-                clock: Arc::clone(&self.options.clock),
-                snapshots: Arc::clone(&self.options.snapshots),
-                aside: Arc::clone(&self.options.aside),
-                peers: Arc::clone(&self.options.peers),
-                scope: scope.clone(),
-                realm: Realm::Part { kind: part.0.clone(), shard: part.1, of: SHARDS },
-                lease_until_ms: until_ms,
-            };
-            let kinds = BTreeMap::from([(part.0.clone(), kind)]);
-            let (shard, inbox, messages) = ShardLoop::new(shared, Arc::new(log), opened, kinds);
-            state.parts.insert(part.clone(), Some(inbox));
-            state.closed.remove(part);
-            (shard, messages)
-        };
-        let took_ms = self.now_ms().saturating_sub(began_ms);
-        tracing::info!(kind = %part.0, shard = %part.1, %epoch, behind, read, took_ms, "shard taken over");
-        Ok(shard.run(messages).await)
     }
 
     /// The lease holds until then.

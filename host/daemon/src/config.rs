@@ -2,6 +2,7 @@
 //! nothing here touches the disk or the network.
 
 use crate::secrets::SecretsConfig;
+use host_store::SnapshotKey;
 use keys::{PublicKey, TrustAnchors};
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,9 @@ pub struct HostConfig {
     pub max_artifact_bytes: u64,
     /// Where secrets come from.
     pub secrets: SecretsConfig,
+    /// What snapshots of persistent actors are encrypted with, if they are. Those of durability `lattice`
+    /// are read by every host that runs the kind: they need the same key.
+    pub snapshot_key: Option<SnapshotKey>,
 }
 
 impl HostConfig {
@@ -61,6 +65,7 @@ impl HostConfig {
             drain: Duration::from_secs(10),
             max_artifact_bytes: 32 << 20,
             secrets: SecretsConfig::default(),
+            snapshot_key: None,
         }
     }
 

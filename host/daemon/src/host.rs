@@ -196,6 +196,7 @@ fn persistent_actors(
         policy: Policy::default(),
         clock: Arc::clone(clock),
         peers: Arc::clone(&peers),
+        snapshot_key: config.snapshot_key.clone(),
     };
     let device = Actors::new(options, scope)?;
     let (snapshots, aside) = device.stores();

@@ -44,5 +44,6 @@ pub mod wires;
 
 pub use config::HostConfig;
 pub use host::{HostDeps, HostHandle, start};
+pub use host_store::SnapshotKey;
 pub use processes::{Memberships, Processes};
 pub use secrets::SecretsConfig;

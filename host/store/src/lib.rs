@@ -14,7 +14,8 @@
 //! | [`sealed`] | [`SealedStore`]: sealed secrets as fetched last, for an offline start |
 //! | [`local_key`] | [`LocalKey`]: the key that authenticates the compile cache |
 //! | [`journal`] | [`Journal`]: entries that are on disk when they are acknowledged; group commit |
-//! | [`snapshot`] | [`SnapshotStore`]: the last two snapshots of each actor, encrypted if wanted |
+//! | [`snapshot`] | [`SnapshotStore`]: the last two snapshots of each actor |
+//! | [`envelope`] | [`Envelope`]: what snapshots are wrapped in: zstd, and encryption if wanted |
 //! | [`aside`] | [`AsideStore`]: what was set aside for a person to look at |
 //! | [`checkpoint`] | [`CheckpointStore`]: what stands for trimmed history |
 //! | [`error`] | every failure, with path and what to do |
@@ -27,6 +28,7 @@ pub mod artifact;
 pub mod aside;
 mod atomic;
 pub mod checkpoint;
+pub mod envelope;
 pub mod error;
 pub mod journal;
 pub mod local_key;
@@ -40,6 +42,7 @@ pub mod spec;
 pub use artifact::{ArtifactStore, Pin};
 pub use aside::AsideStore;
 pub use checkpoint::CheckpointStore;
+pub use envelope::{Envelope, SnapshotKey};
 pub use error::StoreError;
 pub use journal::{Journal, JournalError, JournalOptions};
 pub use local_key::LocalKey;
@@ -47,5 +50,5 @@ pub use lock::DataDir;
 pub use marks::HighWaterStore;
 pub use record::Loaded;
 pub use sealed::SealedStore;
-pub use snapshot::{SnapshotKey, SnapshotStore};
+pub use snapshot::SnapshotStore;
 pub use spec::SpecStore;

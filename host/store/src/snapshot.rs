@@ -3,52 +3,31 @@
 //!
 //! ```text
 //! snapshots/<2 hex>/<30 hex>-<sequence>   of BLAKE3(kind/id)
-//! file := record seal (kind "snapshot") of: form (1) · body
-//! form 0: the snapshot · form 1: nonce (12) · AES-256-GCM of it, bound to actor and sequence
+//! file := record seal (kind "snapshot") of the snapshot in its envelope, bound to actor and sequence
 //! ```
-//! Not compressed: zstd would be the heaviest thing this crate builds, for files that are written
-//! once in minutes.
 
 use crate::atomic;
+use crate::envelope::{Envelope, SnapshotKey};
 use crate::error::StoreError;
 use crate::lock::DataDir;
 use crate::record;
 use lattice_protocol::EntityKey;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const KIND: &str = "snapshot";
-const PLAIN: u8 = 0;
-const ENCRYPTED: u8 = 1;
 /// How many are kept of one actor.
 const KEPT: usize = 2;
-/// Largest file, bytes: a snapshot of 64 MiB and what is around it.
+/// Largest snapshot, bytes.
+const MAX_BYTES: usize = 64 << 20;
+/// Largest file, bytes: a snapshot and what is around it.
 const MAX_FILE_BYTES: u64 = (64 << 20) + 4_096;
-
-/// Encrypts snapshots. It comes from whoever keeps the host's secrets, never from this directory.
-pub struct SnapshotKey(LessSafeKey);
-
-impl SnapshotKey {
-    /// From 32 bytes; none if the cipher does not take them.
-    #[must_use]
-    pub fn new(bytes: &[u8; 32]) -> Option<Self> {
-        UnboundKey::new(&AES_256_GCM, bytes).ok().map(|key| Self(LessSafeKey::new(key)))
-    }
-}
-
-impl fmt::Debug for SnapshotKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SnapshotKey")
-    }
-}
 
 /// The snapshots of this host.
 #[derive(Debug)]
 pub struct SnapshotStore {
     directory: PathBuf,
-    key: Option<SnapshotKey>,
+    envelope: Envelope,
 }
 
 /// Where a snapshot is, and which.
@@ -65,7 +44,7 @@ impl SnapshotStore {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn open(data: &DataDir, key: Option<SnapshotKey>) -> Result<Self, StoreError> {
-        Ok(Self { directory: data.subdirectory("snapshots")?, key })
+        Ok(Self { directory: data.subdirectory("snapshots")?, envelope: Envelope::new(key) })
     }
 
     /// Directory and beginning of the names of an actor's files.
@@ -83,10 +62,7 @@ impl SnapshotStore {
     pub fn save(&self, actor: &EntityKey, sequence: u64, snapshot: &[u8]) -> Result<(), StoreError> {
         let (directory, prefix) = self.place(actor);
         atomic::create_private_dir(&directory)?;
-        let payload = match &self.key {
-            None => [&[PLAIN], snapshot].concat(),
-            Some(key) => encrypt(key, &bound_to(actor, sequence), snapshot)?,
-        };
+        let payload = self.envelope.wrap(&bound_to(actor, sequence), snapshot)?;
         let path = directory.join(format!("{prefix}{sequence:020}"));
         atomic::replace(&path, atomic::bytes(&record::seal(KIND, &payload)))?;
         for old in self.list(actor)?.into_iter().skip(KEPT) {
@@ -126,13 +102,8 @@ impl SnapshotStore {
         let damaged = |what: &str| StoreError::damaged(&stored.path, what);
         let file = atomic::read(&stored.path, MAX_FILE_BYTES)?.ok_or_else(|| damaged("missing"))?;
         let payload = record::unseal(KIND, &file).map_err(|what| damaged(&what))?;
-        match (payload.split_first(), &self.key) {
-            (Some((&PLAIN, snapshot)), _) => Ok(snapshot.to_vec()),
-            (Some((&ENCRYPTED, body)), Some(key)) => decrypt(key, &bound_to(actor, stored.sequence), body)
-                .ok_or_else(|| damaged("encrypted with another key, or for another actor")),
-            (Some((&ENCRYPTED, _)), None) => Err(damaged("encrypted, and this host has no key")),
-            _ => Err(damaged("a form that is not known")),
-        }
+        let content = self.envelope.unwrap(&bound_to(actor, stored.sequence), payload, MAX_BYTES);
+        content.map_err(|what| damaged(&what))
     }
 
     /// Removes all of an actor.
@@ -143,6 +114,12 @@ impl SnapshotStore {
         self.list(actor)?.iter().try_for_each(|stored| atomic::remove(&stored.path))
     }
 
+    /// What they are wrapped in; for what of them goes elsewhere.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
     /// Where they are.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -150,26 +127,8 @@ impl SnapshotStore {
     }
 }
 
-fn bound_to(actor: &EntityKey, sequence: u64) -> Vec<u8> {
-    format!("{actor}@{sequence}").into_bytes()
-}
-
-fn encrypt(key: &SnapshotKey, bound_to: &[u8], snapshot: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let mut nonce = [0; NONCE_LEN];
-    getrandom::fill(&mut nonce).map_err(|error| StoreError::Entropy { reason: error.to_string() })?;
-    let mut body = snapshot.to_vec();
-    let sealed =
-        key.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound_to), &mut body);
-    sealed.map_err(|_| StoreError::Entropy { reason: "the cipher refused".to_owned() })?;
-    Ok([&[ENCRYPTED], nonce.as_slice(), &body].concat())
-}
-
-fn decrypt(key: &SnapshotKey, bound_to: &[u8], body: &[u8]) -> Option<Vec<u8>> {
-    let (nonce, body) = body.split_first_chunk::<NONCE_LEN>()?;
-    let mut body = body.to_vec();
-    let nonce = Nonce::assume_unique_for_key(*nonce);
-    let plain = key.0.open_in_place(nonce, Aad::from(bound_to), &mut body).ok()?;
-    Some(plain.to_vec())
+fn bound_to(actor: &EntityKey, sequence: u64) -> String {
+    format!("{actor}@{sequence}")
 }
 
 #[cfg(test)]
@@ -236,7 +195,7 @@ mod tests {
         assert!(store.load(&actor("meter/m-1"), &renamed).is_err(), "another sequence");
         let path = directory.path().join("snapshots");
         for key in [None, SnapshotKey::new(&[8; 32])] {
-            let other = SnapshotStore { directory: path.clone(), key };
+            let other = SnapshotStore { directory: path.clone(), envelope: Envelope::new(key) };
             let refused = other.load(&actor("meter/m-1"), &stored);
             assert!(matches!(refused, Err(StoreError::Damaged { .. })), "another key, or none");
         }

@@ -1,6 +1,7 @@
 //! Seeds in files of mode 0600: read, made, written. A seed never appears in an error or a log.
 
 use crate::output::{file_report, io_report};
+use host_daemon::SnapshotKey;
 use keys::{CurveKey, KeyKind, KeyPair};
 use lattice_protocol::{ErrorCode, Report};
 use std::fs::OpenOptions;
@@ -45,6 +46,17 @@ pub fn read_or_make_curve(path: &Path) -> Result<CurveKey, Report> {
     let key = CurveKey::from_entropy(*entropy()?);
     write_secret(path, format!("{}\n", *key.seed()).as_bytes())?;
     Ok(key)
+}
+
+/// Reads the key that snapshots are encrypted with.
+pub fn read_snapshot_key(path: &Path) -> Result<SnapshotKey, Report> {
+    let text = read_private(path).map_err(|report| match report.code {
+        ErrorCode::NotFound => report.hint("make it: openssl rand -hex 32 > FILE; chmod 600 FILE"),
+        _ => report,
+    })?;
+    SnapshotKey::from_hex(&text).ok_or_else(|| {
+        Report::new(ErrorCode::Malformed, "no snapshot key").at(path.display()).limit("64 hexadecimal digits")
+    })
 }
 
 /// 32 bytes from the system.

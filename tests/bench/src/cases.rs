@@ -3,6 +3,7 @@
 
 mod actors;
 mod calls;
+mod failover;
 mod hosts;
 mod http;
 mod journal;
@@ -97,14 +98,32 @@ pub enum Case {
     DurableLatency,
     /// Commands of durability lattice, 1 000 actors in a closed loop, sync_interval always
     LatticeCommands,
+    /// The same with three copies on three servers
+    LatticeCommandsThree,
     /// One turn in memory: decide and apply
     ActorTurn,
     /// An actor of 100 000 events answers again, with a snapshot
     RecoverySnapshot,
     /// An actor of 100 000 events answers again, without a snapshot
     RecoveryFull,
+    /// 10 000 actors of a lost host answer again, from the detection
+    RecoveryHost,
+    /// From the detection of a host's death to a command, median over shards
+    #[value(name = "takeover-p50")]
+    TakeoverP50,
+    /// The same, 99th percentile
+    #[value(name = "takeover-p99")]
+    TakeoverP99,
+    /// Longest wait of a command while its actor moves, median over moves
+    #[value(name = "migration-p50")]
+    MigrationP50,
+    /// The same, 99th percentile
+    #[value(name = "migration-p99")]
+    MigrationP99,
     /// Resident memory of 100 000 idle actors of 1 KiB
     ActorDensity,
+    /// Resident memory of 100 000 actors that have left memory
+    ActorPassivated,
 }
 
 impl Case {
@@ -148,11 +167,18 @@ impl Case {
             Self::PlanMemory => plans::run("plan-memory", Size::Huge, What::Memory),
             Self::DurableCommands => actors::durable(plan).await,
             Self::DurableLatency => actors::latency(plan).await,
-            Self::LatticeCommands => actors::lattice(plan).await,
+            Self::LatticeCommands => actors::lattice(plan, 1).await,
+            Self::LatticeCommandsThree => actors::lattice(plan, 3).await,
             Self::ActorTurn => actors::turn(plan).await,
             Self::RecoverySnapshot => actors::recovery(plan, true).await,
             Self::RecoveryFull => actors::recovery(plan, false).await,
-            Self::ActorDensity => actors::density().await,
+            Self::RecoveryHost => failover::recovery(plan).await,
+            Self::TakeoverP50 => failover::takeover(plan, 50).await,
+            Self::TakeoverP99 => failover::takeover(plan, 99).await,
+            Self::MigrationP50 => failover::migration(plan, 50).await,
+            Self::MigrationP99 => failover::migration(plan, 99).await,
+            Self::ActorDensity => actors::density(false).await,
+            Self::ActorPassivated => actors::density(true).await,
         }
     }
 }

@@ -16,7 +16,7 @@ use lattice_journal::lease::LeasePolicy;
 use lattice_journal::shard::Submitted;
 use lattice_journal::{Command, CommandId, CommandRef, SessionId};
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{EntityKey, ErrorCode, Limits, Report};
+use lattice_protocol::{EntityKey, ErrorCode, HostId, Limits, Report};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -123,6 +123,7 @@ impl Device {
             policy: Policy::default(),
             clock: Arc::new(SystemClock::new()),
             peers: Arc::new(Nowhere),
+            snapshot_key: None,
         };
         let actors = Actors::new(options, &scope)?;
         actors.put_kind("account".parse()?, kind)?;
@@ -146,6 +147,7 @@ impl Device {
 
 /// A host of durability `lattice`.
 pub struct Shards {
+    pub host: HostId,
     pub actors: LatticeActors,
     scope: TaskScope,
     _directory: tempfile::TempDir,
@@ -154,29 +156,47 @@ pub struct Shards {
 impl Shards {
     /// Opens it, and waits until it owns every shard.
     pub async fn open(lattice: &Lattice, kind: Kind) -> Result<Self> {
+        let shards = Self::start(lattice, "bench", kind)?;
+        shards.owns_all().await?;
+        Ok(shards)
+    }
+
+    /// Starts it, with the lease of hosts that beat four times a second.
+    pub fn start(lattice: &Lattice, host: &str, kind: Kind) -> Result<Self> {
+        let host: HostId = host.parse()?;
         let directory = tempfile::Builder::new().prefix("bench-").tempdir()?;
         let data = DataDir::open(directory.path())?;
         let scope = TaskScope::new("bench");
         let options = LatticeOptions {
-            host: "bench".parse()?,
+            host: host.clone(),
             lattice: lattice.clone(),
             subjects: Subjects::new("bench".parse()?),
             policy: Policy::default(),
-            lease: LeasePolicy { ttl_ms: 10_000, renew_ms: 2_000, margin_ms: 1_000 },
+            lease: LeasePolicy { ttl_ms: 1_500, renew_ms: 375, margin_ms: 300 },
             clock: Arc::new(SystemClock::new()),
             peers: Arc::new(Nowhere),
             snapshots: Arc::new(SnapshotStore::open(&data, None)?),
             aside: Arc::new(AsideStore::open(&data)?),
         };
         let actors = LatticeActors::new(options, &scope)?;
-        let name = "account".parse()?;
         actors.put_kind("account".parse()?, kind)?;
+        Ok(Self { host, actors, scope, _directory: directory })
+    }
+
+    /// Waits until it owns every shard.
+    pub async fn owns_all(&self) -> Result<()> {
+        let name = "account".parse()?;
         let began = Instant::now();
-        while actors.doors(&name).len() < usize::from(host_actors::lattice::SHARDS) {
+        while self.actors.doors(&name).len() < usize::from(host_actors::lattice::SHARDS) {
             ensure!(began.elapsed() < PATIENCE, "the shards are not taken over");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(Self { actors, scope, _directory: directory })
+        Ok(())
+    }
+
+    /// Ends it as SIGKILL does: nothing is said, and its lease is not given back.
+    pub async fn kill(self) {
+        self.scope.shutdown(Duration::ZERO).await;
     }
 
     pub async fn close(self) {

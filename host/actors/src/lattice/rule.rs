@@ -1,7 +1,7 @@
 //! Which shards this host takes over, and when: whoever is first in rank at once, the next ones a step
 //! later each, so that hosts that see the same decide the same without asking each other.
 
-use super::values::{Part, RELEASED, owner_key};
+use super::values::{Part, RELEASED, SessionValue, owner_key};
 use super::{Inner, SHARDS};
 use lattice_journal::{Hash, SessionId, ShardId};
 use lattice_protocol::KindName;
@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often it is looked whether a shard needs an owner.
+/// Longest wait before it is looked whether a shard needs an owner: it is looked as well when an owner or a
+/// session has changed, when a session's time is over, and when a rank's turn comes.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long the next in rank waits for the one before, milliseconds.
 const STEP_MS: u64 = 700;
@@ -19,27 +20,49 @@ const GIVEN: u64 = 5;
 impl Inner {
     /// Takes over what is this host's turn to take over.
     pub(super) async fn rule(self: Arc<Self>) {
+        // Those that have shards are heard of first.
+        self.until(|state| state.hears_sessions && state.hears_owners).await;
+        tokio::time::sleep(LOOK).await;
         loop {
-            tokio::time::sleep(LOOK).await;
-            for (part, session) in self.due() {
+            let changed = self.changed.notified();
+            let (due, wake_ms) = self.due();
+            for (part, session) in due {
                 let inner = Arc::clone(&self);
                 self.scope.spawn_best_effort("shard", async move {
                     inner.own(&part, session).await;
                     inner.gone(&part);
                 });
             }
+            let wait = Duration::from_millis(wake_ms.saturating_sub(self.now_ms())).min(LOOK);
+            // Elapsed: somebody's time is over.
+            drop(tokio::time::timeout(wait, changed).await);
         }
     }
 
-    /// The shards to take over now; they are marked as being taken.
-    fn due(&self) -> Vec<(Part, SessionId)> {
+    /// Is this the session of another host, which lives and runs the kind's actors?
+    pub(super) fn lives(&self, kind: &KindName, session: &SessionId, mine: &SessionId) -> bool {
+        let (now_ms, ttl_ms) = (self.now_ms(), self.options.lease.ttl_ms);
+        let state = self.state();
+        let is_it = |(value, _, seen_ms): &(SessionValue, u64, u64)| {
+            value.session == session.as_str()
+                && value.kinds.contains(kind)
+                && now_ms.saturating_sub(*seen_ms) < ttl_ms
+        };
+        session != mine && state.seen.values().any(is_it)
+    }
+
+    /// The shards to take over now, marked as being taken; and when to look again if nothing changes.
+    fn due(&self) -> (Vec<(Part, SessionId)>, u64) {
         let now_ms = self.now_ms();
+        let mut wake_ms = u64::MAX;
         let mut state = self.state();
-        let Some((session, until_ms)) = state.lease.clone() else { return Vec::new() };
+        let Some((session, until_ms)) = state.lease.clone() else { return (Vec::new(), wake_ms) };
         if now_ms >= until_ms {
-            return Vec::new();
+            return (Vec::new(), wake_ms);
         }
         let ttl_ms = self.options.lease.ttl_ms;
+        let ends = state.seen.values().map(|(.., seen_ms)| seen_ms.saturating_add(ttl_ms));
+        wake_ms = ends.filter(|end| *end > now_ms).fold(wake_ms, u64::min);
         let alive: BTreeMap<String, BTreeSet<KindName>> = state
             .seen
             .values()
@@ -72,13 +95,16 @@ impl Inner {
                 None => rank(&part, session.as_str(), &alive),
             };
             let since = *state.orphaned.entry(part.clone()).or_insert(now_ms);
-            if now_ms >= since.saturating_add(rank.saturating_mul(STEP_MS)) {
+            let turn_ms = since.saturating_add(rank.saturating_mul(STEP_MS));
+            if now_ms < turn_ms {
+                wake_ms = wake_ms.min(turn_ms);
+            } else {
                 state.orphaned.remove(&part);
                 state.parts.insert(part.clone(), None);
                 due.push((part, session.clone()));
             }
         }
-        due
+        (due, wake_ms)
     }
 }
 

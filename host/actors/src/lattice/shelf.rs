@@ -1,5 +1,6 @@
 //! What of a shard is in the lattice beside its stream: packs of snapshots, and the documents of its
-//! checkpoints, in an object store of its own.
+//! checkpoints, in an object store of its own. Packs are compressed, and encrypted where this host encrypts
+//! snapshots: then every host of the kind needs the same key. Documents name actors and hashes only.
 //!
 //! Task: `keep` (one per owned shard) stores snapshots. Those that come while a pack is under way are
 //! the next pack: a group commit without a timer. Channel: its queue, bounded by the snapshots that a
@@ -15,6 +16,7 @@ use super::{LatticeOptions, Part};
 use crate::log::{KeepDone, Trim};
 use bytes::Bytes;
 use futures::StreamExt;
+use host_store::SnapshotStore;
 use keys::Digest;
 use lattice_io::{BlobError, Blobs, Replicas};
 use lattice_journal::begin::Hint;
@@ -31,6 +33,8 @@ use tokio::sync::{OnceCell, mpsc};
 /// Snapshots of one pack, and their bytes, about.
 const PACK_SNAPSHOTS: usize = 1_024;
 const PACK_BYTES: usize = 4 << 20;
+/// Largest pack when it is unpacked: what was waiting when it was begun, and one more snapshot.
+const MAX_PACK_BYTES: usize = 72 << 20;
 /// Bytes of packs that are kept in memory after they were read.
 const CACHE_BYTES: usize = 16 << 20;
 /// Packs that are looked for at once.
@@ -56,6 +60,8 @@ pub(super) struct Shelf {
     name: String,
     shard: ShardId,
     replicas: Replicas,
+    /// For the envelope of what it keeps.
+    snapshots: Arc<SnapshotStore>,
     stores: Arc<dyn lattice_io::BlobStores>,
     store: OnceCell<Arc<dyn Blobs>>,
     state: Mutex<State>,
@@ -88,6 +94,7 @@ impl Shelf {
             name: options.subjects.shard_store(kind, shard.0),
             shard: *shard,
             replicas,
+            snapshots: Arc::clone(&options.snapshots),
             stores: Arc::clone(&options.lattice.blobs),
             store: OnceCell::new(),
             state: Mutex::default(),
@@ -170,11 +177,30 @@ impl Shelf {
             state.written += 1;
             Pack { shard: self.shard, epoch: state.epoch, number: state.written, snapshots }
         };
-        let name = self.write(pack.to_bytes()).await?;
+        let name = self.write(self.wrapped(&pack)?).await?;
         let mut state = self.state();
         state.packs.insert(name, u32::try_from(hashes.len()).unwrap_or(u32::MAX));
         state.placed.extend((0..).zip(hashes).map(|(index, hash)| (hash, (name, index))));
         Ok(name)
+    }
+
+    /// A pack in its envelope, bound to the shard.
+    fn wrapped(&self, pack: &Pack) -> Result<Bytes, Report> {
+        Ok(self.snapshots.envelope().wrap(&self.name, &pack.to_bytes())?.into())
+    }
+
+    fn unwrapped(&self, bytes: Bytes) -> Result<Pack, Report> {
+        // Those of the first version have no envelope.
+        if let Ok(pack) = Pack::from_bytes(bytes.clone()) {
+            return Ok(pack);
+        }
+        let content = self.snapshots.envelope().unwrap(&self.name, &bytes, MAX_PACK_BYTES);
+        let content = content.map_err(|what| {
+            Report::new(ErrorCode::Damaged, format!("pack of snapshots not readable: {what}"))
+                .at(&self.name)
+                .hint("every host of a kind needs the same snapshot key; else restore the store from a copy")
+        })?;
+        Ok(Pack::from_bytes(content.into())?)
     }
 
     async fn write(&self, bytes: Bytes) -> Result<Digest, Report> {
@@ -193,8 +219,8 @@ impl Shelf {
             return Ok(pack);
         }
         let bytes = self.store().await?.get(name).await?;
-        let size = bytes.len();
-        let pack = Arc::new(Pack::from_bytes(bytes)?);
+        let pack = Arc::new(self.unwrapped(bytes)?);
+        let size = pack.snapshots.iter().map(Bytes::len).sum();
         let mut state = self.state();
         state.cache.push_back((name, Arc::clone(&pack), size));
         while state.cache.len() > 1 && state.cache.iter().map(|(.., size)| size).sum::<usize>() > CACHE_BYTES
@@ -416,9 +442,8 @@ impl Shelf {
                 continue;
             }
             let Ok(bytes) = store.get(blob.digest).await else { continue };
-            let writer = Pack::from_bytes(bytes.clone())
-                .map(|pack| pack.epoch)
-                .or_else(|_| Document::from_bytes(bytes).map(|document| document.epoch));
+            let writer = self.unwrapped(bytes.clone()).map(|pack| pack.epoch);
+            let writer = writer.or_else(|_| Document::from_bytes(bytes).map(|document| document.epoch));
             if writer.is_ok_and(|writer| writer < epoch) {
                 store.delete(blob.digest).await?;
                 swept += 1;

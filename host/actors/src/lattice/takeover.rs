@@ -46,6 +46,7 @@ pub(super) async fn run(
     let (mut history, begun) = begin(part, log).await?;
     let checkpoint = begun.checkpoint.map(|(hint, document)| (hint.document, document));
     let first = checkpoint.as_ref().map_or(RecordSeq(1), |(_, document)| document.checkpoint.through.next());
+    let mine = session.clone();
     let mut takeover = Takeover::new(session, begun.tail);
     let mut todo: VecDeque<TakeoverAction> = takeover.start().into();
     while let Some(action) = todo.pop_front() {
@@ -54,7 +55,17 @@ pub(super) async fn run(
             return Err(Report::new(ErrorCode::Fenced, what).into());
         }
         match action {
-            TakeoverAction::ReadKey => todo.extend(takeover.key(read_key(inner, part).await)),
+            TakeoverAction::ReadKey => {
+                let key = read_key(inner, part).await;
+                // What was decided from was older than this: nobody takes a shard from a host that lives.
+                if let Some((owner, _)) =
+                    key.as_ref().filter(|(owner, _)| inner.lives(&part.0, &owner.session, &mine))
+                {
+                    let report = Report::new(ErrorCode::Fenced, "another host has the shard");
+                    return Err(report.got(&owner.session).into());
+                }
+                todo.extend(takeover.key(key));
+            }
             TakeoverAction::Claim { owner, over } => {
                 let claimed = claim(inner, part, &owner, over).await;
                 todo.extend(if claimed { takeover.claimed() } else { takeover.not_claimed() });

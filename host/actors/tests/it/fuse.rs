@@ -1,5 +1,6 @@
-//! A lattice that one host loses at a chosen step of a checkpoint, as if it had been killed there: before
-//! the step happened, or after it and before anybody was told. And a count of what it reads.
+//! A lattice that one host loses at a chosen step, as if it had been killed there: before the step happened, or
+//! after it and before anybody was told. Steps are those of checkpoints, or all that a host does with one
+//! shard's key and stream. And a count of what it reads.
 
 use bytes::Bytes;
 use keys::Digest;
@@ -22,6 +23,8 @@ pub struct Fuse {
     steps: Mutex<Vec<&'static str>>,
     /// At which step it blows, from 0; and whether that step still happens.
     blows: Option<(usize, bool)>,
+    /// The key and the stream of the one shard whose every step counts; none: the steps of checkpoints do.
+    shard: Option<(String, String)>,
     blown: AtomicBool,
     /// Entries of logs that were read.
     pub read: AtomicU64,
@@ -34,6 +37,19 @@ impl Fuse {
 
     pub fn at(step: usize, happens: bool) -> Arc<Self> {
         Arc::new(Self { blows: Some((step, happens)), ..Self::default() })
+    }
+
+    /// Of one shard: its key, its stream.
+    pub fn of_shard((key, stream): (&str, &str), blows: Option<(usize, bool)>) -> Arc<Self> {
+        Arc::new(Self { blows, shard: Some((key.to_owned(), stream.to_owned())), ..Self::default() })
+    }
+
+    fn is_key(&self, key: &str) -> bool {
+        self.shard.as_ref().is_some_and(|(of, _)| of == key)
+    }
+
+    fn is_stream(&self, stream: &str) -> bool {
+        self.shard.as_ref().is_some_and(|(_, of)| of == stream)
     }
 
     pub fn is_blown(&self) -> bool {
@@ -49,7 +65,22 @@ impl Fuse {
         if self.is_blown() { Err(dead()) } else { Ok(()) }
     }
 
-    /// One step of a checkpoint.
+    /// A step, if it is one that counts.
+    async fn step_if<T, E>(
+        &self,
+        counts: bool,
+        name: &'static str,
+        dead: impl Fn() -> E,
+        act: BoxFuture<'_, Result<T, E>>,
+    ) -> Result<T, E> {
+        if counts {
+            return self.step(name, dead, act).await;
+        }
+        self.alive(dead)?;
+        act.await
+    }
+
+    /// One step.
     async fn step<T, E>(
         &self,
         name: &'static str,
@@ -89,6 +120,10 @@ fn no_stream() -> StreamError {
     StreamError::Bus(BusError::Closed)
 }
 
+fn no_log() -> LogError {
+    LogError::Stream(no_stream())
+}
+
 fn no_store() -> BlobError {
     BlobError::Unreachable { store: "store".to_owned(), reason: "dead".to_owned() }
 }
@@ -102,13 +137,15 @@ struct AllLogs(Arc<Fuse>, Arc<dyn Logs>);
 impl Logs for AllLogs {
     fn open(&self, options: LogOptions) -> BoxFuture<'_, Result<Arc<dyn Log>, StreamError>> {
         Box::pin(async move {
-            self.0.alive(no_stream)?;
-            Ok(Arc::new(OneLog(Arc::clone(&self.0), self.1.open(options).await?)) as Arc<dyn Log>)
+            let is_mine = self.0.is_stream(&options.name);
+            let log = self.0.step_if(is_mine, "open", no_stream, self.1.open(options)).await?;
+            Ok(Arc::new(OneLog(Arc::clone(&self.0), log, is_mine)) as Arc<dyn Log>)
         })
     }
 }
 
-struct OneLog(Arc<Fuse>, Arc<dyn Log>);
+/// The last: does every step of it count?
+struct OneLog(Arc<Fuse>, Arc<dyn Log>, bool);
 
 impl Log for OneLog {
     fn append(
@@ -120,25 +157,23 @@ impl Log for OneLog {
         let sealed = Sealed::open(entry.clone()).unwrap();
         let appending = self.1.append(expected, entry, timeout);
         Box::pin(async move {
-            match sealed.record().body {
-                Body::Checkpoint(_) => self.0.step("record", no_stream, appending).await,
-                _ => {
-                    self.0.alive(no_stream)?;
-                    appending.await
-                }
-            }
+            let (counts, name) = match sealed.record().body {
+                Body::Checkpoint(_) => (self.0.shard.is_none() || self.2, "record"),
+                Body::EpochOpened { .. } => (self.2, "epoch"),
+                Body::Commits { .. } => (self.2, "turn"),
+            };
+            self.0.step_if(counts, name, no_stream, appending).await
         })
     }
     fn read(&self, after: Position, most: usize) -> BoxFuture<'_, Result<ReadBack, LogError>> {
         Box::pin(async move {
-            self.0.alive(no_stream)?;
-            let back = self.1.read(after, most).await?;
+            let back = self.0.step_if(self.2, "read", no_log, self.1.read(after, most)).await?;
             self.0.read.fetch_add(back.entries.len() as u64, Ordering::SeqCst);
             Ok(back)
         })
     }
     fn trim(&self, through: Position) -> BoxFuture<'_, Result<(), StreamError>> {
-        Box::pin(self.0.step("trim", no_stream, self.1.trim(through)))
+        Box::pin(self.0.step_if(self.0.shard.is_none(), "trim", no_stream, self.1.trim(through)))
     }
 }
 
@@ -161,8 +196,9 @@ struct Store(Arc<Fuse>, Arc<dyn Blobs>);
 
 impl Blobs for Store {
     fn put(&self, digest: Digest, bytes: Bytes) -> BoxFuture<'_, Result<(), BlobError>> {
-        let name = if bytes.starts_with(b"TJP") { "pack" } else { "document" };
-        Box::pin(self.0.step(name, no_store, self.1.put(digest, bytes)))
+        // Packs are in an envelope.
+        let name = if bytes.starts_with(b"TJ") { "document" } else { "pack" };
+        Box::pin(self.0.step_if(self.0.shard.is_none(), name, no_store, self.1.put(digest, bytes)))
     }
     fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Bytes, BlobError>> {
         Box::pin(async move {
@@ -180,7 +216,7 @@ impl Blobs for Store {
         self.1.list()
     }
     fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), BlobError>> {
-        Box::pin(self.0.step("delete", no_store, self.1.delete(digest)))
+        Box::pin(self.0.step_if(self.0.shard.is_none(), "delete", no_store, self.1.delete(digest)))
     }
 }
 
@@ -221,17 +257,14 @@ impl Kv for Bucket {
         self.1.get(key)
     }
     fn get_latest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KvEntry>, KvError>> {
-        self.1.get_latest(key)
+        Box::pin(self.0.step_if(self.0.is_key(key), "key", no_bucket, self.1.get_latest(key)))
     }
     /// Only hints are written so.
     fn put<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<u64, KvError>> {
-        Box::pin(self.0.step("hint", no_bucket, self.1.put(key, value)))
+        Box::pin(self.0.step_if(self.0.shard.is_none(), "hint", no_bucket, self.1.put(key, value)))
     }
     fn create<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<u64, KvError>> {
-        Box::pin(async move {
-            self.0.alive(no_bucket)?;
-            self.1.create(key, value).await
-        })
+        Box::pin(self.0.step_if(self.0.is_key(key), "claim", no_bucket, self.1.create(key, value)))
     }
     fn update<'a>(
         &'a self,
@@ -239,10 +272,8 @@ impl Kv for Bucket {
         value: Bytes,
         expected: u64,
     ) -> BoxFuture<'a, Result<u64, KvError>> {
-        Box::pin(async move {
-            self.0.alive(no_bucket)?;
-            self.1.update(key, value, expected).await
-        })
+        let name = if value.starts_with(b"{\"session\":\"-\"") { "release" } else { "claim" };
+        Box::pin(self.0.step_if(self.0.is_key(key), name, no_bucket, self.1.update(key, value, expected)))
     }
     fn delete<'a>(&'a self, key: &'a str, expected: Option<u64>) -> BoxFuture<'a, Result<(), KvError>> {
         self.1.delete(key, expected)

@@ -27,7 +27,7 @@ pub struct Node {
     _directory: tempfile::TempDir,
 }
 
-fn node(name: &str, lattice: &Lattice) -> Node {
+pub fn node(name: &str, lattice: &Lattice) -> Node {
     let policy = Policy { period: Duration::from_millis(20), ..Policy::default() };
     node_with(name, lattice, (policy, KindPolicy::default()))
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod checkpoints;
+mod crashes;
 mod effects;
 mod fuse;
 mod lattice;

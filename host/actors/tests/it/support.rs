@@ -286,6 +286,7 @@ pub fn host_with(directory: &Path, settings: Settings) -> Host {
         policy: settings.policy,
         clock: clock.clone(),
         peers: outside.clone(),
+        snapshot_key: None,
     };
     let actors = Actors::new(options, &scope).unwrap();
     let host = Host { actors, sums: Arc::new(settings.sums), outside, clock, scope };

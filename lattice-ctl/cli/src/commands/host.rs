@@ -5,6 +5,7 @@ use crate::args::Args;
 use crate::commands::Outcome;
 use crate::compose;
 use crate::connect::Login;
+use crate::keyfile;
 use crate::lattice_dir::LatticeDir;
 use crate::output;
 use host_daemon::HostConfig;
@@ -40,6 +41,10 @@ pub struct HostFlags {
     /// Secrets of this host alone: a directory of files of mode 0600, each a secret by its name.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
+    /// Encrypts snapshots of persistent actors: a file of mode 0600 with 64 hexadecimal digits (make it:
+    /// openssl rand -hex 32). Kinds of durability lattice need the same one on each of their hosts.
+    #[arg(long, value_name = "FILE")]
+    pub snapshot_key: Option<PathBuf>,
     /// Address that its HTTP servers listen on when a manifest names none.
     #[arg(long, default_value = "127.0.0.1")]
     pub listen: IpAddr,
@@ -64,6 +69,7 @@ impl HostFlags {
         config.trust = compose::anchors(&trust)?;
         config.controllers = trust.controllers;
         config.secrets.key = dir.curve_key(host)?;
+        config.snapshot_key = self.snapshot_key.as_deref().map(keyfile::read_snapshot_key).transpose()?;
         Ok(config)
     }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Sequence";
 /// Messages asked for at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 
 #[derive(Deserialize)]
 struct Info {

@@ -1,0 +1,148 @@
+//! One shard of this host: taken over, served until it stops, given back.
+
+use super::takeover::{self, Stuck};
+use super::values::{OwnerValue, Part, RELEASED, owner_key};
+use super::{Inner, PAUSE, SHARDS, stream};
+use crate::policy::Policy;
+use crate::shard::{Message, Realm, ShardLoop, Shared};
+use lattice_io::TaskScope;
+use lattice_journal::SessionId;
+use lattice_journal::shard::StopReason;
+use lattice_protocol::{ErrorCode, HostId, Report};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause before it is looked whether a shard that was closed has been repaired, milliseconds.
+const CLOSED_MS: u64 = 10_000;
+/// How long a host that had a shard waits until it looks whether nobody has it, milliseconds.
+const HEARD_MS: u64 = 100;
+
+impl Inner {
+    /// Takes a shard over and serves it until it stops.
+    pub(super) async fn own(&self, part: &Part, session: SessionId) {
+        let began = self.now_ms();
+        let scope = self.scope.child(format_args!("{}.{}", part.0, part.1));
+        match self.serve(part, session.clone(), &scope, began).await {
+            Ok(StopReason::Shutdown) => self.release(part, &session).await,
+            Ok(reason) => tracing::info!(kind = %part.0, shard = %part.1, "{}", reason.report()),
+            Err(Stuck::Closed(report)) => {
+                tracing::error!(kind = %part.0, shard = %part.1, error = %report, "shard closed");
+                let again_ms = self.now_ms().saturating_add(CLOSED_MS);
+                self.state().closed.insert(part.clone(), (report, again_ms));
+            }
+            Err(Stuck::Passes(report)) => {
+                tracing::warn!(kind = %part.0, shard = %part.1, error = %report, "shard not taken over");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        scope.shutdown(Duration::from_secs(2)).await;
+    }
+
+    /// A shard is neither owned here nor being taken over any more.
+    pub(super) fn gone(&self, part: &Part) {
+        let mut state = self.state();
+        state.parts.remove(part);
+        state.moving.remove(part);
+        // Who has it now may not have been heard of here yet.
+        let since_ms = self.now_ms().saturating_add(HEARD_MS);
+        state.orphaned.insert(part.clone(), since_ms);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Has a shard end, in favour of this host.
+    pub(super) fn give_up(&self, part: &Part, to: &HostId) -> Result<(), Report> {
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        let Some(inbox) = state.parts.get(part).cloned().flatten() else {
+            return Err(Report::new(ErrorCode::Moving, "this host does not own the shard")
+                .hint("try again: it goes to the owner"));
+        };
+        let runs = state.seen.get(to.as_str()).is_some_and(|(value, _, seen_ms)| {
+            value.kinds.contains(&part.0) && now_ms.saturating_sub(*seen_ms) < self.options.lease.ttl_ms
+        });
+        if !runs {
+            return Err(Report::new(ErrorCode::HostNotFound, format!("host {to} does not run {}", part.0))
+                .hint("name a host of `trellis get actors` that runs the kind"));
+        }
+        state.moving.insert(part.clone(), to.clone());
+        drop(state);
+        inbox.send(Message::Stop(StopReason::Shutdown));
+        Ok(())
+    }
+
+    /// Says that a shard, all of whose turns are over, is anybody's: nobody has to wait for the lease.
+    async fn release(&self, part: &Part, session: &SessionId) {
+        let to = self.state().moving.remove(part);
+        let key = owner_key(part);
+        let Ok(Some(entry)) = self.owners.get_latest(&key).await else { return };
+        let Ok(value) = serde_json::from_slice::<OwnerValue>(&entry.value) else { return };
+        if value.session != session.as_str() {
+            return;
+        }
+        let released = OwnerValue { session: RELEASED.to_owned(), to, ..value };
+        // Plain strings and numbers: this cannot fail.
+        let value = serde_json::to_vec(&released).unwrap_or_default().into();
+        match self.owners.update(&key, value, entry.revision).await {
+            Ok(_) => {
+                // Whoever took it since then has a higher epoch.
+                let mut state = self.state();
+                if state.owners.get(&key).is_none_or(|known| known.epoch <= released.epoch) {
+                    state.owners.insert(key, released);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, key, "shard not given back: the others wait for the lease");
+            }
+        }
+    }
+
+    async fn serve(
+        &self,
+        part: &Part,
+        session: SessionId,
+        scope: &TaskScope,
+        began_ms: u64,
+    ) -> Result<StopReason, Stuck> {
+        let replicas = self.state().kinds.get(&part.0).map(|kind| kind.policy.replicas).unwrap_or_default();
+        let owners = Arc::clone(&self.owners);
+        let log = match stream::StreamLog::open(&self.options, (part, replicas), owners, scope).await {
+            Ok(log) => log,
+            // The server says no, and will go on saying it.
+            Err(report) if report.code == ErrorCode::Io => return Err(Stuck::Closed(report)),
+            Err(report) => return Err(report.into()),
+        };
+        let opened = takeover::run(self, part, session, &log).await?;
+        let epoch = opened.tail.chain.epoch();
+        let behind = opened.first.0.saturating_sub(1);
+        let read = opened.tail.chain.seq().0.saturating_sub(behind);
+        let (shard, messages) = {
+            let mut state = self.state();
+            let until_ms = state.lease.as_ref().map_or(0, |(_, until_ms)| *until_ms);
+            let Some(kind) = state.kinds.get(&part.0).cloned() else { return Ok(StopReason::Shutdown) };
+            let shared = Shared {
+                policy: Policy {
+                    trim_records: self.options.policy.checkpoint_records,
+                    snapshots_at_once: self.options.policy.checkpoint_snapshots,
+                    ..self.options.policy
+                },
+                clock: Arc::clone(&self.options.clock),
+                snapshots: Arc::clone(&self.options.snapshots),
+                aside: Arc::clone(&self.options.aside),
+                peers: Arc::clone(&self.options.peers),
+                scope: scope.clone(),
+                realm: Realm::Part { kind: part.0.clone(), shard: part.1, of: SHARDS },
+                lease_until_ms: until_ms,
+            };
+            let kinds = BTreeMap::from([(part.0.clone(), kind)]);
+            let (shard, inbox, messages) = ShardLoop::new(shared, Arc::new(log), opened, kinds);
+            state.parts.insert(part.clone(), Some(inbox));
+            state.closed.remove(part);
+            (shard, messages)
+        };
+        let took_ms = self.now_ms().saturating_sub(began_ms);
+        tracing::info!(kind = %part.0, shard = %part.1, %epoch, behind, read, took_ms, "shard taken over");
+        Ok(shard.run(messages).await)
+    }
+}
