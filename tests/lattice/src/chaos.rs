@@ -2,14 +2,14 @@
 //! ([`tests_chaos`]): nothing acknowledged is lost, nothing is done twice, every actor is linearizable, one
 //! owner writes at a time, and every hash follows from the one before.
 //!
-//! Clients work through three hosts; meanwhile hosts are killed, cut off and stopped for longer than their
-//! leases, the server is killed, and all of them at once. Everything comes from a seed, but for the order in
+//! Clients work through three hosts over three servers, which keep three copies of every shard; meanwhile hosts
+//! are killed, cut off and stopped for longer than their leases, servers are killed one by one, and all at once. Everything comes from a seed, but for the order in
 //! which real processes get on. The streams are trimmed as the run goes, so their records are read along.
 //!
 //! | module | does |
 //! |---|---|
 //! | `clients` | commands and queries, each command until it is acknowledged |
-//! | `faults` | what happens to hosts and server |
+//! | `faults` | what happens to hosts and servers |
 //! | `tap` | reads the records of every shard along |
 
 mod clients;
@@ -21,6 +21,7 @@ use anyhow::{Context, Result, ensure};
 use clients::Clients;
 use faults::{Fault, World};
 
+use lattice_io::Replicas;
 use lattice_io::nats::{NatsAuth, NatsLattice, NatsOptions, connect};
 use lattice_journal::ShardId;
 use lattice_protocol::seeded::Seeded;
@@ -55,11 +56,13 @@ pub struct Plan {
     pub clients: u32,
     /// Hosts.
     pub hosts: u8,
+    /// Servers, 1 or 3; they keep as many copies of each shard.
+    pub servers: u8,
     /// SIGKILLs of hosts.
     pub host_kills: usize,
-    /// SIGKILLs of the server.
+    /// SIGKILLs of a server.
     pub server_kills: usize,
-    /// Hosts that are cut off from the server for longer than their lease.
+    /// Hosts that are cut off from every server for longer than their lease.
     pub partitions: usize,
     /// Hosts that are stopped for three leases, and go on.
     pub pauses: usize,
@@ -78,6 +81,7 @@ impl Plan {
             shards: 4,
             clients: 16,
             hosts: 3,
+            servers: 3,
             host_kills: 20,
             server_kills: 5,
             partitions: 5,
@@ -101,13 +105,14 @@ impl Plan {
         }
     }
 
-    /// A run that is over in a minute.
+    /// A run that is over in a minute, on one server.
     #[must_use]
     pub fn small(seed: u64) -> Self {
         Self {
             commands: 600,
             actors: 20,
             clients: 8,
+            servers: 1,
             host_kills: 2,
             server_kills: 1,
             partitions: 1,
@@ -132,6 +137,10 @@ impl Plan {
             all.swap(at, usize::try_from(random.below(at as u64 + 1)).unwrap_or_default());
         }
         all
+    }
+
+    fn copies(&self) -> Replicas {
+        if self.servers == 1 { Replicas::One } else { Replicas::Three }
     }
 
     /// Actors whose shards are the first few.
@@ -175,16 +184,19 @@ pub struct Takeovers {
     pub most_read: u64,
     /// The last record of a shard whose owner began behind a checkpoint.
     pub longest: u64,
+    /// How long the middle one took, and all but one in a hundred, milliseconds: from the decision to the
+    /// first command that could be taken.
+    pub took_ms: (u64, u64),
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "{}", self.counters)?;
-        let Takeovers { all, behind_checkpoint, most_read, longest } = self.takeovers;
+        let Takeovers { all, behind_checkpoint, most_read, longest, took_ms: (p50, p99) } = self.takeovers;
         writeln!(
             formatter,
-            "takeovers {all}, behind a checkpoint {behind_checkpoint}; of up to {longest} records at most \
-             {most_read} read"
+            "takeovers {all}, p50 {p50} ms, p99 {p99} ms; behind a checkpoint {behind_checkpoint}: of up to \
+             {longest} records at most {most_read} read"
         )?;
         write!(formatter, "{}", self.verdict)
     }
@@ -199,7 +211,7 @@ spec:
     - name: account
       artifact: account.wasm
       replicas: HOSTS
-      persistent: { durability: lattice, retainHours: 0, snapshots: { events: 40 } }
+      persistent: { durability: lattice, replicas: COPIES, retainHours: 0, snapshots: { events: 40 } }
 ";
 
 /// Runs it.
@@ -209,11 +221,11 @@ spec:
 pub async fn run(plan: &Plan) -> Result<Outcome> {
     let began = Instant::now();
     let (world, mut lattice) = World::start(plan).await?;
-    deploy(&lattice, plan.hosts)?;
+    deploy(&lattice, plan)?;
     let client = admin(&lattice).await?;
     let server = client.server_info().map(|info| info.version).unwrap_or_default();
     let (io, subjects) = (client.lattice(), Subjects::new("test".parse()?));
-    let tap = tap::Tap::start(&io, &subjects, &KIND.parse()?, plan.shards).await?;
+    let tap = tap::Tap::start(&io, &subjects, (&KIND.parse()?, plan.shards), plan.copies()).await?;
     let clients = Clients::new(plan, &io, &subjects)?;
     eventually(PATIENCE, "the kind is served", || async { clients.warm().await }).await?;
     let working = clients.start();
@@ -235,12 +247,15 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     Ok(Outcome { verdict, history, takeovers, counters })
 }
 
-fn deploy(lattice: &TestLattice, hosts: u8) -> Result<()> {
+fn deploy(lattice: &TestLattice, plan: &Plan) -> Result<()> {
     std::fs::copy(fixtures::guest("fixture-account")?, lattice.path().join("account.wasm"))?;
     let keys = ["--issuer", "trellis-lattice/keys/issuer.nk", "--subject", "trellis-lattice/keys/fixture.nk"];
     let sign = ["claim", "sign", "account.wasm", "--name", "account", "--cap", "wasi:keyvalue"];
     lattice.trellis(&[&sign[..], &keys].concat())?;
-    std::fs::write(lattice.path().join("app.yaml"), MANIFEST.replace("HOSTS", &hosts.to_string()))?;
+    let manifest = MANIFEST
+        .replace("HOSTS", &plan.hosts.to_string())
+        .replace("COPIES", &plan.copies().count().to_string());
+    std::fs::write(lattice.path().join("app.yaml"), manifest)?;
     lattice.trellis(&["app", "deploy", "app.yaml"])?;
     Ok(())
 }
@@ -251,13 +266,13 @@ async fn admin(lattice: &TestLattice) -> Result<Arc<NatsLattice>> {
     let options = NatsOptions {
         auth: NatsAuth::Creds(creds),
         inbox_prefix: Some("_INBOX_admin".to_owned()),
-        ..NatsOptions::new(lattice.nats.url())
+        ..NatsOptions::new(lattice.url())
     };
     connect(options).await.context("the administrator connects")
 }
 
 fn takeovers(lattice: &TestLattice, hosts: u8) -> Takeovers {
-    let mut found = Takeovers::default();
+    let (mut found, mut took) = (Takeovers::default(), Vec::new());
     for host in 1..=hosts {
         let log = std::fs::read_to_string(lattice.path().join(format!("H{host}.log"))).unwrap_or_default();
         for line in log.lines().filter(|line| line.contains("shard taken over")) {
@@ -267,6 +282,7 @@ fn takeovers(lattice: &TestLattice, hosts: u8) -> Takeovers {
             };
             let (read, behind) = (number("read"), number("behind"));
             found.all += 1;
+            took.push(number("took_ms"));
             if behind > 0 {
                 found.behind_checkpoint += 1;
                 found.most_read = found.most_read.max(read);
@@ -274,6 +290,9 @@ fn takeovers(lattice: &TestLattice, hosts: u8) -> Takeovers {
             }
         }
     }
+    took.sort_unstable();
+    let at = |percent: usize| took.get(took.len() * percent / 100).copied().unwrap_or_default();
+    found.took_ms = (at(50), at(99));
     found
 }
 

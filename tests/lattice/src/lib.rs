@@ -39,8 +39,9 @@ pub struct TestLattice {
     dir: TempDir,
     trellis: PathBuf,
     port: u16,
-    /// Its server.
+    /// Its server; the first, if there are several.
     pub nats: NatsServer,
+    others: Vec<NatsServer>,
     /// Its controller.
     pub controller: Process,
     /// Its hosts.
@@ -66,6 +67,14 @@ impl TestLattice {
     /// # Errors
     /// What did not start.
     pub async fn prepare(hosts: u8) -> Result<Self> {
+        Self::prepare_on(1, hosts).await
+    }
+
+    /// The same, on so many servers that are one cluster.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn prepare_on(servers: u8, hosts: u8) -> Result<Self> {
         let trellis = fixtures::program("trellis")?;
         let dir = TempDir::new()?;
         let mut init: Vec<String> =
@@ -77,14 +86,50 @@ impl TestLattice {
         }
         call(&trellis, dir.path(), &init)?;
         let auth = fs::read_to_string(dir.path().join("trellis-lattice/nats/auth.conf"))?;
-        let nats =
-            NatsServer::start(NatsOptions { operator_config: Some(auth), ..NatsOptions::default() }).await?;
-        init.extend(["--nats".to_owned(), nats.url()]);
+        let options = NatsOptions { operator_config: Some(auth), ..NatsOptions::default() };
+        let mut servers = match servers {
+            1 => vec![NatsServer::start(options).await?],
+            _ => NatsServer::start_cluster(servers.into(), &options).await?,
+        };
+        init.extend(["--nats".to_owned(), urls(servers.iter())]);
         call(&trellis, dir.path(), &init)?;
         let controller = controller(&trellis, dir.path(), "controller", &[]).await?;
         // Free on every loopback address that the hosts will listen on, as far as one can know.
         let port = free_port()?;
-        Ok(Self { dir, trellis, port, nats, controller, hosts: Vec::new() })
+        let nats = servers.remove(0);
+        Ok(Self { dir, trellis, port, nats, others: servers, controller, hosts: Vec::new() })
+    }
+
+    /// Its servers.
+    pub fn servers(&self) -> impl Iterator<Item = &NatsServer> {
+        std::iter::once(&self.nats).chain(&self.others)
+    }
+
+    /// One of its servers, from 0.
+    ///
+    /// # Errors
+    /// There are not so many.
+    pub fn server(&mut self, at: usize) -> Result<&mut NatsServer> {
+        std::iter::once(&mut self.nats).chain(&mut self.others).nth(at).context("no such server")
+    }
+
+    /// Kills all of its servers at once, and starts them again.
+    ///
+    /// # Errors
+    /// One does not start.
+    pub async fn restart_servers(&mut self) -> Result<()> {
+        let mut all: Vec<_> = std::iter::once(&mut self.nats).chain(&mut self.others).collect();
+        for server in &mut all {
+            server.kill()?;
+        }
+        futures::future::try_join_all(all.into_iter().map(NatsServer::restart_on_same_port)).await?;
+        Ok(())
+    }
+
+    /// Where its servers are, for a client.
+    #[must_use]
+    pub fn url(&self) -> String {
+        urls(self.servers())
     }
 
     /// Starts a host, again or for the first time.
@@ -92,7 +137,7 @@ impl TestLattice {
     /// # Errors
     /// It did not start.
     pub async fn spawn_host(&self, host: u8) -> Result<Process> {
-        self.spawn_host_by(host, &self.nats.url(), &[]).await
+        self.spawn_host_by(host, &self.url(), &[]).await
     }
 
     /// The same, with another way to the server, and further arguments.
@@ -245,6 +290,11 @@ pub fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> Result
 /// The operating system has none.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port())
+}
+
+fn urls<'server>(servers: impl Iterator<Item = &'server NatsServer>) -> String {
+    let urls: Vec<String> = servers.map(NatsServer::url).collect();
+    urls.join(",")
 }
 
 async fn controller(trellis: &Path, dir: &Path, name: &str, more: &[&str]) -> Result<Process> {

@@ -19,6 +19,8 @@ mod persistent;
 mod providers;
 #[path = "it/recover.rs"]
 mod recover;
+#[path = "it/reference.rs"]
+mod reference;
 #[path = "it/rollouts.rs"]
 mod rollouts;
 

@@ -8,28 +8,11 @@ use clap::Args;
 use tests_harness::workspace;
 
 #[derive(Args)]
+#[command(disable_help_flag = true)]
 pub struct Options {
-    /// The first seed
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// How many runs, each with the next seed
-    #[arg(long, default_value_t = 1)]
-    runs: u64,
-    /// The sizes of the promises, instead of CI's
-    #[arg(long, conflicts_with = "small")]
-    long: bool,
-    /// A run of a minute
-    #[arg(long)]
-    small: bool,
-    /// Commands
-    #[arg(long)]
-    commands: Option<u64>,
-    /// SIGKILLs of hosts
-    #[arg(long)]
-    kills: Option<u64>,
-    /// Hosts stopped for three leases
-    #[arg(long)]
-    pauses: Option<u64>,
+    /// As `trellis-chaos` takes them: see `cargo xtask chaos --help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    options: Vec<String>,
 }
 
 /// Runs it; true when nothing was lost, doubled or out of order.
@@ -44,21 +27,7 @@ pub fn run(options: &Options) -> Result<bool> {
     ensure!(status.success(), "the build ended with {status}");
     let directory = workspace::target_dir().join("chaos");
     std::fs::create_dir_all(&directory)?;
-    let mut good = true;
-    for seed in options.seed..options.seed.saturating_add(options.runs) {
-        let mut chaos = Command::new(workspace::target_dir().join("debug/trellis-chaos"));
-        chaos.args(["--seed", &seed.to_string(), "--history"]);
-        chaos.arg(directory.join(format!("{seed}.jsonl")));
-        chaos.args(options.long.then_some("--long")).args(options.small.then_some("--small"));
-        let numbers =
-            [("--commands", options.commands), ("--kills", options.kills), ("--pauses", options.pauses)];
-        for (name, value) in numbers {
-            if let Some(value) = value {
-                chaos.args([name, &value.to_string()]);
-            }
-        }
-        let status = chaos.status().context("trellis-chaos cannot be started")?;
-        good &= status.success();
-    }
-    Ok(good)
+    let mut chaos = Command::new(workspace::target_dir().join("debug/trellis-chaos"));
+    chaos.arg("--histories").arg(directory).args(&options.options);
+    Ok(chaos.status().context("trellis-chaos cannot be started")?.success())
 }

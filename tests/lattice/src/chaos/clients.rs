@@ -90,6 +90,11 @@ impl Clients {
         self.shared.acknowledged.load(Ordering::SeqCst)
     }
 
+    /// Commands that there will be.
+    pub(super) fn commands(&self) -> u64 {
+        self.shared.commands
+    }
+
     /// Attempts so far.
     pub(super) fn attempts(&self) -> u64 {
         self.shared.attempts.load(Ordering::SeqCst)

@@ -1,5 +1,8 @@
-//! What happens to hosts and server while clients work. Each host reaches the server through a proxy of its
+//! What happens to hosts and servers while clients work. Each host reaches each server through a proxy of its
 //! own, so that it can be cut off.
+//!
+//! A host that is stopped or cut off stays so while other faults come: what is long does not make a run
+//! longer. One host at least is always there.
 
 use super::Plan;
 use super::clients::Clients;
@@ -7,11 +10,13 @@ use crate::{PATIENCE, TestLattice};
 use anyhow::{Context, Result, ensure};
 use lattice_protocol::seeded::Seeded;
 use std::collections::BTreeMap;
-use std::time::Duration;
-use tests_harness::{ChaosProxy, Process, eventually};
+use std::time::{Duration, Instant};
+use tests_harness::{ChaosProxy, Process};
 
 /// How long a host's lease holds: six heartbeats of 250 ms.
 const LEASE: Duration = Duration::from_millis(1_500);
+/// Commands that are acknowledged while one of several servers is dead.
+const MEANWHILE: u64 = 20;
 
 /// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,26 +28,38 @@ pub(super) enum Fault {
     PowerCut,
 }
 
-/// The hosts, and the way of each to the server.
+/// A host, and its way to each server.
+struct Host {
+    process: Process,
+    ways: Vec<ChaosProxy>,
+    /// Stopped or cut off, until then.
+    away: Option<(Fault, Instant)>,
+}
+
+/// The hosts.
 pub(super) struct World {
-    hosts: Vec<(Process, ChaosProxy)>,
+    hosts: Vec<Host>,
 }
 
 impl World {
     pub(super) async fn start(plan: &Plan) -> Result<(Self, TestLattice)> {
-        let lattice = TestLattice::prepare(plan.hosts).await?;
+        let lattice = TestLattice::prepare_on(plan.servers, plan.hosts).await?;
         let mut hosts = Vec::new();
-        for host in 1..=plan.hosts {
-            let proxy = ChaosProxy::start(lattice.nats.address()).await?;
-            let process = lattice.spawn_host_by(host, &url(&proxy), &[]).await?;
-            hosts.push((process, proxy));
+        for number in 1..=plan.hosts {
+            let mut ways = Vec::new();
+            for server in lattice.servers() {
+                ways.push(ChaosProxy::start(server.address()).await?);
+            }
+            let process = lattice.spawn_host_by(number, &urls(&ways), &[]).await?;
+            hosts.push(Host { process, ways, away: None });
         }
         Ok((Self { hosts }, lattice))
     }
 }
 
-fn url(proxy: &ChaosProxy) -> String {
-    format!("nats://{}", proxy.address())
+fn urls(ways: &[ChaosProxy]) -> String {
+    let urls: Vec<String> = ways.iter().map(|way| format!("nats://{}", way.address())).collect();
+    urls.join(",")
 }
 
 /// Inflicts all of a plan's faults, spread over its commands; says what was done.
@@ -57,22 +74,14 @@ pub(super) async fn inflict(
     let apart = plan.commands / (faults.len() as u64 + 1);
     let mut done: BTreeMap<Fault, usize> = BTreeMap::new();
     for (number, fault) in (1..).zip(faults) {
-        let enough = number * apart;
-        eventually(3 * PATIENCE, "the clients get on", || async {
-            ensure!(clients.acknowledged() >= enough, "{} of {enough} at {fault:?}", clients.acknowledged());
-            Ok(())
-        })
-        .await?;
-        let victim = usize::try_from(random.below(world.hosts.len() as u64))?;
-        world.suffer(fault, victim, lattice).await.with_context(|| format!("{fault:?} {number}"))?;
+        world.get_on(clients, number * apart).await.with_context(|| format!("{fault:?} {number}"))?;
+        world
+            .suffer(fault, &mut random, (lattice, clients))
+            .await
+            .with_context(|| format!("{fault:?} {number}"))?;
         *done.entry(fault).or_default() += 1;
     }
-    eventually(3 * PATIENCE, "every command is acknowledged", || async {
-        let acknowledged = clients.acknowledged();
-        ensure!(acknowledged >= plan.commands, "{acknowledged} of {}", plan.commands);
-        Ok(())
-    })
-    .await?;
+    world.get_on(clients, plan.commands).await?;
     let done: Vec<String> = done.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
     Ok(format!(
         "{}; {} acknowledged, {} attempts",
@@ -83,35 +92,115 @@ pub(super) async fn inflict(
 }
 
 impl World {
-    async fn suffer(&mut self, fault: Fault, victim: usize, lattice: &mut TestLattice) -> Result<()> {
-        let number = u8::try_from(victim + 1)?;
-        let (process, proxy) = self.hosts.get_mut(victim).context("a host")?;
+    /// Waits until so many commands are acknowledged; hosts whose time is over come back meanwhile.
+    async fn get_on(&mut self, clients: &Clients, enough: u64) -> Result<()> {
+        let began = Instant::now();
+        while clients.acknowledged() < enough {
+            let acknowledged = clients.acknowledged();
+            ensure!(began.elapsed() < 3 * PATIENCE, "the clients do not get on: {acknowledged} of {enough}");
+            self.come_back(Instant::now())?;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    /// Ends what was to last until then.
+    fn come_back(&mut self, now: Instant) -> Result<()> {
+        for host in &mut self.hosts {
+            if host.away.is_some_and(|(_, until)| until <= now)
+                && let Some((fault, _)) = host.away.take()
+            {
+                host.comes_back(fault)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One that is there; when only one is, one that was away comes back first.
+    async fn victim(&mut self, random: &mut Seeded) -> Result<usize> {
+        loop {
+            let there: Vec<usize> = (0..self.hosts.len())
+                .filter(|at| self.hosts.get(*at).is_some_and(|host| host.away.is_none()))
+                .collect();
+            if there.len() > 1 || self.hosts.len() == 1 {
+                let at = usize::try_from(random.below(there.len() as u64))?;
+                return there.get(at).copied().context("a host that is there");
+            }
+            let next = self.hosts.iter().filter_map(|host| host.away).map(|(_, until)| until).min();
+            tokio::time::sleep_until(next.context("a host that is away")?.into()).await;
+            self.come_back(Instant::now())?;
+        }
+    }
+
+    async fn suffer(
+        &mut self,
+        fault: Fault,
+        random: &mut Seeded,
+        (lattice, clients): (&mut TestLattice, &Clients),
+    ) -> Result<()> {
         match fault {
             Fault::KillHost => {
-                process.kill()?;
-                *process = lattice.spawn_host_by(number, &url(proxy), &[]).await?;
+                let victim = self.victim(random).await?;
+                self.hosts.get_mut(victim).context("a host")?.restart(victim, lattice).await
             }
-            Fault::KillServer => lattice.nats.restart_on_same_port().await?,
-            Fault::Partition => {
-                proxy.blackhole();
-                tokio::time::sleep(2 * LEASE).await;
-                proxy.heal();
-                proxy.drop_connections();
+            Fault::KillServer => {
+                let count = lattice.servers().count();
+                let victim = usize::try_from(random.below(count as u64))?;
+                lattice.server(victim)?.kill()?;
+                // With three copies nobody has to wait for the one that is dead.
+                if count > 1 {
+                    let enough = (clients.acknowledged() + MEANWHILE).min(clients.commands());
+                    self.get_on(clients, enough).await?;
+                }
+                lattice.server(victim)?.restart_on_same_port().await
             }
-            Fault::Pause => {
-                process.freeze()?;
-                tokio::time::sleep(3 * LEASE).await;
-                process.thaw()?;
+            Fault::Partition | Fault::Pause => {
+                let victim = self.victim(random).await?;
+                self.hosts.get_mut(victim).context("a host")?.goes_away(fault)
             }
             Fault::PowerCut => {
-                for (process, _) in &mut self.hosts {
-                    process.kill()?;
+                for host in &mut self.hosts {
+                    if let Some((fault, _)) = host.away.take() {
+                        host.comes_back(fault)?;
+                    }
+                    host.process.kill()?;
                 }
-                lattice.nats.restart_on_same_port().await?;
-                for (number, (process, proxy)) in (1..).zip(&mut self.hosts) {
-                    *process = lattice.spawn_host_by(number, &url(proxy), &[]).await?;
+                lattice.restart_servers().await?;
+                for (number, host) in self.hosts.iter_mut().enumerate() {
+                    host.restart(number, lattice).await?;
                 }
+                Ok(())
             }
+        }
+    }
+}
+
+impl Host {
+    async fn restart(&mut self, at: usize, lattice: &TestLattice) -> Result<()> {
+        self.process.kill()?;
+        self.process = lattice.spawn_host_by(u8::try_from(at + 1)?, &urls(&self.ways), &[]).await?;
+        Ok(())
+    }
+
+    fn goes_away(&mut self, fault: Fault) -> Result<()> {
+        let leases = if fault == Fault::Pause {
+            self.process.freeze()?;
+            3
+        } else {
+            self.ways.iter().for_each(ChaosProxy::blackhole);
+            2
+        };
+        self.away = Some((fault, Instant::now() + leases * LEASE));
+        Ok(())
+    }
+
+    fn comes_back(&mut self, fault: Fault) -> Result<()> {
+        if fault == Fault::Pause {
+            return self.process.thaw();
+        }
+        for way in &self.ways {
+            way.heal();
+            way.drop_connections();
         }
         Ok(())
     }

@@ -28,8 +28,8 @@ impl Tap {
     pub(super) async fn start(
         lattice: &Lattice,
         subjects: &Subjects,
-        kind: &KindName,
-        shards: u16,
+        (kind, shards): (&KindName, u16),
+        replicas: Replicas,
     ) -> Result<Self> {
         let over = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
@@ -38,7 +38,7 @@ impl Tap {
                 name: subjects.shard_stream(kind, shard),
                 subject: subjects.shard(kind, shard),
                 max_bytes: None,
-                replicas: Replicas::One,
+                replicas,
             };
             let log = lattice.logs.open(options).await?;
             #[allow(clippy::disallowed_methods, reason = "a test's own tasks; the set ends them")]

@@ -28,7 +28,10 @@ async fn bank() -> Result<TestLattice> {
 }
 
 async fn bank_of(hosts: u8, manifest: &str) -> Result<TestLattice> {
-    let lattice = TestLattice::start(hosts).await?;
+    bank_at(TestLattice::start(hosts).await?, manifest)
+}
+
+fn bank_at(lattice: TestLattice, manifest: &str) -> Result<TestLattice> {
     let file = lattice.path().join("account.wasm");
     std::fs::copy(fixtures::guest("fixture-account")?, file)?;
     sign(&lattice)?;
@@ -184,6 +187,42 @@ async fn when_a_host_dies_the_next_command_is_answered_by_another_and_nothing_is
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn with_three_copies_the_death_of_any_one_server_loses_nothing_and_stops_nobody() -> Result<()> {
+    let mut lattice = TestLattice::prepare_on(3, 2).await?;
+    for host in 1..=2 {
+        let process = lattice.spawn_host(host).await?;
+        lattice.hosts.push(process);
+    }
+    let manifest = LATTICE_BANK.replace("durability: lattice", "durability: lattice, replicas: 3");
+    let mut lattice = bank_at(lattice, &manifest)?;
+    let actors: Vec<String> = (0..6).map(|n| format!("account/a-{n}")).collect();
+    let add = |lattice: &TestLattice, actor: &str, sender, n, balance: u64| {
+        let answer = call(lattice, actor, "add", "1", &id_at(sender, n))?;
+        ensure!(answer == balance.to_string(), "{actor}: {answer}, not {balance}");
+        Ok(())
+    };
+    for (n, actor) in (0..).zip(&actors) {
+        eventually(PATIENCE, "its shard has an owner", || async { add(&lattice, actor, 50, n, 1) }).await?;
+    }
+    for dead in 0..3_u64 {
+        lattice.server(usize::try_from(dead)?)?.kill()?;
+        for (n, actor) in (0..).zip(&actors) {
+            let what = "two servers go on";
+            eventually(PATIENCE, what, || async { add(&lattice, actor, 51 + dead, n, 2 + dead) }).await?;
+            // What was acknowledged before is not carried out again.
+            eventually(PATIENCE, what, || async { add(&lattice, actor, 50, n, 1) }).await?;
+        }
+        lattice.server(usize::try_from(dead)?)?.restart_on_same_port().await?;
+    }
+    for actor in &actors {
+        lattice.trellis(&["actor", "verify", actor])?;
+        let journal = lattice.json(&["actor", "journal", actor])?;
+        ensure!(journal.as_array().is_some_and(|commits| commits.len() == 4), "{actor}: {journal}");
+    }
+    Ok(())
+}
+
 /// One client: its own actors and ids; every command is repeated until it is acknowledged.
 fn client(
     lattice: &TestLattice,
@@ -259,6 +298,62 @@ async fn an_actor_moves_to_the_host_that_is_named_and_goes_on_there() -> Result<
     let refused = lattice.trellis(&["migrate", "account/a-1", "--to", "H9"]).unwrap_err().to_string();
     ensure!(refused.contains("E_HOST_NOT_FOUND"), "{refused}");
     Ok(())
+}
+
+const TELLER: &str = r#"
+apiVersion: trellis.dev/v1
+kind: Application
+metadata: { name: bank }
+spec:
+  actors:
+    - name: teller
+      artifact: teller.wasm
+      replicas: 2
+      links:
+        - { to: http, interface: "wasi:http/incoming-handler", config: { path: / } }
+        - { to: account, interface: "trellis:actor/client" }
+    - name: account
+      artifact: account.wasm
+      replicas: 2
+      persistent: { durability: lattice }
+  providers:
+    - { name: http, kind: http-server, config: { port: "PORT" } }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stateless_actor_asks_persistent_ones_through_its_link_wherever_they_are() -> Result<()> {
+    let lattice = TestLattice::start(2).await?;
+    std::fs::copy(fixtures::guest("fixture-teller")?, lattice.path().join("teller.wasm"))?;
+    let sign =
+        ["claim", "sign", "teller.wasm", "--name", "teller", "--cap", "trellis:actor", "--cap", "wasi:http"];
+    let keys = ["--issuer", "trellis-lattice/keys/issuer.nk", "--subject", "trellis-lattice/keys/teller.nk"];
+    lattice.trellis(&[&sign[..], &keys].concat())?;
+    let manifest = TELLER.replace("PORT", &lattice.port().to_string());
+    let lattice = bank_at(lattice, &manifest)?;
+    let post = |lattice: &TestLattice, host, path: &str, body: &str| -> Result<(u16, String)> {
+        let (status, body) = lattice.http(host, "POST", path, body)?;
+        ensure!(status < 500, "{status} {body}");
+        Ok((status, body))
+    };
+    // Whoever owns the actor, both hosts' tellers reach it; the same id is carried out once.
+    for n in 0..4_u64 {
+        let path = format!("/a-{n}/add?as={}", id_at(60, n));
+        let first =
+            eventually(PATIENCE, "the actor answers", || async { post(&lattice, 1, &path, "5") }).await?;
+        assert_eq!(first, (200, "5 at 1\n".to_owned()));
+        assert_eq!(post(&lattice, 2, &path, "5")?, (200, "5 at 1 again\n".to_owned()));
+        let refused = post(&lattice, 2, &format!("/a-{n}/withdraw?as={}", id_at(61, n)), "9")?;
+        ensure!(refused.0 == 409 && refused.1.starts_with("insufficient: "), "{refused:?}");
+        assert_eq!(lattice.http(2, "GET", &format!("/a-{n}/balance"), "")?, (200, "5".to_owned()));
+    }
+    // Without the link it is denied, and nothing else.
+    lattice.trellis(&["link", "del", "bank/teller", "trellis:actor/client"])?;
+    eventually(PATIENCE, "the unlinked teller is denied", || async {
+        let (status, body) = lattice.http(1, "GET", "/a-0/balance", "")?;
+        ensure!(status >= 500 && body.contains("E_CAPABILITY_DENIED"), "{status} {body}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
