@@ -85,6 +85,12 @@ fn memory_is_promised_up_to_the_overcommitment() {
          (got 256 MiB, expected at most 128 MiB); reduce limits.memoryMib or replicas, or add hosts"
     );
     assert_eq!(admit(sized("a/one", 128, 3)), Ok(()), "an update replaces its own share");
+    assert_eq!(
+        admit(sized("a/one", 128, 4)).unwrap_err(),
+        "E_INSUFFICIENT_RESOURCES: insufficient resources: memory for a/one \
+         (got 512 MiB, expected at most 384 MiB); reduce limits.memoryMib or replicas, or add hosts",
+        "more replicas of one that runs need room as its first did"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A host of a scenario: what it says, and how it obeys its spec.
 
 use lattice_protocol::heartbeat::{ActorStatus, Heartbeat, Load, NextComponent, NextState, RunState};
-use lattice_protocol::{ActorId, ArtifactDigest, HostSpec};
+use lattice_protocol::{ActorId, ActorSpec, ArtifactDigest, HostSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One host: what it says, and whether it is heard.
@@ -15,6 +15,8 @@ pub struct Host {
     /// What it was told, and the component and counts of what it runs.
     pub spec: Option<HostSpec>,
     pub running: BTreeMap<ActorId, Run>,
+    /// Memory that it promises to actors, MiB, whatever its heartbeats say; `None`: all that is asked for.
+    pub room_mib: Option<u64>,
 }
 
 /// One actor on one host.
@@ -23,6 +25,9 @@ pub struct Run {
     digest: ArtifactDigest,
     calls: u64,
     errors: u64,
+    replicas: u32,
+    /// Of all its replicas.
+    mib: u64,
 }
 
 /// How a component behaves.
@@ -47,7 +52,8 @@ impl Host {
             ..Heartbeat::new("prod".parse().unwrap(), name.parse().unwrap(), "boot1")
         };
         let (spec, running) = (None, BTreeMap::new());
-        Self { beat, silent: false, base, boots: 1, refuses: BTreeSet::new(), spec, running }
+        let (refuses, room_mib) = (BTreeSet::new(), None);
+        Self { beat, silent: false, base, boots: 1, refuses, spec, running, room_mib }
     }
 
     /// Runs what it was told, as a host does; what it says of it.
@@ -66,6 +72,18 @@ impl Host {
                     reason: reason.map(str::to_owned),
                 }))
             };
+            if let Some(reason) = self.lacks_room(&spec) {
+                // What runs goes on running.
+                let replicas = have.as_ref().map_or(spec.replicas, |have| have.replicas);
+                let mut status = ActorStatus::running(spec.id.clone(), &digest, replicas);
+                status.reason = Some(reason);
+                match have {
+                    Some(have) => (status.calls, status.errors) = (have.calls, have.errors),
+                    None => status.state = RunState::Failed,
+                }
+                said.push(status);
+                continue;
+            }
             let is_new = have.as_ref().is_none_or(|have| have.digest != digest);
             let failure = match nature.filter(|_| is_new) {
                 Some(Nature::Refuses) => Some((NextState::Failed, Some("E_CLAIM: invalid claim: expired"))),
@@ -88,7 +106,9 @@ impl Host {
                 said.push(status);
                 continue;
             }
-            let mut run = have.filter(|_| !is_new).unwrap_or(Run { digest, calls: 0, errors: 0 });
+            let mut run =
+                have.filter(|_| !is_new).unwrap_or(Run { digest, calls: 0, errors: 0, replicas: 0, mib: 0 });
+            (run.replicas, run.mib) = (spec.replicas, demand_mib(&spec));
             if nature == Some(Nature::Crashes) {
                 status.state = RunState::CrashLooping;
                 status.reason = Some("E_TRAP: unreachable; 5 starts in 60 s".to_owned());
@@ -113,6 +133,16 @@ impl Host {
             said.push(status);
         }
         said
+    }
+
+    /// As `host_core::admit_memory` says it: the same actor among those that run does not count twice.
+    fn lacks_room(&self, spec: &ActorSpec) -> Option<String> {
+        let others: u64 = self.running.iter().filter(|(id, _)| **id != spec.id).map(|(_, run)| run.mib).sum();
+        let (wanted, left) = (demand_mib(spec), self.room_mib?.saturating_sub(others));
+        (wanted > left).then(|| {
+            let reason = format!("insufficient resources: memory for {}", spec.id);
+            format!("E_INSUFFICIENT_RESOURCES: {reason} (got {wanted} MiB, expected at most {left} MiB)")
+        })
     }
 
     pub fn restart(&mut self) {
@@ -158,4 +188,9 @@ pub fn status(id: &ActorId, replicas: u32, (cpu, memory): (u32, u32), reason: Op
         memory_used_mib: memory,
         ..ActorStatus::running(id.clone(), format!("sha256:{}", id.name), replicas)
     }
+}
+
+/// One instance for each replica, MiB.
+fn demand_mib(spec: &ActorSpec) -> u64 {
+    (spec.limits.memory_bytes >> 20) * u64::from(spec.replicas)
 }

@@ -7,6 +7,7 @@
 //! | `silent A,B`, `heard A,B` | they stop, or begin again, to send heartbeats |
 //! | `leave A`, `restart A` | it says that it leaves; it starts again |
 //! | `refuse A app/actor` | it says that it has no room for the actor |
+//! | `room A 128` | it promises actors so many MiB, whatever its heartbeats say; what does not fit it refuses (with `runs`) |
 //! | `after 30s` | time passes; who is not silent sends heartbeats |
 //! | `actor app { … }`, `provider app { … }` | as in a manifest |
 //! | `undeploy app` | |
@@ -25,26 +26,23 @@
 
 use crate::host::{Host, Nature, status};
 use lattice_ctl_planner::observed::{HostView, Observed, Profile};
-use lattice_ctl_planner::plan::{self, Allowance, Input, Plan, Planner, Policy};
-use lattice_ctl_planner::{Decision, Revised, Scaling, SpecInput, Trials, check, edit, host_specs};
+use lattice_ctl_planner::plan::{Planner, Policy};
+use lattice_ctl_planner::{Scaling, Trials, edit};
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::heartbeat::ActorStatus;
-use lattice_protocol::manifest::{self, ActorManifest};
+use lattice_protocol::manifest::ActorManifest;
 use lattice_protocol::spec::Artifact;
-use lattice_protocol::{ActorId, AppName, HostId, HostSpec, LatticeName};
+use lattice_protocol::{ActorId, AppName, HostId, HostSpec};
 use std::collections::BTreeMap;
 
+#[path = "parts.rs"]
+mod parts;
+#[path = "plans.rs"]
+mod plans;
 #[path = "show.rs"]
 mod show;
+use parts::Parts;
 use show::said;
-
-/// What an application is made of, as it was typed.
-#[derive(Default)]
-struct Parts {
-    actors: BTreeMap<String, String>,
-    providers: BTreeMap<String, String>,
-    rollout: Option<String>,
-}
 
 #[derive(Debug, Default)]
 struct Forbidden(BTreeMap<(ActorId, HostId), String>);
@@ -122,6 +120,7 @@ impl World {
                     host.refuses.insert(actor.clone());
                 });
             }
+            "room" => self.each(words[0], |host| host.room_mib = Some(words[1].parse().unwrap())),
             "after" => self.after(rest),
             "actor" => self.part(rest, |parts| &mut parts.actors),
             "provider" => self.part(rest, |parts| &mut parts.providers),
@@ -358,140 +357,5 @@ impl World {
             Some((host.clone(), actor.artifact.digest.to_string()))
         };
         self.specs.iter().filter_map(of_host).collect()
-    }
-
-    fn decisions(&self) -> impl Iterator<Item = Decision<'_>> {
-        self.placements.iter().filter_map(|(app, placement)| {
-            let revision = self.revisions.get(app).copied().unwrap_or(0);
-            Some(Decision { desired: self.desired.get(app)?, placement, revision })
-        })
-    }
-
-    /// Hosts are told what the decisions in force mean for them.
-    fn tell(&mut self) {
-        let lattice: LatticeName = "prod".parse().unwrap();
-        let revised = |(app, placement): (&AppName, &Placement)| {
-            let revision = self.revisions.get(app).copied().unwrap_or(0);
-            (app.clone(), Revised::new(placement.clone(), revision))
-        };
-        let placements: BTreeMap<AppName, Revised<Placement>> = self.placements.iter().map(revised).collect();
-        let specs = host_specs(&SpecInput {
-            lattice: &lattice,
-            incarnation: 0,
-            desired: self.desired.iter().collect(),
-            placements: placements.iter().collect(),
-            previous: self.specs.iter().collect(),
-            astray: BTreeMap::new(),
-        });
-        self.specs.extend(specs);
-        for (name, host) in self.hosts.iter_mut().filter(|(_, host)| !host.silent) {
-            host.spec = self.specs.get(&name.parse::<HostId>().unwrap()).cloned().or(host.spec.take());
-        }
-    }
-
-    fn input(&self, allowance: Allowance) -> Input<'_> {
-        Input {
-            desired: self.desired.iter().collect(),
-            placements: self.placements.iter().collect(),
-            observed: &self.observed,
-            now_ms: self.now_ms,
-            seed: 1,
-            policy: &self.forbidden,
-            allowance,
-            trials: &self.trials,
-            scaling: &self.scaling,
-        }
-    }
-
-    fn plan(&mut self, words: &[&str]) -> Vec<String> {
-        let mut allowance = Allowance::default();
-        for word in words {
-            let (key, number) = word.split_once('=').unwrap();
-            let number = number.parse().unwrap();
-            match key {
-                "failovers" => allowance.failovers = number,
-                "evictions" => allowance.evictions = number,
-                "moves" => allowance.moves = number,
-                other => panic!("no such allowance: {other}"),
-            }
-        }
-        let mut trials = std::mem::take(&mut self.trials);
-        trials.observe(self.decisions(), &self.observed, self.now_ms);
-        self.trials = trials;
-        let mut scaling = std::mem::take(&mut self.scaling);
-        let apps = self.desired.iter().map(|(app, desired)| (desired, self.placements.get(app)));
-        scaling.observe(apps, &self.observed, self.now_ms);
-        self.scaling = scaling;
-        let plan = self.planned(allowance);
-        let mut lines = said(&plan);
-        self.carry_out(plan);
-        // Nothing is left to do then; but where replicas went may be what a gate waited for.
-        for round in 0.. {
-            let again = self.planned(allowance);
-            if !words.is_empty() || (again.changed.is_empty() && again.removed.is_empty()) {
-                break;
-            }
-            let rolls = |app: &AppName| self.placements.get(app).is_some_and(|have| have.rollout.is_some());
-            assert!(round < 3 && again.changed.keys().all(rolls), "something is left to do: {again:#?}");
-            lines.extend(said(&again));
-            self.carry_out(again);
-        }
-        self.tell();
-        self.beat_all();
-        lines
-    }
-
-    /// A plan, checked; the planner that is kept comes to the same as one that begins with nothing.
-    fn planned(&mut self, allowance: Allowance) -> Plan {
-        let kept = self.planner.take();
-        let input = self.input(allowance);
-        let plan = plan::plan(&input);
-        assert_eq!(check(&input, &plan), [], "{plan:#?}");
-        let apps = self.desired.keys().chain(self.placements.keys());
-        let record = |app: &AppName| (self.desired.get(app).cloned(), self.placements.get(app).cloned());
-        let now: Records = apps.map(|app| (app.clone(), record(app))).collect();
-        let (mut planner, before) = kept.unwrap_or_else(|| (Planner::of(&input), Records::new()));
-        for app in before.keys().chain(now.keys()).filter(|app| before.get(*app) != now.get(*app)) {
-            planner.touch(app);
-        }
-        assert_eq!(planner.plan(&input), plan, "kept (left) and from nothing (right)");
-        self.planner = Some((planner, now));
-        plan
-    }
-
-    fn carry_out(&mut self, plan: Plan) {
-        for app in &plan.removed {
-            self.placements.remove(app);
-        }
-        for app in plan.changed.keys() {
-            *self.revisions.entry(app.clone()).or_default() += 1;
-        }
-        self.placements.extend(plan.changed);
-    }
-}
-
-impl Parts {
-    fn application(&self, app: &str) -> manifest::Application {
-        let list = |parts: &BTreeMap<String, String>, extra: bool| {
-            let item = |(name, text): (&String, &String)| {
-                let artifact = format!("{{ artifact: {name}.wasm, ");
-                let text = if extra && !text.contains("artifact:") {
-                    text.replacen('{', &artifact, 1)
-                } else {
-                    text.clone()
-                };
-                format!("    - {text}\n")
-            };
-            parts.iter().map(item).collect::<String>()
-        };
-        let rollout = self.rollout.as_ref().map(|text| format!("  rollout: {text}\n")).unwrap_or_default();
-        let text = format!(
-            "apiVersion: trellis.dev/v1\nkind: Application\nmetadata: {{ name: {app} }}\nspec:\n{rollout}  actors:\n{}  providers:\n{}",
-            list(&self.actors, true),
-            list(&self.providers, false)
-        );
-        let text = if self.providers.is_empty() { text.replace("  providers:\n", "") } else { text };
-        let text = if self.actors.is_empty() { text.replace("  actors:\n", "") } else { text };
-        manifest::parse(&text, "scenario").unwrap_or_else(|reports| panic!("{reports:#?}\n{text}"))
     }
 }
