@@ -17,7 +17,7 @@
 //! | [`lives`] | starts it; begins anew after a restore from a backup |
 //! | [`incarnation`] | which life of the lattice this is, and how the next one begins |
 //! | [`api`] | what people and tools ask, over HTTP and over NATS |
-//! | [`records`], [`views`], [`dry_run`] | the lattice as people see and change it: used by the API and by `trellis` |
+//! | [`records`], [`views`] | the lattice as people see and change it: used by the API and by `trellis` |
 //! | [`world`] | what it has seen: pure bookkeeping of watches and heartbeats |
 //! | [`run`] | the loop: one owner of the world, one planner at a time |
 //! | `events` | what it tells the audit stream |
@@ -25,7 +25,6 @@
 
 pub mod api;
 pub mod config;
-pub mod dry_run;
 mod events;
 pub mod incarnation;
 pub mod lives;

@@ -4,7 +4,7 @@
 
 mod hosts;
 
-pub use hosts::{SeenHost, host_not_found};
+pub use hosts::{SeenHost, as_seen, host_not_found};
 
 use bytes::Bytes;
 use lattice_ctl_planner::edit::{Change, Circumstances, Edited, carry_out};

@@ -68,8 +68,8 @@ impl World {
 
     /// Takes a heartbeat that has arrived now. With what it did: does it say anything new, besides how
     /// busy its host is?
-    pub fn hear(&mut self, heartbeat: Heartbeat, now_ms: u64) -> (Applied, bool) {
-        self.known.heard(&heartbeat);
+    pub fn hear(&mut self, mut heartbeat: Heartbeat, now_ms: u64) -> (Applied, bool) {
+        self.known.heard(&mut heartbeat);
         let is_news = self.observed.is_news(&heartbeat, now_ms);
         let applied = self.observed.apply(heartbeat, now_ms);
         (applied, is_news || applied != Applied::Heard)

@@ -13,7 +13,7 @@ use crate::specs::{SpecInput, derive, host_specs};
 use crate::table::Table;
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::heartbeat::Heartbeat;
-use lattice_protocol::{AppName, Generation, HostId, HostSpec, LatticeName};
+use lattice_protocol::{ActorId, AppName, Generation, HostId, HostSpec, LatticeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -106,7 +106,8 @@ impl Known {
 
     /// What an application shall be, or that nothing is desired of it any more. `true` when that is
     /// news.
-    pub fn desire(&mut self, app: &AppName, record: Option<Revised<DesiredApp>>) -> bool {
+    pub fn desire(&mut self, app: &AppName, mut record: Option<Revised<DesiredApp>>) -> bool {
+        record.iter_mut().for_each(|record| share::desired(&mut record.value));
         let Some(before) = put(&mut self.desired, app, record) else { return false };
         let after = self.desired.get(app).map(|have| &*have.value);
         self.outline.desired(app, after, self.placements.get(app).map(|have| &*have.value));
@@ -120,7 +121,12 @@ impl Known {
     }
 
     /// The decision about an application, or that there is none. `true` when that is news.
-    pub fn place(&mut self, app: &AppName, record: Option<Revised<Placement>>) -> bool {
+    pub fn place(&mut self, app: &AppName, mut record: Option<Revised<Placement>>) -> bool {
+        if let Some(record) = &mut record {
+            let desired = self.desired.get(app).map(|have| &*have.value);
+            let host = |host: &HostId| self.specs.get_key_value(host).map(|(host, _)| host);
+            share::placement(&mut record.value, desired, host);
+        }
         let Some(before) = put(&mut self.placements, app, record) else { return false };
         let after = self.placements.get(app).map(|have| &*have.value);
         let before = before.as_ref().map(|before| &*before.value);
@@ -131,7 +137,11 @@ impl Known {
     }
 
     /// What a host was told, or that it was told nothing. `true` when that is news.
-    pub fn tell(&mut self, host: &HostId, record: Option<Revised<HostSpec>>) -> bool {
+    pub fn tell(&mut self, host: &HostId, mut record: Option<Revised<HostSpec>>) -> bool {
+        if let Some(record) = &mut record {
+            let desired = |id: &ActorId| self.desired.get(&id.app).map(|have| &*have.value);
+            share::spec(&mut record.value, self.outline.placed_on(host), desired);
+        }
         let Some(before) = put(&mut self.specs, host, record) else { return false };
         let after = self.specs.get(host).map(|have| &*have.value);
         self.outline.told(host, before.as_ref().map(|before| &*before.value), after);
@@ -142,9 +152,14 @@ impl Known {
 
     /// A host says which generation of its spec it runs. When it is not the one in force, and the host
     /// would take that one for old or for another of the same generation, it has to be told anew.
-    pub fn heard(&mut self, beat: &Heartbeat) {
+    /// From here on the heartbeat shares its text with the records.
+    pub fn heard(&mut self, beat: &mut Heartbeat) {
+        let told = self.specs.get(&beat.host).map(|have| &*have.value);
+        if let Some(told) = told {
+            share::heartbeat(beat, told);
+        }
+        let told = told.map(|told| told.generation).unwrap_or_default();
         let Heartbeat { host, generation, conflicting, .. } = beat;
-        let told = self.specs.get(host).map(|have| have.value.generation).unwrap_or_default();
         let is_astray = *generation > told || (*conflicting && *generation == told);
         if !is_astray {
             self.astray.remove(host);
@@ -295,5 +310,6 @@ fn keep(apps: &mut BTreeSet<AppName>, app: &AppName, is_in: bool) {
     }
 }
 
+mod share;
 #[cfg(test)]
 mod tests;

@@ -14,9 +14,11 @@
 //! | [`specs`] | what follows from that for each host |
 //! | [`table`] | records by application, as somebody else keeps them |
 //! | [`check`] | an independent judge of plans |
+//! | [`dry_run`] | what a plan would do, for people |
 //! | [`edit`] | imperative commands as changes of what is desired |
 
 pub mod check;
+pub mod dry_run;
 pub mod edit;
 pub mod known;
 pub mod observed;
@@ -25,6 +27,7 @@ pub mod pace;
 pub mod plan;
 pub mod rollout;
 pub mod scaling;
+mod sorted;
 pub mod specs;
 pub mod table;
 

@@ -23,75 +23,20 @@ use std::collections::BTreeMap;
 
 mod boots;
 mod judged;
+mod profile;
 mod refusals;
 mod returns;
 mod sites;
+mod view;
 
 use boots::Boots;
 pub use boots::Conflict;
+pub use profile::Profile;
 use refusals::Refusals;
 use returns::Returns;
 pub use sites::SITE_LABEL;
 use sites::Sites;
-
-/// When silence counts. Milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Profile {
-    /// Time between heartbeats.
-    pub interval_ms: u64,
-    /// Silence after which a host is suspect: it keeps what it has and gets nothing new.
-    pub suspect_after_ms: u64,
-    /// Silence after which a host is lost: what it has moves.
-    pub lost_after_ms: u64,
-    /// Errors of a host within a minute that make it unfit for anything new.
-    pub max_errors: u64,
-    /// Silence of a whole site after which its hosts count as lost rather than cut off.
-    pub cut_off_ms: u64,
-    /// Time that a host which has come back is the last choice for anything new; four times as long after each
-    /// further return within `flap_window_ms`.
-    pub hold_ms: u64,
-    /// How long a return is remembered, and the longest hold.
-    pub flap_window_ms: u64,
-}
-
-impl Profile {
-    /// Gateways behind uplinks that drop: seed 004's 30 seconds.
-    pub const EDGE: Self = Self {
-        interval_ms: 5_000,
-        suspect_after_ms: 15_000,
-        lost_after_ms: 30_000,
-        max_errors: 5,
-        cut_off_ms: 300_000,
-        hold_ms: 5_000,
-        flap_window_ms: 600_000,
-    };
-    /// Sites joined by a wide-area network.
-    pub const WAN: Self = Self {
-        interval_ms: 1_000,
-        suspect_after_ms: 2_500,
-        lost_after_ms: 5_000,
-        max_errors: 5,
-        cut_off_ms: 60_000,
-        hold_ms: 1_000,
-        flap_window_ms: 300_000,
-    };
-    /// One local network.
-    pub const FAST: Self = Self {
-        interval_ms: 250,
-        suspect_after_ms: 750,
-        lost_after_ms: 1_500,
-        max_errors: 5,
-        cut_off_ms: 15_000,
-        hold_ms: 250,
-        flap_window_ms: 120_000,
-    };
-}
-
-impl Default for Profile {
-    fn default() -> Self {
-        Self::EDGE
-    }
-}
+pub use view::{HostView, Unfit};
 
 /// What a heartbeat did to the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,100 +53,6 @@ pub enum Applied {
     Stale,
     /// Two live machines use one host id; see [`Observed::conflicts`].
     Conflict,
-}
-
-/// Why a host gets nothing new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unfit {
-    /// Its verdict.
-    Verdict(Verdict),
-    /// Two live machines use its id.
-    Conflict,
-    /// It reports more used than it has.
-    ImplausibleLoad,
-    /// It has had this many errors within a minute.
-    Errors(u64),
-    /// It has come back this often lately.
-    Flapping(u32),
-}
-
-impl std::fmt::Display for Unfit {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Verdict(Verdict::Alive) => formatter.write_str("alive"),
-            Self::Verdict(Verdict::Suspect) => formatter.write_str("suspect"),
-            Self::Verdict(Verdict::Lost) => formatter.write_str("lost"),
-            Self::Verdict(Verdict::Leaving) => formatter.write_str("leaving"),
-            Self::Verdict(Verdict::CutOff) => formatter.write_str("cut off with its site"),
-            Self::Verdict(Verdict::Rejoined) => formatter.write_str("has just come back"),
-            Self::Flapping(count) => write!(formatter, "flapping: came back {count} times lately"),
-            Self::Conflict => formatter.write_str("host id in use"),
-            Self::ImplausibleLoad => formatter.write_str("implausible load"),
-            Self::Errors(count) => write!(formatter, "{count} errors within a minute"),
-        }
-    }
-}
-
-/// One host as it is seen at one time.
-#[derive(Debug, Clone, Copy)]
-pub struct HostView<'seen> {
-    /// Who.
-    pub id: &'seen HostId,
-    /// Liveness.
-    pub verdict: Verdict,
-    /// Its last word.
-    pub heartbeat: &'seen Heartbeat,
-    /// Milliseconds since that word.
-    pub silent_ms: u64,
-    /// Why it gets nothing new; `None` when it may.
-    pub unfit: Option<Unfit>,
-    recent_errors: u64,
-    max_errors: u64,
-    refusals: &'seen Refusals,
-    heard: u64,
-    now_ms: u64,
-}
-
-impl<'seen> HostView<'seen> {
-    /// Differs when the host has said something since.
-    pub(crate) fn word(&self) -> u64 {
-        crate::plan::coin(self.heard.rotate_left(32) ^ self.heartbeat.seq, &self.heartbeat.boot_id)
-    }
-
-    /// Actors that it has refused more of not long ago, with the replicas that it runs all the same.
-    pub(crate) fn refused(&self) -> impl Iterator<Item = (&'seen ActorId, u32)> {
-        self.refusals.in_force(self.now_ms)
-    }
-
-    /// Seed 004's words: `HEALTHY`, `DEGRADED` (late, leaving, or errors within a minute),
-    /// `UNHEALTHY` (lost, or too many of them).
-    #[must_use]
-    pub fn health(&self) -> &'static str {
-        if self.recent_errors >= self.max_errors {
-            "UNHEALTHY"
-        } else {
-            self.verdict.health(self.recent_errors)
-        }
-    }
-
-    /// Has it just come back, or come back too often? Then it keeps what it has, and gets something
-    /// new only when nobody else can take it.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        matches!(self.unfit, Some(Unfit::Verdict(Verdict::Rejoined) | Unfit::Flapping(_)))
-    }
-
-    /// Does it carry all of these labels?
-    #[must_use]
-    pub fn has_labels(&self, wanted: &BTreeMap<String, String>) -> bool {
-        wanted.iter().all(|(key, value)| self.heartbeat.label(key) == Some(value))
-    }
-
-    /// Has it said, not long ago, that it has no room for this actor?
-    #[must_use]
-    pub fn has_refused(&self, actor: &ActorId) -> bool {
-        self.refusals.runs_only(actor, self.now_ms).is_some()
-    }
 }
 
 #[derive(Debug, Clone)]

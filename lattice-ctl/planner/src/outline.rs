@@ -4,6 +4,7 @@
 //! A change of an application concerns the hosts that it is placed on or was, those whose spec in
 //! force names it, and those of every application that is linked to a provider of it.
 
+use crate::sorted::Sorted;
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::manifest::ActorManifest;
 use lattice_protocol::{ActorId, AppName, HostId, HostSpec, LinkDefinition, LinkTarget};
@@ -13,15 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub(crate) struct Outline {
     /// The actors that each host has by the decisions in force.
-    by_host: BTreeMap<HostId, BTreeSet<ActorId>>,
+    by_host: BTreeMap<HostId, Sorted<ActorId>>,
     /// The hosts that each application is placed on.
-    placed: BTreeMap<AppName, BTreeSet<HostId>>,
+    placed: BTreeMap<AppName, Sorted<HostId>>,
     /// The hosts whose spec in force has something of an application, or is linked to a provider of it:
     /// by a link, it may be, that nobody desires any more.
-    told: BTreeMap<AppName, BTreeSet<HostId>>,
+    told: BTreeMap<AppName, Sorted<HostId>>,
     /// Other applications whose providers an application is linked to; and the other way round.
     uses: BTreeMap<AppName, BTreeSet<AppName>>,
-    users: BTreeMap<AppName, BTreeSet<AppName>>,
+    users: BTreeMap<AppName, Sorted<AppName>>,
     due: BTreeSet<HostId>,
 }
 
@@ -29,6 +30,11 @@ impl Outline {
     /// The actors that a host has by the decisions in force.
     pub(crate) fn actors(&self, host: &HostId) -> impl Iterator<Item = &ActorId> {
         self.by_host.get(host).into_iter().flatten()
+    }
+
+    /// The same, at once.
+    pub(crate) fn placed_on(&self, host: &HostId) -> Option<&Sorted<ActorId>> {
+        self.by_host.get(host)
     }
 
     /// A host has to be looked at.
@@ -139,7 +145,7 @@ fn targets(links: &[LinkDefinition]) -> impl Iterator<Item = &AppName> {
 }
 
 /// Takes one out of a set; no set is left empty.
-fn take<K: Ord, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+fn take<K: Ord, V: Ord>(sets: &mut BTreeMap<K, Sorted<V>>, key: &K, value: &V) {
     if let Some(set) = sets.get_mut(key) {
         set.remove(value);
         if set.is_empty() {

@@ -151,8 +151,8 @@ pub(crate) struct Task<'a> {
     partners: Vec<ActorId>,
     /// Kinds of the providers that its host must be able to run.
     kinds: Vec<&'a str>,
-    /// Its artifact.
-    digest: Option<&'a str>,
+    /// The hash of its artifact's digest.
+    artifact: Option<u64>,
     /// Breaks ties; see [`choose::coin`].
     coin: u64,
 }
@@ -222,7 +222,7 @@ impl<'a> Asked<'_, 'a> {
         let surge = stance.surge(desired, &id, scale);
         Task {
             has_artifact: artifact.is_some(),
-            digest: artifact.map(|artifact| artifact.digest.as_str()),
+            artifact: artifact.map(|artifact| choose::coin(0, &artifact.digest)),
             coin: choose::coin(choose::coin(input.seed, id.app.as_str()), id.name.as_str()),
             kinds: kinds(&desired.application, manifest),
             partners: self.partners(&id, manifest, position),
@@ -246,9 +246,12 @@ impl<'a> Asked<'_, 'a> {
     /// The actors that it calls and those that call it. One that the new version has no more calls
     /// nobody.
     fn partners(&self, id: &ActorId, manifest: &ActorManifest, position: usize) -> Vec<ActorId> {
-        let is_gone = position >= self.desired.application.actors.len()
-            || self.desired.application.actor(&id.name).is_none();
-        let calls = calls(manifest).filter(|_| !is_gone).map(|(_, target)| target);
+        let is_gone = || {
+            position >= self.desired.application.actors.len()
+                || self.desired.application.actor(&id.name).is_none()
+        };
+        let is_calling = !manifest.links.is_empty() && !is_gone();
+        let calls = calls(manifest).filter(|_| is_calling).map(|(_, target)| target);
         let both: BTreeSet<&ActorId> = calls.chain(self.callers.get(id).into_iter().flatten()).collect();
         both.into_iter().cloned().collect()
     }

@@ -72,8 +72,8 @@ impl Controller {
     }
 
     /// A heartbeat has arrived.
-    pub fn hear(&mut self, beat: Heartbeat, now_ms: u64) {
-        self.known.heard(&beat);
+    pub fn hear(&mut self, mut beat: Heartbeat, now_ms: u64) {
+        self.known.heard(&mut beat);
         self.observed.apply(beat, now_ms);
         self.has_news = true;
     }

@@ -100,10 +100,11 @@ fn cost(arguments: &Arguments) -> Result<bool> {
         println!("{:<44} {:>9.1} ms  {} steps", figure.what, figure.took.as_secs_f64() * 1e3, figure.steps);
     }
     println!(
-        "heartbeats at one in 30 s: {}.{} % of a core; memory: {} MiB",
+        "heartbeats at one in 30 s: {}.{} % of a core; memory: {} MiB, {} MiB at most",
         figures.heartbeats_per_mille / 10,
         figures.heartbeats_per_mille % 10,
-        figures.memory_mib
+        figures.memory_mib,
+        figures.most_memory_mib
     );
     Ok(true)
 }

@@ -39,6 +39,8 @@ pub struct Figures {
     pub heartbeats_per_mille: u64,
     /// Memory of this process in the end, MiB; 0 where the system does not say.
     pub memory_mib: u64,
+    /// The most that it was on the way, MiB.
+    pub most_memory_mib: u64,
 }
 
 impl Figures {
@@ -107,15 +109,16 @@ pub fn measure(hosts: usize, actors: usize) -> Result<Figures, String> {
     let heartbeats = heard.as_millis();
     Ok(Figures {
         heartbeats_per_mille: u64::try_from(heartbeats * 1_000 / u128::from(INTERVAL_MS)).unwrap_or(u64::MAX),
-        memory_mib: memory_mib(),
+        memory_mib: memory_mib("VmRSS:"),
+        most_memory_mib: memory_mib("VmHWM:"),
         times: lattice.times,
     })
 }
 
-/// Resident memory of this process.
-fn memory_mib() -> u64 {
+/// Resident memory of this process: `VmRSS:` now, `VmHWM:` at most.
+fn memory_mib(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     kib.unwrap_or(0) / 1_024
 }
@@ -208,8 +211,8 @@ impl Lattice {
             }
             let bytes = serde_json::to_vec(&beat).map_err(|error| error.to_string())?;
             let begun = Instant::now();
-            let beat: Heartbeat = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-            self.known.heard(&beat);
+            let mut beat: Heartbeat = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+            self.known.heard(&mut beat);
             self.observed.apply(beat, self.now_ms);
             took += begun.elapsed();
             count += 1;

@@ -2,11 +2,12 @@
 
 use super::Records;
 use bytes::Bytes;
+use lattice_ctl_planner::dry_run::Seen;
 use lattice_io::{BusError, BusMessage};
-use lattice_protocol::desired::{ObservedHost, Verdict};
+use lattice_protocol::desired::{DesiredApp, ObservedHost, Placement, Verdict};
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::invocation::decode_reply;
-use lattice_protocol::{ErrorCode, HostId, Report};
+use lattice_protocol::{AppName, ErrorCode, HostId, Report};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -42,6 +43,16 @@ impl SeenHost {
     pub fn health(&self) -> &'static str {
         self.verdict.health(self.heartbeat.errors)
     }
+}
+
+/// The lattice as it is now, for a dry run.
+#[must_use]
+pub fn as_seen(
+    apps: BTreeMap<AppName, DesiredApp>,
+    placements: BTreeMap<AppName, Placement>,
+    hosts: &BTreeMap<HostId, SeenHost>,
+) -> Seen {
+    Seen::new(apps, placements, hosts.values().map(|host| (host.heartbeat.clone(), host.verdict)))
 }
 
 impl Records {

@@ -114,7 +114,7 @@ impl Story {
         }
         beat.generation.n += ahead.unwrap_or(0);
         beat.conflicting = ahead == Some(0);
-        self.known.heard(&beat);
+        self.known.heard(&mut beat);
         self.observed.apply(beat, self.now_ms);
     }
 

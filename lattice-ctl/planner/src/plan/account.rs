@@ -3,6 +3,7 @@
 use super::books::{Amount, Books, Held};
 use super::coin;
 use super::ledger::{Seen, Slot};
+use crate::sorted::Sorted;
 use lattice_protocol::heartbeat::{ActorStatus, Heartbeat};
 use lattice_protocol::manifest::Resources;
 use lattice_protocol::{ActorId, AppName};
@@ -17,7 +18,7 @@ pub(super) struct Account {
     /// Actors there that are not ours to place.
     others: u64,
     pub(super) foreign: BTreeSet<AppName>,
-    pub(super) held: BTreeMap<ActorId, Held>,
+    pub(super) held: Sorted<(ActorId, Held)>,
     /// Running replicas that this plan has taken away: how many, and what one uses in fact. One that comes
     /// back uses it again.
     pub(super) gone: BTreeMap<ActorId, (u32, Amount)>,
@@ -36,7 +37,7 @@ impl Account {
             books: Books::default(),
             others: 0,
             foreign: BTreeSet::new(),
-            held: BTreeMap::new(),
+            held: Sorted::default(),
             gone: BTreeMap::new(),
             lesser: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -44,8 +45,9 @@ impl Account {
         }
     }
 
-    pub(super) fn has_artifact(&self, digest: &str) -> bool {
-        self.artifacts.binary_search(&coin(0, digest)).is_ok()
+    /// Has it the artifact whose digest has this hash?
+    pub(super) fn has_artifact(&self, artifact: u64) -> bool {
+        self.artifacts.binary_search(&artifact).is_ok()
     }
 
     /// Is there room for one replica more of an actor?
@@ -63,7 +65,7 @@ impl Account {
 
     /// Everything that is held of it.
     pub(super) fn all_held(&self) -> impl Iterator<Item = (&ActorId, &Held)> {
-        self.held.iter()
+        self.held.iter().map(|(actor, held)| (actor, held))
     }
 
     /// Is there anybody less important who could give way?
@@ -101,7 +103,7 @@ impl Account {
         self.books.measure(&beat.load);
         let statuses: BTreeMap<&ActorId, &ActorStatus> =
             beat.actors.iter().map(|status| (&status.id, status)).collect();
-        for (actor, held) in &mut self.held {
+        for (actor, held) in self.held.values_mut() {
             self.books.strike(held);
             *held = Held::new(&held.claim(), held.replicas(), statuses.get(actor).copied());
             self.books.enter(held);

@@ -10,8 +10,9 @@ use super::fit::{HELD, refusal, tier};
 use super::ledger::Slot;
 use super::room::{HostRoom, Room};
 use super::{Group, Input, Task};
-use lattice_protocol::ActorId;
-use std::collections::BTreeSet;
+use lattice_protocol::{ActorId, HostId};
+use std::cell::OnceCell;
+use std::cmp::Ordering;
 
 /// Hosts that are all ranked; of more, only a batch in the order of their load.
 const LISTED: usize = 128;
@@ -68,28 +69,86 @@ impl std::fmt::Display for Reasons {
 
 pub(super) fn reasons(task: &Task<'_>, host: &HostRoom<'_, '_>) -> Reasons {
     let rule = &task.manifest.placement;
-    let beside = task.partners.iter().filter(|partner| host.holds(partner)).take(MOST_BESIDE).count();
     Reasons {
         tier: tier(rule, host.view),
         prefers_region: rule.preferred_region.as_ref().is_some_and(|region| !region.is_empty()),
-        replicas: task.placed.get(host.view.id).copied().unwrap_or(0),
-        beside: u32::try_from(beside).unwrap_or(u32::MAX),
-        cached: task.digest.is_some_and(|digest| host.has_artifact(digest)),
+        replicas: replicas(task, host),
+        beside: beside(task, host),
+        cached: is_cached(task, host),
         load: host.score(),
     }
 }
 
+/// Replicas of the actor that the host has so far.
+fn replicas(task: &Task<'_>, host: &HostRoom<'_, '_>) -> u32 {
+    task.placed.get(host.view.id).copied().unwrap_or(0)
+}
+
+/// Linked actors there, as many as count.
+fn beside(task: &Task<'_>, host: &HostRoom<'_, '_>) -> u32 {
+    let there = task.partners.iter().filter(|partner| host.holds(partner)).take(MOST_BESIDE).count();
+    u32::try_from(there).unwrap_or(u32::MAX)
+}
+
+fn is_cached(task: &Task<'_>, host: &HostRoom<'_, '_>) -> bool {
+    task.artifact.is_some_and(|artifact| host.has_artifact(artifact))
+}
+
 pub(super) fn rank(task: &Task<'_>, host: &HostRoom<'_, '_>) -> Rank {
-    let reasons = reasons(task, host);
-    let load = i64::try_from(reasons.load).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
-    let bonus = i64::from(reasons.beside) * BESIDE + if reasons.cached { CACHED } else { 0 };
-    let coin = coin(task.coin, host.view.id.as_str());
-    if task.manifest.placement.pack {
-        (-i64::from(reasons.replicas), -load - bonus, coin)
-    } else {
-        (reasons.replicas.into(), load - bonus, coin)
+    let (first, then) = worth(task, host, host.score());
+    (first, then, coin(task.coin, host.view.id.as_str()))
+}
+
+/// What comes before the coin, of a host with this score.
+fn worth(task: &Task<'_>, host: &HostRoom<'_, '_>, score: u64) -> (i64, i64) {
+    let load = i64::try_from(score).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
+    let bonus = i64::from(beside(task, host)) * BESIDE + if is_cached(task, host) { CACHED } else { 0 };
+    let replicas = i64::from(replicas(task, host));
+    if task.manifest.placement.pack { (-replicas, -load - bonus) } else { (replicas, load - bonus) }
+}
+
+/// A host that may get a replica, ordered as by [`rank`] and then by slot: the best is the least. The coin
+/// is only thrown for those that are equal otherwise.
+pub(super) struct Candidate<'seen> {
+    pub(super) slot: Slot,
+    worth: (i64, i64),
+    seed: u64,
+    host: &'seen HostId,
+    coin: OnceCell<u64>,
+}
+
+impl<'seen> Candidate<'seen> {
+    /// A host, with its score.
+    pub(super) fn new(task: &Task<'_>, slot: Slot, host: &HostRoom<'_, 'seen>, score: u64) -> Self {
+        let worth = worth(task, host, score);
+        Self { slot, worth, seed: task.coin, host: host.view.id, coin: OnceCell::new() }
+    }
+
+    fn coin(&self) -> u64 {
+        *self.coin.get_or_init(|| coin(self.seed, self.host.as_str()))
     }
 }
+
+impl Ord for Candidate<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_worth = self.worth.cmp(&other.worth);
+        by_worth.then_with(|| self.coin().cmp(&other.coin())).then_with(|| self.slot.cmp(&other.slot))
+    }
+}
+
+impl PartialOrd for Candidate<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Candidate<'_> {}
 
 /// FNV-1a, so that different actors break ties differently.
 pub(crate) fn coin(seed: u64, text: &str) -> u64 {
@@ -105,10 +164,11 @@ type Near<'n> = &'n dyn Fn(&ActorId, usize) -> Vec<Slot>;
 pub(super) struct Hunt {
     tier: u8,
     /// Hosts to look at first; then, if not all, those in the order of their load.
-    listed: Option<Vec<Slot>>,
+    listed: Vec<Slot>,
     is_all: bool,
     cursor: Option<(u64, Slot)>,
-    seen: BTreeSet<Slot>,
+    /// What was found so far.
+    seen: Vec<Slot>,
 }
 
 impl Hunt {
@@ -131,49 +191,51 @@ impl Hunt {
         };
         let is_all = all.is_some();
         let near = || task.partners.iter().flat_map(|partner| near(partner, HOMES)).collect();
-        Self { tier, listed: Some(all.unwrap_or_else(near)), is_all, cursor: None, seen: BTreeSet::new() }
+        let mut listed: Vec<Slot> = all.unwrap_or_else(near);
+        listed.sort_unstable();
+        listed.dedup();
+        Self { tier, listed, is_all, cursor: None, seen: Vec::new() }
     }
 
     /// The next hosts with room, at least `want` if there are so many; none when there are no more.
-    pub(super) fn next(
+    pub(super) fn next<'seen>(
         &mut self,
         (task, group): (&Task<'_>, &Group),
-        (input, room): (&Input<'_>, &Room<'_, '_>),
+        (input, room): (&Input<'_>, &Room<'_, 'seen>),
         want: usize,
-    ) -> Vec<Slot> {
-        let need = &task.manifest.placement.resources;
-        let admits = |slot: Slot| {
-            room.at(slot).is_some_and(|host| {
-                host.fits(&task.id, need)
-                    && tier(&task.manifest.placement, host.view) == self.tier
-                    && refusal(task, group, &host, input).is_none()
-            })
+    ) -> Vec<Candidate<'seen>> {
+        let rule = &task.manifest.placement;
+        let admit = |slot: Slot, score: Option<u64>| {
+            let host = room.at(slot).filter(|host| {
+                host.fits(&task.id, &rule.resources)
+                    && tier(rule, host.view) == self.tier
+                    && refusal(task, group, host, input).is_none()
+            })?;
+            Some(Candidate::new(task, slot, &host, score.unwrap_or_else(|| host.score())))
         };
-        let mut found: Vec<Slot> = Vec::new();
-        for slot in self.listed.take().into_iter().flatten() {
-            if !self.seen.contains(&slot) && admits(slot) {
-                self.seen.insert(slot);
-                found.push(slot);
-            }
-        }
+        let listed = std::mem::take(&mut self.listed);
+        let mut found: Vec<Candidate<'seen>> =
+            listed.into_iter().filter_map(|slot| admit(slot, None)).collect();
         if self.is_all {
             return found;
         }
-        let pack = task.manifest.placement.pack;
-        let least = (!pack).then(|| room.least_loaded(self.cursor)).into_iter().flatten();
-        let most = pack.then(|| room.most_loaded(self.cursor)).into_iter().flatten();
-        for place in least.chain(most) {
-            if found.len() >= want {
-                return found;
-            }
-            self.cursor = Some(place);
-            let (_, slot) = place;
-            if !self.seen.contains(&slot) && admits(slot) {
-                self.seen.insert(slot);
-                found.push(slot);
+        self.seen.extend(found.iter().map(|candidate| candidate.slot));
+        self.seen.sort_unstable();
+        let walked = found.len();
+        let least = (!rule.pack).then(|| room.least_loaded(self.cursor)).into_iter().flatten();
+        let most = rule.pack.then(|| room.most_loaded(self.cursor)).into_iter().flatten();
+        let mut places = least.chain(most);
+        while found.len() < want {
+            let Some((score, slot)) = places.next() else {
+                self.is_all = true;
+                break;
+            };
+            self.cursor = Some((score, slot));
+            if self.seen.binary_search(&slot).is_err() {
+                found.extend(admit(slot, Some(score)));
             }
         }
-        self.is_all = true;
+        self.seen.extend(found.iter().skip(walked).map(|candidate| candidate.slot));
         found
     }
 }

@@ -203,7 +203,27 @@ impl Step {
 }
 
 /// New replicas by host, with the host's load and what spoke for it before the first of them.
-pub(super) type Added = BTreeMap<HostId, (u32, Load, Reasons)>;
+#[derive(Debug, Default)]
+pub(super) struct Added(Vec<(HostId, u32, Load, Reasons)>);
+
+impl Added {
+    /// One more.
+    pub(super) fn push(&mut self, host: HostId, load: Load, why: Reasons) {
+        self.0.push((host, 1, load, why));
+    }
+
+    /// In the order of hosts, each once.
+    fn by_host(self) -> Vec<(HostId, u32, Load, Reasons)> {
+        let mut all = self.0;
+        all.sort_by(|left, right| left.0.cmp(&right.0));
+        all.dedup_by(|later, first| {
+            let is_same = later.0 == first.0;
+            first.1 += if is_same { later.1 } else { 0 };
+            is_same
+        });
+        all
+    }
+}
 
 /// Collects the steps of one plan.
 #[derive(Debug, Default)]
@@ -218,15 +238,16 @@ impl Notes {
     /// What an actor was given. Replicas that left an unreliable host are matched, in order, with
     /// those that came elsewhere.
     pub(super) fn placed(&mut self, task: &Task<'_>, added: Added) {
+        let added = added.by_host();
         let sources = task.displaced.iter().flat_map(|(host, count)| repeat(host, *count));
-        let targets = added.iter().flat_map(|(host, (count, ..))| repeat(host, *count));
+        let targets = added.iter().flat_map(|(host, count, ..)| repeat(host, *count));
         for (from, to) in sources.zip(targets) {
             let actors = self.moves.entry((from.clone(), to.clone())).or_default();
             if actors.last() != Some(&task.id) {
                 actors.push(task.id.clone());
             }
         }
-        for (host, (replicas, load, why)) in added {
+        for (host, replicas, load, why) in added {
             self.steps.push(Step::Scheduled { actor: task.id.clone(), host, replicas, load, why });
         }
     }
@@ -247,8 +268,12 @@ impl Notes {
     }
 
     /// Every step: fail-overs, who gave way, what was scheduled, what moved, what was released.
-    /// `before` is what was placed of every actor that was dealt with, by actor.
-    pub(super) fn finish(self, tasks: &Tasks<'_>, before: &BTreeMap<&ActorId, &Places>) -> Vec<Step> {
+    /// `before` is what was placed of applications that are planned whole, by actor.
+    pub(super) fn finish<'a>(
+        self,
+        tasks: &Tasks<'_>,
+        before: impl Iterator<Item = (&'a ActorId, &'a Places)>,
+    ) -> Vec<Step> {
         let moves = self.moves.into_iter().map(|((from, to), actors)| Step::Failover { from, to, actors });
         let preempted = self.preempted.into_iter();
         let preempted =
@@ -259,8 +284,11 @@ impl Notes {
         let mut in_order: Vec<&Task<'_>> = tasks.iter().filter(|task| task.scaled.is_some()).collect();
         in_order.sort_by_key(|task| (&task.id.app, task.position));
         let scaled = in_order.into_iter().filter_map(scaled);
-        let steps = scaled.chain(moves).chain(preempted).chain(self.steps).chain(rebalanced);
-        steps.chain(released(tasks, before)).collect()
+        let mut steps: Vec<Step> = scaled.chain(moves).chain(preempted).collect();
+        steps.extend(self.steps);
+        steps.extend(rebalanced);
+        released(tasks, before, &mut steps);
+        steps
     }
 }
 
@@ -275,22 +303,39 @@ fn repeat(host: &HostId, count: u32) -> impl Iterator<Item = &HostId> {
     std::iter::repeat_n(host, usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// What has less on a host than before, though the host is well.
+/// What has less on a host than before, though the host is well; by actor.
 fn released<'a>(
-    tasks: &'a Tasks<'_>,
-    before: &'a BTreeMap<&ActorId, &Places>,
-) -> impl Iterator<Item = Step> + 'a {
-    before.iter().flat_map(move |(actor, hosts)| {
-        let task = tasks.of(actor);
-        hosts.iter().filter_map(move |(host, before)| {
-            let after = task.and_then(|task| task.placed.get(host)).copied().unwrap_or(0);
-            let moved =
-                task.is_some_and(|task| task.displaced.contains_key(host) || task.excused.contains(host));
-            (after < *before && !moved).then(|| Step::Released {
-                actor: (*actor).clone(),
-                host: host.clone(),
-                replicas: before - after,
-            })
+    tasks: &Tasks<'_>,
+    before: impl Iterator<Item = (&'a ActorId, &'a Places)>,
+    steps: &mut Vec<Step>,
+) {
+    let mut tasks = tasks.by_id().peekable();
+    for (actor, places) in before {
+        while let Some(task) = tasks.next_if(|task| task.id < *actor) {
+            steps.extend(less(&task.id, task.before, Some(task)));
+        }
+        let task = tasks.next_if(|task| task.id == *actor);
+        steps.extend(less(actor, places, task));
+    }
+    for task in tasks {
+        steps.extend(less(&task.id, task.before, Some(task)));
+    }
+}
+
+/// The same of one actor; one without a task shall not be there at all.
+fn less<'s>(
+    actor: &'s ActorId,
+    before: &'s Places,
+    task: Option<&'s Task<'_>>,
+) -> impl Iterator<Item = Step> + 's {
+    before.iter().filter_map(move |(host, before)| {
+        let after = task.and_then(|task| task.placed.get(host)).copied().unwrap_or(0);
+        let moved =
+            || task.is_some_and(|task| task.displaced.contains_key(host) || task.excused.contains(host));
+        (after < *before && !moved()).then(|| Step::Released {
+            actor: actor.clone(),
+            host: host.clone(),
+            replicas: before - after,
         })
     })
 }

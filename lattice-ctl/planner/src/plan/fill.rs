@@ -1,7 +1,7 @@
 //! The second and third pass for one actor: place what is missing where it fits best, then hold
 //! what fits nowhere, or may not move yet, on the hosts that are lost.
 
-use super::choose::{Hunt, Reasons, rank, reasons};
+use super::choose::{Candidate, Hunt, Reasons, reasons};
 use super::explain::{Added, Notes};
 use super::fit::{refusal, tiers};
 use super::ledger::Slot;
@@ -9,7 +9,8 @@ use super::tasks::{Tasks, Turn};
 use super::{Allowance, Group, Input, Room, Task, keep, preempt, words};
 use lattice_protocol::desired::Verdict;
 use lattice_protocol::{ActorId, HostId, Places};
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// Hosts looked at together, at least.
 const BATCH: usize = 64;
@@ -31,9 +32,7 @@ impl<'seen> Filling<'_, 'seen> {
     /// Everybody's turn, the most important first.
     pub(super) fn fill_all(&mut self) {
         let mut last: Option<Turn> = None;
-        while let Some((turn, index)) = self.tasks.after(last.as_ref()) {
-            last = Some(turn.clone());
-            let Some(mut task) = self.tasks.take(index) else { continue };
+        while let Some((index, mut task)) = self.tasks.take_next(&mut last) {
             fill(&mut task, self);
             self.tasks.put(index, task);
         }
@@ -69,7 +68,7 @@ fn fill<'seen>(task: &mut Task<'seen>, filling: &mut Filling<'_, 'seen>) {
         task.unplaced = Some(why);
         return;
     }
-    let mut added = Added::new();
+    let mut added = Added::default();
     let mut reasons = Vec::new();
     // Taken out and put back: the groups are read while the actor's places change.
     let groups = std::mem::take(&mut task.groups);
@@ -162,7 +161,7 @@ fn of_tier<'seen>(
     let mut missing = missing;
     let near = |actor: &ActorId, most: usize| filling.homes(actor, most);
     let mut hunt = Hunt::new(task, site.group, tier, (&filling.room, &near));
-    let mut order = BTreeSet::new();
+    let mut order = BinaryHeap::new();
     loop {
         // Four hosts for each replica: enough for every replica to have one of its own.
         let want = usize::try_from(missing).unwrap_or(usize::MAX).saturating_mul(4).max(BATCH);
@@ -170,13 +169,13 @@ fn of_tier<'seen>(
         if batch.is_empty() {
             return missing;
         }
-        let ranked = |slot: Slot| Some((rank(task, &filling.room.at(slot)?), slot));
-        order.extend(batch.into_iter().filter_map(ranked));
+        order.extend(batch.into_iter().map(Reverse));
         while missing > 0 {
-            let Some((_, slot)) = order.pop_first() else { break };
+            let Some(Reverse(Candidate { slot, .. })) = order.pop() else { break };
             if add(task, slot, site, filling) {
                 missing -= 1;
-                order.extend(filling.room.at(slot).map(|host| (rank(task, &host), slot)));
+                let again = filling.room.at(slot).filter(|_| missing > 0);
+                order.extend(again.map(|host| Reverse(Candidate::new(task, slot, &host, host.score()))));
             }
         }
         if missing == 0 {
@@ -218,7 +217,7 @@ fn add(task: &mut Task<'_>, slot: Slot, site: &mut Site<'_>, filling: &mut Filli
     let why: Reasons = reasons(task, &host);
     filling.room.add(slot, &task.id, &task.claim());
     task.placed.add(&id, 1);
-    site.added.entry(id).or_insert((0, load, why)).0 += 1;
+    site.added.push(id, load, why);
     true
 }
 

@@ -302,10 +302,9 @@ impl Ledger {
     /// All that an application holds of a host.
     pub(super) fn forget(&mut self, index: usize, app: &AppName) {
         let Some(account) = self.at(index) else { return };
-        // Its actors stand together: the first of them is not before the empty name.
-        let first = account.held.keys().position(|actor| actor.app == *app);
-        let Some(first) = first else { return };
-        let of_app = account.held.keys().skip(first).take_while(|actor| actor.app == *app);
+        // Its actors stand together.
+        let from_app_on = account.held.after(|actor| actor.app < *app);
+        let of_app = from_app_on.map(|(actor, _)| actor).take_while(|actor| actor.app == *app);
         let actors: Vec<ActorId> = of_app.cloned().collect();
         for actor in actors {
             self.hold(index, &actor, |account, held| {
@@ -330,8 +329,8 @@ impl Ledger {
             let after = change(account, before).filter(|held| held.replicas() > 0);
             both = (before, after);
             match after {
-                Some(held) => drop(account.held.insert(actor.clone(), held)),
-                None => drop(account.held.remove(actor)),
+                Some(held) => account.held.put(actor, held),
+                None => account.held.take(actor),
             }
             account.count(before.as_ref(), false);
             account.count(after.as_ref(), true);

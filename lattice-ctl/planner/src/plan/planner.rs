@@ -21,9 +21,10 @@ use super::tasks::Tasks;
 use super::{Asked, Input, Plan, Room, Step, Task, calls, keep, rebalance};
 use crate::observed::HostView;
 use crate::rollout::{self, Stance};
+use crate::sorted::Sorted;
 use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
 use lattice_protocol::manifest::Scale;
-use lattice_protocol::{ActorId, AppName, HostId, Places};
+use lattice_protocol::{ActorId, AppName, HostId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is kept between plans.
@@ -48,7 +49,7 @@ pub struct Planner {
 /// Where in the planner an application has left something.
 #[derive(Debug, Clone, Default)]
 struct Known {
-    hosts: BTreeSet<usize>,
+    hosts: Sorted<usize>,
     links: BTreeSet<(ActorId, ActorId)>,
     daemons: BTreeSet<ActorId>,
     unheard: BTreeSet<HostId>,
@@ -125,7 +126,8 @@ impl Planner {
         filling.fill_all();
         rebalance::rebalance(&mut filling);
         let Filling { tasks, notes, left, .. } = filling;
-        let explanation = notes.finish(&tasks, &before(&scope.whole, &tasks, input));
+        let of_whole = scope.whole.keys().filter_map(|app| input.placements.get(app));
+        let explanation = notes.finish(&tasks, of_whole.flat_map(|placement| &placement.actors));
         let mut plan = Plan {
             changed: self.placements(&scope.whole, tasks, input),
             removed: Vec::new(),
@@ -278,8 +280,9 @@ impl Planner {
             Some((app.clone(), Placement::empty(app.clone(), desired.version)))
         };
         let mut placements: BTreeMap<AppName, Placement> = whole.keys().filter_map(empty).collect();
-        for (id, task) in tasks.into_by_id() {
-            self.remember(&id, &task);
+        for task in tasks.drain_by_id() {
+            let id = &task.id;
+            self.remember(&task);
             if task.unplaced.is_some() {
                 self.alone.insert(id.clone());
             }
@@ -291,9 +294,9 @@ impl Planner {
                     placements.entry(id.app.clone()).or_insert_with(|| before.clone())
                 }
             };
-            placement.scaled.remove(&id);
-            placement.unplaced.remove(&id);
-            placement.actors.remove(&id);
+            placement.scaled.remove(id);
+            placement.unplaced.remove(id);
+            placement.actors.remove(id);
             if let Some((count, _)) = task.scaled {
                 placement.scaled.insert(id.clone(), count);
             }
@@ -301,17 +304,18 @@ impl Planner {
                 placement.unplaced.insert(id.clone(), words);
             }
             if !task.placed.is_empty() {
-                placement.actors.insert(id, task.placed);
+                placement.actors.insert(task.id, task.placed);
             }
         }
         placements
     }
 
-    fn remember(&mut self, id: &ActorId, task: &Task<'_>) {
+    fn remember(&mut self, task: &Task<'_>) {
+        let id = &task.id;
         let Some(known) = self.apps.get_mut(&id.app) else { return };
         for host in task.placed.keys() {
             match self.ledger.slot(host) {
-                Some(slot) => drop(known.hosts.insert(slot.index)),
+                Some(slot) => known.hosts.insert(slot.index),
                 None => {
                     self.unheard.entry(host.clone()).or_default().insert(id.clone());
                     known.unheard.insert(host.clone());
@@ -372,16 +376,4 @@ fn draw<'a>(
     let stance = rolls
         .map_or_else(Stance::default, |_| rollout::stance(asked.app, asked.desired, asked.placement, input));
     asked.tasks(&stance, |id| id == actor).pop()
-}
-
-/// What was placed before of every actor that is dealt with.
-fn before<'t>(
-    whole: &BTreeMap<AppName, Stance<'_>>,
-    tasks: &'t Tasks<'_>,
-    input: &Input<'t>,
-) -> BTreeMap<&'t ActorId, &'t Places> {
-    let of_whole = whole.keys().filter_map(|app| input.placements.get(app));
-    let of_whole = of_whole.flat_map(|placement| &placement.actors);
-    let others = tasks.by_id().filter(|(id, _)| !whole.contains_key(&id.app));
-    of_whole.chain(others.map(|(id, task)| (id, task.before))).collect()
 }

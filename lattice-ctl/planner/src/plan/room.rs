@@ -32,8 +32,9 @@ impl<'r> HostRoom<'r, '_> {
         let kinds = &self.view.heartbeat.kinds;
         kinds.is_empty() || kinds.iter().any(|have| have == kind)
     }
-    pub(super) fn has_artifact(&self, digest: &str) -> bool {
-        self.account.has_artifact(digest)
+    /// Has it the artifact whose digest has this hash?
+    pub(super) fn has_artifact(&self, artifact: u64) -> bool {
+        self.account.has_artifact(artifact)
     }
     pub(super) fn holds(&self, actor: &ActorId) -> bool {
         self.account.held(actor).is_some()

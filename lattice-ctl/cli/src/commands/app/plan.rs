@@ -8,15 +8,12 @@ use crate::args::Args;
 use crate::client::Client;
 use crate::commands::Outcome;
 use crate::{output, reference};
-use lattice_ctl_controller::dry_run::{PlannedStep, Seen};
+use lattice_ctl_controller::records::{app_not_found, as_seen};
+use lattice_ctl_planner::dry_run::PlannedStep;
 use lattice_protocol::manifest::Application;
 use lattice_protocol::{AppName, ErrorCode, Report};
 use serde_json::json;
 use std::path::Path;
-
-async fn seen(client: &Client) -> Result<Seen, Report> {
-    Ok(Seen::new(client.apps().await?, client.placements().await?, client.hosts().await?))
-}
 
 /// Shows what deploying would change, and why.
 pub async fn dry_run(args: &Args, what: &str) -> Outcome {
@@ -43,7 +40,9 @@ async fn show_plan(
         (None, Some(name)) => name,
         (None, None) => return Err(Report::new(ErrorCode::Usage, "plan takes a manifest or an application")),
     };
-    let steps = seen(client).await?.plan(&app, parsed)?;
+    let (apps, placements) = (client.apps().await?, client.placements().await?);
+    let seen = as_seen(apps, placements, &client.hosts().await?);
+    let steps = seen.plan(&app, parsed).ok_or_else(|| app_not_found(&app))?;
     print_plan(args, &app, &steps);
     Ok(())
 }
@@ -79,11 +78,12 @@ pub async fn why(args: &Args, why: &WhyArgs) -> Outcome {
 }
 
 async fn explain(args: &Args, client: &Client, actor: &str) -> Outcome {
-    let seen = seen(client).await?;
-    let id = reference::actor(actor, &seen.desired, &seen.hosts)?;
-    let hosts = seen.consider(&id);
+    let (apps, placements, hosts) = (client.apps().await?, client.placements().await?, client.hosts().await?);
+    let id = reference::actor(actor, &apps, &hosts)?;
+    let seen = as_seen(apps, placements, &hosts);
+    let considered = seen.consider(&id);
     let unplaced = seen.placements.get(&id.app).and_then(|placement| placement.unplaced.get(&id));
-    let rows = hosts
+    let rows = considered
         .iter()
         .map(|one| {
             let fit = if one.fit { "yes" } else { "no" };
@@ -96,15 +96,15 @@ async fn explain(args: &Args, client: &Client, actor: &str) -> Outcome {
     let rollout = seen
         .desired
         .get(&id.app)
-        .and_then(|record| super::rollout::View::new(record, seen.placements.get(&id.app), &seen.hosts));
+        .and_then(|record| super::rollout::View::new(record, seen.placements.get(&id.app), &hosts));
     if let Some(rollout) = &rollout {
         rollout.print(args);
     }
-    if hosts.is_empty() {
+    if considered.is_empty() {
         output::say(args, format!("{id} is not deployed, or no host has joined the lattice"));
     }
     let record = json!({
-        "actor": id, "unplaced": unplaced, "hosts": hosts,
+        "actor": id, "unplaced": unplaced, "hosts": considered,
         "rollout": rollout.as_ref().map(super::rollout::View::json),
     });
     output::table(args, &record, &["host", "replicas", "fit", "why"], rows);

@@ -4,8 +4,7 @@ use super::{json_of, parsed};
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::operation::Operation;
-use crate::dry_run::Seen;
-use crate::records::Applied;
+use crate::records::{Applied, app_not_found, as_seen};
 use keys::Digest;
 use lattice_ctl_planner::edit::Change;
 use lattice_protocol::manifest::{self, Application};
@@ -155,8 +154,10 @@ impl Api {
                 .limit(&input.app));
         }
         let records = &self.records;
-        let seen = Seen::new(records.apps().await?, records.placements().await?, records.hosts().await?);
-        Ok(json!({ "app": input.app, "steps": json_of(&seen.plan(&input.app, application)?)? }))
+        let (apps, placements) = (records.apps().await?, records.placements().await?);
+        let seen = as_seen(apps, placements, &records.hosts().await?);
+        let steps = seen.plan(&input.app, application).ok_or_else(|| app_not_found(&input.app))?;
+        Ok(json!({ "app": input.app, "steps": json_of(&steps)? }))
     }
 }
 

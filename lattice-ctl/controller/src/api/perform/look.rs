@@ -5,8 +5,7 @@ use super::{json_of, parsed};
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::operation::Operation;
-use crate::dry_run::Seen;
-use crate::records::{SeenHost, host_not_found};
+use crate::records::{SeenHost, as_seen, host_not_found};
 use crate::views::{actors_of, overall};
 use lattice_io::ReadFrom;
 use lattice_protocol::desired::DesiredApp;
@@ -138,7 +137,7 @@ impl Api {
                 .hint("see: trellis get actors"));
         }
         let (apps, placements) = (self.records.apps().await?, self.records.placements().await?);
-        let seen = Seen::new(apps, placements, self.records.hosts().await?);
+        let seen = as_seen(apps, placements, &self.records.hosts().await?);
         let id = ActorId::new(app, name);
         let unplaced = seen.placements.get(&id.app).and_then(|placement| placement.unplaced.get(&id));
         Ok(json!({ "actor": id, "unplaced": unplaced, "hosts": json_of(&seen.consider(&id))? }))

@@ -1,25 +1,24 @@
-//! What the planner would do with the lattice as it is now, and what it thinks of each host. Nothing is
-//! written. Pure: it runs on what controllers wrote down and what hosts answer.
+//! What the planner would do with the lattice as it is now, and what it thinks of each host. Nothing comes
+//! into force: it runs on what controllers wrote down and what hosts answer.
 
-use crate::records::{SeenHost, app_not_found};
-use lattice_ctl_planner::observed::{Observed, Profile};
-use lattice_ctl_planner::plan::{Assessment, consider};
-use lattice_ctl_planner::{Allowance, Input, NoPolicy, Scaling, Step, Trials, Turn, plan};
-use lattice_protocol::desired::{DesiredApp, Placement};
+use crate::observed::{Observed, Profile};
+use crate::plan::{Assessment, consider};
+use crate::{Allowance, Input, NoPolicy, Scaling, Step, Trials, Turn, plan};
+use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
+use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::manifest::Application;
 use lattice_protocol::spec::Artifact;
-use lattice_protocol::{ActorId, AppName, HostId, Report};
+use lattice_protocol::{ActorId, AppName, HostId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The lattice, as a plan needs it.
+#[derive(Debug)]
 pub struct Seen {
     /// What shall be.
     pub desired: BTreeMap<AppName, DesiredApp>,
     /// The decisions.
     pub placements: BTreeMap<AppName, Placement>,
-    /// The hosts.
-    pub hosts: BTreeMap<HostId, SeenHost>,
     observed: Observed,
     now_ms: u64,
     /// A dry run has watched nothing.
@@ -60,17 +59,16 @@ pub struct Considered {
 }
 
 impl Seen {
-    /// Of these records.
+    /// Of these records, and what each host says with what is concluded about it.
     #[must_use]
     pub fn new(
         desired: BTreeMap<AppName, DesiredApp>,
         placements: BTreeMap<AppName, Placement>,
-        hosts: BTreeMap<HostId, SeenHost>,
+        hosts: impl IntoIterator<Item = (Heartbeat, Verdict)>,
     ) -> Self {
-        let judged = hosts.values().map(|host| (host.heartbeat.clone(), host.verdict));
-        let (observed, now_ms) = Observed::as_judged(Profile::EDGE, judged);
+        let (observed, now_ms) = Observed::as_judged(Profile::EDGE, hosts);
         let (trials, scaling) = (Trials::default(), Scaling::default());
-        Self { desired, placements, hosts, observed, now_ms, trials, scaling }
+        Self { desired, placements, observed, now_ms, trials, scaling }
     }
 
     fn input(&self) -> Input<'_> {
@@ -87,20 +85,16 @@ impl Seen {
         }
     }
 
-    /// What running a stored application, or the one of this manifest, would do.
-    ///
-    /// # Errors
-    /// `E_APP_NOT_FOUND` for one that is not stored.
-    pub fn plan(mut self, app: &AppName, manifest: Option<Application>) -> Result<Vec<PlannedStep>, Report> {
+    /// What running a stored application, or the one of this manifest, would do. `None` for one that is
+    /// not stored.
+    #[must_use]
+    pub fn plan(mut self, app: &AppName, manifest: Option<Application>) -> Option<Vec<PlannedStep>> {
         let record = match manifest {
             Some(application) => put(application, self.desired.get(app)),
-            None => {
-                let have = self.desired.get(app).ok_or_else(|| app_not_found(app))?;
-                DesiredApp { deployed: true, ..have.clone() }
-            }
+            None => DesiredApp { deployed: true, ..self.desired.get(app)?.clone() },
         };
         self.desired.insert(app.clone(), record);
-        Ok(plan(&self.input()).explanation.iter().map(planned).collect())
+        Some(plan(&self.input()).explanation.iter().map(planned).collect())
     }
 
     /// What speaks for and against each host.
@@ -184,4 +178,52 @@ fn considered(one: &Assessment) -> Considered {
         Err(refusal) => (false, refusal.to_string()),
     };
     Considered { host: one.host.clone(), replicas: one.replicas, fit, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{actor, app, heartbeat, host};
+    use lattice_protocol::manifest::Scale;
+
+    fn shop(replicas: u32) -> DesiredApp {
+        app("shop", vec![actor("web", Scale::Replicas(replicas))])
+    }
+
+    /// Two hosts, of which one is lost; `web` is on it.
+    fn seen() -> Seen {
+        let name: AppName = "shop".parse().unwrap();
+        let mut placement = Placement::empty(name.clone(), 1);
+        placement.actors = [("shop/web".parse().unwrap(), [(host("A"), 1)].into())].into();
+        let hosts = [(heartbeat("A", "b1", 1), Verdict::Lost), (heartbeat("B", "b1", 1), Verdict::Alive)];
+        Seen::new([(name.clone(), shop(1))].into(), [(name, placement)].into(), hosts)
+    }
+
+    fn lines(steps: Option<Vec<PlannedStep>>) -> Vec<String> {
+        let line =
+            |step: PlannedStep| format!("{} {} {} {}", step.action, step.actor, step.host, step.replicas);
+        steps.unwrap().into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn it_says_what_would_be_done_to_a_stored_application_and_to_a_manifest() {
+        let name = "shop".parse().unwrap();
+        assert_eq!(lines(seen().plan(&name, None)), ["fail over shop/web A -> B 1", "start shop/web B 1"]);
+        let changed = seen().plan(&name, Some(shop(2).application));
+        assert_eq!(lines(changed), ["fail over shop/web A -> B 1", "start shop/web B 2"]);
+        let more = app("more", vec![actor("api", Scale::Replicas(1))]).application;
+        let more = lines(seen().plan(&"more".parse().unwrap(), Some(more)));
+        assert!(more.contains(&"start more/api B 1".to_owned()), "{more:?}");
+        assert_eq!(seen().plan(&"none".parse().unwrap(), None), None);
+    }
+
+    #[test]
+    fn it_says_what_it_thinks_of_each_host() {
+        let considered = seen().consider(&"shop/web".parse().unwrap());
+        let short =
+            considered.iter().map(|one| (one.host.as_str(), one.replicas, one.fit)).collect::<Vec<_>>();
+        assert_eq!(short, [("A", 1, false), ("B", 0, true)]);
+        assert_eq!(considered[0].why, "lost");
+        assert_eq!(seen().consider(&"shop/none".parse().unwrap()), []);
+    }
 }

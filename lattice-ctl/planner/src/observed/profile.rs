@@ -1,0 +1,60 @@
+//! When silence and errors count.
+
+/// When silence counts. Milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile {
+    /// Time between heartbeats.
+    pub interval_ms: u64,
+    /// Silence after which a host is suspect: it keeps what it has and gets nothing new.
+    pub suspect_after_ms: u64,
+    /// Silence after which a host is lost: what it has moves.
+    pub lost_after_ms: u64,
+    /// Errors of a host within a minute that make it unfit for anything new.
+    pub max_errors: u64,
+    /// Silence of a whole site after which its hosts count as lost rather than cut off.
+    pub cut_off_ms: u64,
+    /// Time that a host which has come back is the last choice for anything new; four times as long after each
+    /// further return within `flap_window_ms`.
+    pub hold_ms: u64,
+    /// How long a return is remembered, and the longest hold.
+    pub flap_window_ms: u64,
+}
+
+impl Profile {
+    /// Gateways behind uplinks that drop: seed 004's 30 seconds.
+    pub const EDGE: Self = Self {
+        interval_ms: 5_000,
+        suspect_after_ms: 15_000,
+        lost_after_ms: 30_000,
+        max_errors: 5,
+        cut_off_ms: 300_000,
+        hold_ms: 5_000,
+        flap_window_ms: 600_000,
+    };
+    /// Sites joined by a wide-area network.
+    pub const WAN: Self = Self {
+        interval_ms: 1_000,
+        suspect_after_ms: 2_500,
+        lost_after_ms: 5_000,
+        max_errors: 5,
+        cut_off_ms: 60_000,
+        hold_ms: 1_000,
+        flap_window_ms: 300_000,
+    };
+    /// One local network.
+    pub const FAST: Self = Self {
+        interval_ms: 250,
+        suspect_after_ms: 750,
+        lost_after_ms: 1_500,
+        max_errors: 5,
+        cut_off_ms: 15_000,
+        hold_ms: 250,
+        flap_window_ms: 120_000,
+    };
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self::EDGE
+    }
+}
