@@ -56,7 +56,7 @@ pub fn placed(
     for (actor, hosts) in before.map(|before| &before.actors).into_iter().flatten() {
         let to = now.actors.get(actor).unwrap_or(&none);
         let from: Vec<&HostId> =
-            hosts.keys().filter(|host| !to.contains_key(*host) && is_lost(host)).collect();
+            hosts.keys().filter(|host| !to.contains_key(host) && is_lost(host)).collect();
         if !from.is_empty() {
             events.emit("app.failover", Some(actor.to_string()), json!({ "from": from, "to": to }));
         }

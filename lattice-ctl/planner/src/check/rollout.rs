@@ -241,14 +241,14 @@ impl Checked<'_> {
             let had = self.before.and_then(|before| before.actors.get(id)).unwrap_or(&none);
             let added = heard.iter().filter(|host| was.is_none_or(|was| !was.updated.contains(**host)));
             let fresh: Option<u32> =
-                added.map(|host| placed.get(*host).filter(|_| !had.contains_key(*host)).copied()).sum();
+                added.map(|host| placed.get(host).filter(|_| !had.contains_key(host)).copied()).sum();
             if fresh.is_some_and(|fresh| fresh <= max_surge.at_least(wanted)) {
                 return;
             }
             let unproven: Vec<u32> = heard
                 .iter()
                 .filter(|host| !self.shows(host, id, progress, false))
-                .filter_map(|host| placed.get(*host).copied())
+                .filter_map(|host| placed.get(host).copied())
                 .collect();
             let bound = max_unavailable.at_most(wanted).saturating_add(max_surge.at_least(wanted));
             let bound = bound.saturating_add(total.saturating_sub(wanted));

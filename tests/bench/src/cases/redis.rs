@@ -6,7 +6,6 @@ use crate::inside::{Inside, Loops, actor_id, link};
 use crate::report::{Goal, Measured, Row};
 use crate::samples::median;
 use anyhow::{Context, Result, bail, ensure};
-use futures::future::try_join_all;
 use host_runtime::wiring::BoundTarget;
 use lattice_protocol::{InstancePolicy, LinkName, LinkTarget};
 use providers_keyvalue_redis::RedisKeyValueFactory;
@@ -16,8 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tests_harness::RedisServer;
+use tokio::task::JoinSet;
 
-const AT_ONCE: usize = 64;
+const AT_ONCE: u32 = 64;
 /// Gets of one of them in a run.
 const GETS: u32 = 1_000;
 const VALUE: [u8; 200] = [b'v'; 200];
@@ -66,15 +66,15 @@ pub async fn run(plan: &Plan) -> Result<Row> {
 }
 
 fn per_second(began: Instant) -> f64 {
-    f64::from(GETS) * 64.0 / began.elapsed().as_secs_f64()
+    f64::from(GETS) * f64::from(AT_ONCE) / began.elapsed().as_secs_f64()
 }
 
 async fn guests(loops: &Loops) -> Result<f64> {
     let began = Instant::now();
     let one = |loops: Loops| async move { loops.run("keyvalue-get", GETS).await };
-    let tasks = (0..AT_ONCE).map(|_| tokio::spawn(one(loops.clone())));
-    for done in try_join_all(tasks).await? {
-        ensure!(done?.1 == VALUE.len() as u64 * u64::from(GETS), "another value");
+    let mut tasks: JoinSet<_> = (0..AT_ONCE).map(|_| one(loops.clone())).collect();
+    while let Some(done) = tasks.join_next().await {
+        ensure!(done??.1 == VALUE.len() as u64 * u64::from(GETS), "another value");
     }
     Ok(per_second(began))
 }
@@ -88,9 +88,9 @@ async fn alone(connection: &redis::aio::MultiplexedConnection) -> Result<f64> {
         }
         Ok(())
     };
-    let tasks = (0..AT_ONCE).map(|_| tokio::spawn(one(connection.clone())));
-    for done in try_join_all(tasks).await? {
-        done?;
+    let mut tasks: JoinSet<Result<()>> = (0..AT_ONCE).map(|_| one(connection.clone())).collect();
+    while let Some(done) = tasks.join_next().await {
+        done??;
     }
     Ok(per_second(began))
 }
