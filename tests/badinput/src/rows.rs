@@ -26,5 +26,5 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         &["71", "72"],
         "there is no security policy document: what denies are claims, links and grants (row 60)",
     ),
-    (&["86", "87", "88"], "there are no journals, snapshots and replicated types"),
+    (&["88"], "there are no replicated types yet"),
 ];

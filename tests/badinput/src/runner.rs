@@ -21,13 +21,14 @@ const CONNECTIONS: usize = 16;
 const SHOWN: usize = 600;
 
 /// The case files, and what is in them.
-pub const FILES: [(&str, &str); 6] = [
+pub const FILES: [(&str, &str); 7] = [
     ("artifacts.toml", include_str!("../cases/artifacts.toml")),
     ("trust.toml", include_str!("../cases/trust.toml")),
     ("manifest.toml", include_str!("../cases/manifest.toml")),
     ("messages.toml", include_str!("../cases/messages.toml")),
     ("hosts.toml", include_str!("../cases/hosts.toml")),
     ("ingress.toml", include_str!("../cases/ingress.toml")),
+    ("journals.toml", include_str!("../cases/journals.toml")),
 ];
 
 /// The cases of every file whose name or row contains `only`.

@@ -6,6 +6,7 @@ mod asks;
 mod deploys;
 mod ghosts;
 mod images;
+mod journals;
 mod promises;
 mod providers;
 mod restarts;
@@ -36,6 +37,7 @@ pub async fn play(world: &World, name: &str, case: &Case) -> Played {
         "port taken" => restarts::port_taken(case).await,
         "lock is a link" => restarts::lock_is_a_link().await,
         "image" => images::pull(case).await,
+        "journal" => journals::journal(case).await,
         "deploy" => deploys::deploy(world, case).await,
         "second machine" => deploys::second_machine(world).await,
         "ghost" => ghosts::ghost(world, case).await,
