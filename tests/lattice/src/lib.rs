@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
-use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec, fixtures};
+use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec, eventually, fixtures};
 
 /// Longest wait for a process or a state.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -93,7 +93,14 @@ impl TestLattice {
         };
         init.extend(["--nats".to_owned(), urls(servers.iter())]);
         call(&trellis, dir.path(), &init)?;
-        let controller = controller(&trellis, dir.path(), "controller", &[]).await?;
+        let controller = match servers.len() {
+            1 => controller(&trellis, dir.path(), "controller", &[]).await?,
+            // The servers of a cluster answer before they have chosen who leads.
+            _ => {
+                let start = || controller(&trellis, dir.path(), "controller", &[]);
+                eventually(PATIENCE, "a controller on the cluster", start).await?
+            }
+        };
         // Free on every loopback address that the hosts will listen on, as far as one can know.
         let port = free_port()?;
         let nats = servers.remove(0);

@@ -123,7 +123,6 @@ fn damage(what: &str, lattice: &TestLattice, data: &Path) -> Result<()> {
             let file = fs::OpenOptions::new().write(true).open(newest("account/a-1")?)?;
             Ok(file.set_len(2 << 30)?)
         }
-        "no journal" => Ok(fs::remove_file(segment)?),
         other => bail!("{} knows no damage {other:?}", lattice.path().display()),
     }
 }

@@ -54,6 +54,7 @@ const FILES: &[(&str, &str)] = files![
     "guests/sdk/src/actor/tests.rs",
     "guests/sdk/src/actor/turn.rs",
     "guests/sdk/src/bindings.rs",
+    "guests/sdk/src/client.rs",
     "guests/sdk/src/config.rs",
     "guests/sdk/src/error.rs",
     "guests/sdk/src/http.rs",
