@@ -29,6 +29,10 @@ use tokio::net::TcpStream;
 
 /// What actors may send and receive.
 const SUBJECTS: &str = "bench.>";
+/// Memory that a host offers, MiB, and what it sets aside for an actor that names no limit (a host may
+/// promise more than it has).
+const MIB: u64 = 512;
+const MIB_PER_ACTOR: u64 = 16;
 /// Host, lattice and application.
 const NAME: &str = "bench";
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -68,6 +72,7 @@ pub struct Outside {
     dir: TempDir,
     nats: NatsServer,
     trellis: PathBuf,
+    memory_mib: u64,
     /// Where the host's HTTP server listens.
     pub address: SocketAddr,
 }
@@ -91,7 +96,9 @@ impl Outside {
         let nats =
             NatsServer::start(NatsOptions { operator_config: Some(auth), ..NatsOptions::default() }).await?;
         let address = free_address()?;
-        let outside = Self { dir, nats, trellis: trellis.to_owned(), address };
+        // What a host offers unless told otherwise, or enough for all that it shall run.
+        let memory_mib = u64::try_from(actors.len())?.saturating_mul(MIB_PER_ACTOR).max(MIB);
+        let outside = Self { dir, nats, trellis: trellis.to_owned(), memory_mib, address };
         outside.settle(actors).await?;
         Ok(outside)
     }
@@ -127,6 +134,7 @@ impl Outside {
         specs.put(NAME, serde_json::to_vec(&signed)?.into()).await?;
 
         let mut config = HostConfig::new(NAME.parse()?, NAME.parse()?, self.data_dir());
+        config.memory_bytes = self.memory_mib << 20;
         config.trust = TrustAnchors::new([issuer.public()].into(), BTreeMap::new())?;
         config.controllers = [controller.public()].into();
         let scope = TaskScope::new(NAME);
@@ -186,6 +194,7 @@ impl Outside {
             .args(["--nats-url", &self.nats.url(), "host", "--host-id", NAME])
             .arg("--dir")
             .arg(self.dir.path().join("lattice"))
+            .args(["--memory-mib", &self.memory_mib.to_string()])
             .arg("--data-dir")
             .arg(self.data_dir())
             .spawn()
