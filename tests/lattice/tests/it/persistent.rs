@@ -217,8 +217,13 @@ async fn with_three_copies_the_death_of_any_one_server_loses_nothing_and_stops_n
     }
     for actor in &actors {
         lattice.trellis(&["actor", "verify", actor])?;
-        let journal = lattice.json(&["actor", "journal", actor])?;
-        ensure!(journal.as_array().is_some_and(|commits| commits.len() == 4), "{actor}: {journal}");
+        // A server that is just back may answer from a copy that has not caught up yet.
+        eventually(PATIENCE, "the journal has every command once", || async {
+            let journal = lattice.json(&["actor", "journal", actor])?;
+            ensure!(journal.as_array().is_some_and(|commits| commits.len() == 4), "{actor}: {journal}");
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }
