@@ -4,7 +4,7 @@
 
 use crate::desk::{self, Desk};
 use anyhow::{Context, Result, ensure};
-use lattice_io::nats::{NatsAuth, NatsLattice, NatsOptions};
+use lattice_io::nats::NatsLattice;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -207,11 +207,7 @@ impl Lab {
     /// # Errors
     /// The server refuses it.
     pub async fn connect(&self, user: &str) -> Result<Arc<NatsLattice>> {
-        let creds = fs::read_to_string(self.dir().join("users").join(format!("{user}.creds")))?;
-        let mut options = NatsOptions::new(self.lattice.nats.url());
-        options.auth = NatsAuth::Creds(creds);
-        options.inbox_prefix = Some(format!("_INBOX_{user}"));
-        lattice_io::nats::connect(options).await.with_context(|| format!("connect as {user}"))
+        self.lattice.connect(user).await
     }
 
     /// Everything that must never be seen: its users' and its keys' seeds.

@@ -17,24 +17,22 @@ mod faults;
 mod tap;
 
 use crate::{PATIENCE, TestLattice};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clients::Clients;
 use faults::{Fault, World};
 
 use lattice_io::Replicas;
-use lattice_io::nats::{NatsAuth, NatsLattice, NatsOptions, connect};
 use lattice_journal::ShardId;
 use lattice_protocol::seeded::Seeded;
 use lattice_protocol::subject::Subjects;
 use std::fmt;
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tests_chaos::history::Entry;
 use tests_chaos::model::Model;
 use tests_chaos::{History, Verdict, check};
-use tests_harness::{eventually, fixtures};
+use tests_harness::eventually;
 
 /// Shards of a kind.
 const SHARDS: u16 = 16;
@@ -222,7 +220,7 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     let began = Instant::now();
     let (world, mut lattice) = World::start(plan).await?;
     deploy(&lattice, plan)?;
-    let client = admin(&lattice).await?;
+    let client = lattice.connect("admin").await?;
     let server = client.server_info().map(|info| info.version).unwrap_or_default();
     let (io, subjects) = (client.lattice(), Subjects::new("test".parse()?));
     let tap = tap::Tap::start(&io, &subjects, (&KIND.parse()?, plan.shards), plan.copies()).await?;
@@ -248,27 +246,10 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
 }
 
 fn deploy(lattice: &TestLattice, plan: &Plan) -> Result<()> {
-    std::fs::copy(fixtures::guest("fixture-account")?, lattice.path().join("account.wasm"))?;
-    let keys = ["--issuer", "trellis-lattice/keys/issuer.nk", "--subject", "trellis-lattice/keys/fixture.nk"];
-    let sign = ["claim", "sign", "account.wasm", "--name", "account", "--cap", "wasi:keyvalue"];
-    lattice.trellis(&[&sign[..], &keys].concat())?;
     let manifest = MANIFEST
         .replace("HOSTS", &plan.hosts.to_string())
         .replace("COPIES", &plan.copies().count().to_string());
-    std::fs::write(lattice.path().join("app.yaml"), manifest)?;
-    lattice.trellis(&["app", "deploy", "app.yaml"])?;
-    Ok(())
-}
-
-/// The lattice's administrator, in this process.
-async fn admin(lattice: &TestLattice) -> Result<Arc<NatsLattice>> {
-    let creds = std::fs::read_to_string(lattice.path().join("trellis-lattice/users/admin.creds"))?;
-    let options = NatsOptions {
-        auth: NatsAuth::Creds(creds),
-        inbox_prefix: Some("_INBOX_admin".to_owned()),
-        ..NatsOptions::new(lattice.url())
-    };
-    connect(options).await.context("the administrator connects")
+    lattice.deploy_accounts(&manifest)
 }
 
 fn takeovers(lattice: &TestLattice, hosts: u8) -> Takeovers {

@@ -5,12 +5,14 @@
 pub mod chaos;
 
 use anyhow::{Context, Result, bail};
+use lattice_io::nats::{self, NatsLattice};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec, eventually, fixtures};
@@ -195,6 +197,32 @@ impl TestLattice {
     pub fn deploy(&self, guest: &str, manifest: &str) -> Result<String> {
         self.sign(guest, manifest)?;
         self.trellis(&["app", "deploy", "app.yaml"])
+    }
+
+    /// Signs the fixture of persistent accounts as `account.wasm`, and deploys it by this manifest.
+    ///
+    /// # Errors
+    /// What `trellis` says.
+    pub fn deploy_accounts(&self, manifest: &str) -> Result<()> {
+        fs::copy(fixtures::guest("fixture-account")?, self.dir.path().join("account.wasm"))?;
+        let sign = ["claim", "sign", "account.wasm", "--name", "account", "--cap", "wasi:keyvalue"];
+        let keys =
+            ["--issuer", "trellis-lattice/keys/issuer.nk", "--subject", "trellis-lattice/keys/fixture.nk"];
+        self.trellis(&[&sign[..], &keys].concat())?;
+        fs::write(self.dir.path().join("app.yaml"), manifest)?;
+        self.trellis(&["app", "deploy", "app.yaml"]).map(drop)
+    }
+
+    /// A connection of this process as one of the lattice's users.
+    ///
+    /// # Errors
+    /// The server refuses it.
+    pub async fn connect(&self, user: &str) -> Result<Arc<NatsLattice>> {
+        let creds = self.dir.path().join("trellis-lattice/users").join(format!("{user}.creds"));
+        let mut options = nats::NatsOptions::new(self.url());
+        options.auth = nats::NatsAuth::Creds(fs::read_to_string(creds)?);
+        options.inbox_prefix = Some(format!("_INBOX_{user}"));
+        nats::connect(options).await.with_context(|| format!("connect as {user}"))
     }
 
     /// Signs a guest with the lattice's issuer, and writes `app.yaml` for it as [`TestLattice::deploy`]

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tests_harness::{eventually, fixtures};
+use tests_harness::eventually;
 use tests_lattice::{PATIENCE, TestLattice};
 
 const BANK: &str = r"
@@ -80,12 +80,7 @@ async fn bank(key: &str) -> Result<TestLattice> {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let host = lattice.spawn_host_by(1, &lattice.url(), &flags).await?;
     lattice.hosts.push(host);
-    fs::copy(fixtures::guest("fixture-account")?, lattice.path().join("account.wasm"))?;
-    let keys = ["--issuer", "trellis-lattice/keys/issuer.nk", "--subject", "trellis-lattice/keys/bank.nk"];
-    let sign = ["claim", "sign", "account.wasm", "--name", "account", "--cap", "wasi:keyvalue"];
-    lattice.trellis(&[&sign[..], &keys].concat())?;
-    fs::write(lattice.path().join("app.yaml"), BANK)?;
-    lattice.trellis(&["app", "deploy", "app.yaml"])?;
+    lattice.deploy_accounts(BANK)?;
     Ok(lattice)
 }
 

@@ -3,7 +3,6 @@
 
 use anyhow::{Context, Result, ensure};
 use keys::{KeyPair, Signed, sign_document};
-use lattice_io::nats::{NatsAuth, NatsOptions, connect};
 use lattice_protocol::spec::HOST_SPEC_KIND;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{Generation, HostSpec};
@@ -23,10 +22,7 @@ async fn a_host_with_another_spec_of_the_stores_generation_is_told_a_newer_one()
     lattice.deploy("http-hello", SITE)?;
     lattice.controller.kill()?;
     let dir = lattice.path().join("trellis-lattice");
-    let mut options = NatsOptions::new(lattice.nats.url());
-    options.auth = NatsAuth::Creds(std::fs::read_to_string(dir.join("users/admin.creds"))?);
-    options.inbox_prefix = Some("_INBOX_admin".to_owned());
-    let client = connect(options).await?;
+    let client = lattice.connect("admin").await?;
     let specs = client.lattice().kv.assume(&Subjects::new("test".parse()?).spec_bucket())?;
     let record = specs.get_latest("H1").await?.context("it was told something")?;
     let signed: Signed = serde_json::from_slice(&record.value)?;

@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use lattice_io::nats::{NatsAuth, NatsLattice, NatsOptions, connect};
+use lattice_io::nats::NatsLattice;
 use lattice_io::{Kv, KvEvent, WatchKeys};
 use lattice_protocol::subject::Subjects;
 use serde_json::Value;
@@ -29,13 +29,7 @@ type Records = Arc<Mutex<Vec<(String, Value)>>>;
 
 impl Written {
     async fn watch(lattice: &TestLattice) -> Result<Self> {
-        let creds = std::fs::read_to_string(lattice.path().join("trellis-lattice/users/admin.creds"))?;
-        let options = NatsOptions {
-            auth: NatsAuth::Creds(creds),
-            inbox_prefix: Some("_INBOX_admin".to_owned()),
-            ..NatsOptions::new(lattice.nats.url())
-        };
-        let nats = connect(options).await?;
+        let nats = lattice.connect("admin").await?;
         let (kv, subjects) = (nats.lattice().kv, Subjects::new("test".parse()?));
         let mut reading = JoinSet::new();
         let mut read = |bucket: &str| -> Result<Records> {

@@ -32,28 +32,8 @@ async fn bank_of(hosts: u8, manifest: &str) -> Result<TestLattice> {
 }
 
 fn bank_at(lattice: TestLattice, manifest: &str) -> Result<TestLattice> {
-    let file = lattice.path().join("account.wasm");
-    std::fs::copy(fixtures::guest("fixture-account")?, file)?;
-    sign(&lattice)?;
-    std::fs::write(lattice.path().join("app.yaml"), manifest)?;
-    lattice.trellis(&["app", "deploy", "app.yaml"])?;
+    lattice.deploy_accounts(manifest)?;
     Ok(lattice)
-}
-
-fn sign(lattice: &TestLattice) -> Result<String> {
-    lattice.trellis(&[
-        "claim",
-        "sign",
-        "account.wasm",
-        "--name",
-        "account",
-        "--cap",
-        "wasi:keyvalue",
-        "--issuer",
-        "trellis-lattice/keys/issuer.nk",
-        "--subject",
-        "trellis-lattice/keys/fixture.nk",
-    ])
 }
 
 fn now_ms() -> u128 {
