@@ -10,6 +10,7 @@ mod journal;
 mod latency;
 mod many;
 mod messages;
+mod orders;
 mod plans;
 mod redis;
 mod remote;
@@ -42,6 +43,10 @@ pub enum Case {
     HttpHelloWarm,
     /// HTTP hello, WASI 0.3, warm instances
     HttpHelloP3Warm,
+    /// A 10 KB order as JSON, stored, read back and announced, a new instance per request
+    JsonOrder,
+    /// The same, warm instances
+    JsonOrderWarm,
     /// What a host adds to the latency of one request when 1 000 come in a second
     HttpLatency,
     /// One actor calls another on the same host, by a WIT interface, warm
@@ -141,6 +146,8 @@ impl Case {
     pub async fn run(self, plan: &Plan) -> Result<Row> {
         match self {
             Self::HttpHelloFresh | Self::HttpHelloWarm | Self::HttpHelloP3Warm => http::run(self, plan).await,
+            Self::JsonOrder => orders::run(plan, false).await,
+            Self::JsonOrderWarm => orders::run(plan, true).await,
             Self::HttpLatency => latency::run(plan).await,
             Self::TypedCallWarm => calls::typed_call(plan).await,
             Self::KeyvalueGet => calls::keyvalue_get(plan).await,

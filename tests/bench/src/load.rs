@@ -15,13 +15,9 @@ pub struct Load {
     pub p99_us: f64,
 }
 
-/// Runs wrk once: 2 threads, so many connections, so many seconds.
-pub fn wrk(url: &str, connections: u32, seconds: u32) -> Result<Load> {
-    scripted(url, connections, seconds, Path::new("/dev/null"))
-}
-
-/// The same, with a script that makes the requests (an empty one: all of the URL).
-pub fn scripted(url: &str, connections: u32, seconds: u32, script: &Path) -> Result<Load> {
+/// Runs wrk once: 2 threads, so many connections, so many seconds, with a script that makes the
+/// requests (an empty one: all of the URL).
+pub fn wrk(url: &str, connections: u32, seconds: u32, script: &Path) -> Result<Load> {
     let output = Command::new("wrk")
         .args(["-t2", "--latency"])
         .arg(format!("-c{connections}"))

@@ -10,6 +10,7 @@
 //! | [`entities`] | persistent actors of this process, over a journal or a lattice |
 //! | [`outside`] | a `trellis host` process that runs what is on its disk |
 //! | [`load`], [`native`] | wrk; the plain hyper server that HTTP is compared with |
+//! | [`orders`] | an order as JSON, and the native server that takes it |
 //! | [`peers`], [`history`] | for `--compare`: `wasmtime serve`, and what earlier runs measured |
 //!
 //! Nothing is switched on or off for a measurement: limits, grants, deadlines and logging are those
@@ -23,6 +24,7 @@ mod inside;
 mod load;
 mod machine;
 mod native;
+mod orders;
 mod outside;
 mod peers;
 mod report;
@@ -54,6 +56,8 @@ enum Command {
     Run(Options),
     /// Serve the reference: the same answer by plain hyper, on this port of loopback (0: a free one)
     Native { port: u16 },
+    /// Take orders, the reference of an actor that does: by a Redis server and an administrator's credentials
+    Orders { port: u16, url: String, credentials: PathBuf, inbox: String, redis: String },
     /// Answer messages, the reference of an actor that does: an administrator's credentials
     Echo { url: String, credentials: PathBuf, inbox: String, subject: String },
 }
@@ -86,6 +90,9 @@ struct Options {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Native { port } => native::serve(port, HELLO).map(|()| true),
+        Command::Orders { port, url, credentials, inbox, redis } => {
+            orders::serve(port, orders::Backends { url, credentials, inbox, redis }).map(|()| true)
+        }
         Command::Echo { url, credentials, inbox, subject } => {
             native::echo(&url, &credentials, inbox, &subject).map(|()| true)
         }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -12,28 +13,43 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 /// What [`echo`] says when it answers.
 pub const READY: &str = "echo answers";
 
+/// As many workers as a host has here.
+pub fn workers() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
 /// Serves `body` on a port of loopback (0: any free one) until the process ends; prints the address
 /// first.
 pub fn serve(port: u16, body: &'static str) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?;
-        let mut out = std::io::stdout();
-        writeln!(out, "listening on {}", listener.local_addr()?)?;
-        out.flush()?;
-        let mut connections = JoinSet::new();
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            connections.spawn(connection(stream, body));
-            while connections.try_join_next().is_some() {}
-        }
-    })
+    let answer = move |_| std::future::ready(Response::new(Full::new(Bytes::from_static(body.as_bytes()))));
+    workers()?.block_on(accept(port, answer))
+}
+
+/// Serves what `answer` gives, as [`serve`].
+pub async fn accept<A>(
+    port: u16,
+    answer: impl Fn(Request<Incoming>) -> A + Clone + Send + 'static,
+) -> Result<()>
+where
+    A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on {}", listener.local_addr()?)?;
+    out.flush()?;
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        connections.spawn(connection(stream, answer.clone()));
+        while connections.try_join_next().is_some() {}
+    }
 }
 
 /// A connection to a lattice's server by a `.creds` file.
@@ -46,8 +62,7 @@ pub async fn connect(url: &str, credentials: &Path, inbox: String) -> Result<Arc
 
 /// Answers each message with its own body until the process ends; prints a line first.
 pub fn echo(url: &str, credentials: &Path, inbox: String, subject: &str) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async move {
+    workers()?.block_on(async move {
         let client = connect(url, credentials, inbox).await?;
         let bus = client.lattice().bus;
         let mut messages = bus.subscribe(subject, None).await?;
@@ -64,9 +79,13 @@ pub fn echo(url: &str, credentials: &Path, inbox: String, subject: &str) -> Resu
     })
 }
 
-async fn connection(stream: tokio::net::TcpStream, body: &'static str) {
-    let service = service_fn(move |_: Request<hyper::body::Incoming>| async move {
-        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(body.as_bytes()))))
+async fn connection<A>(stream: tokio::net::TcpStream, answer: impl Fn(Request<Incoming>) -> A)
+where
+    A: Future<Output = Response<Full<Bytes>>>,
+{
+    let service = service_fn(move |request| {
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     // A client that goes away in the middle is no failure of the server.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;

@@ -61,8 +61,12 @@ pub enum To {
     Path(String),
     /// The key-value store.
     Store,
+    /// The Redis server of this URL, one for all actors of a host.
+    Redis(String),
     /// The lattice's messages on this subject.
     Messages(String),
+    /// The lattice's messages, to send some only.
+    Publish,
     /// Another actor.
     Actor(String),
 }
@@ -118,7 +122,7 @@ impl Outside {
         let lattice = Memory::new().lattice();
         let subjects = Subjects::new(NAME.parse()?);
         let store = lattice.blobs.open(&subjects.artifact_store(), Replicas::One).await?;
-        let mut spec = self.spec()?;
+        let mut spec = self.spec(actors)?;
         for planned in actors {
             let name = if planned.own_file { &planned.name } else { planned.guest };
             let file = Bytes::from(sign(&guest(planned.guest)?, name, &issuer)?);
@@ -145,6 +149,7 @@ impl Outside {
             factories: vec![
                 Arc::new(providers_http_server::HttpServerFactory),
                 Arc::new(providers_keyvalue_embedded::EmbeddedKeyValueFactory),
+                Arc::new(providers_keyvalue_redis::RedisKeyValueFactory),
                 Arc::new(messages),
             ],
             processes: None,
@@ -163,7 +168,7 @@ impl Outside {
         Ok(ended?)
     }
 
-    fn spec(&self) -> Result<HostSpec> {
+    fn spec(&self, actors: &[Planned]) -> Result<HostSpec> {
         let mut spec = HostSpec::empty(NAME.parse()?, NAME.parse()?);
         spec.generation = Generation { incarnation: 1, n: 1 };
         spec.apps = [(NAME.parse()?, 1)].into();
@@ -177,6 +182,14 @@ impl Outside {
             provider("store", "keyvalue-embedded", BTreeMap::new())?,
             provider("messages", "messaging-nats", BTreeMap::new())?,
         ];
+        let redis = actors.iter().flat_map(|actor| &actor.links).find_map(|(_, to)| match to {
+            To::Redis(url) => Some(url.clone()),
+            _ => None,
+        });
+        if let Some(url) = redis {
+            let at = BTreeMap::from([("url".to_owned(), url)]);
+            spec.providers.push(provider("redis", "keyvalue-redis", at)?);
+        }
         Ok(spec)
     }
 
@@ -214,14 +227,15 @@ fn link_to(planned: &Planned, interface: &str, to: &To) -> Result<lattice_protoc
     let target = match to {
         To::Path(_) => LinkTarget::Provider(provider_id("http")?),
         To::Store => LinkTarget::Provider(provider_id("store")?),
-        To::Messages(_) => LinkTarget::Provider(provider_id("messages")?),
+        To::Redis(_) => LinkTarget::Provider(provider_id("redis")?),
+        To::Messages(_) | To::Publish => LinkTarget::Provider(provider_id("messages")?),
         To::Actor(name) => LinkTarget::Actor(actor_id(name)?),
     };
     let mut link = link(&planned.name, interface, target)?;
     match to {
         To::Path(path) => drop(link.config.insert("path".to_owned(), path.clone())),
         To::Messages(subject) => drop(link.config.insert("subscription".to_owned(), subject.clone())),
-        To::Store | To::Actor(_) => {}
+        To::Store | To::Redis(_) | To::Publish | To::Actor(_) => {}
     }
     Ok(link)
 }

@@ -10,6 +10,7 @@ use crate::report::{Beside, Goal, Measured, Row};
 use anyhow::{Context, Result, bail};
 use lattice_protocol::InstancePolicy;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tests_harness::{Process, ProcessSpec};
 
@@ -18,7 +19,7 @@ const CONNECTIONS: u32 = 64;
 const WARM_UP: u32 = 2;
 
 /// Starts the native server; it answers when this returns.
-pub async fn native(address: SocketAddr, log: &std::path::Path) -> Result<Process> {
+pub async fn native(address: SocketAddr, log: &Path) -> Result<Process> {
     let port = address.port().to_string();
     let mut process =
         ProcessSpec::new("native", std::env::current_exe()?, log).args(["native", &port]).spawn()?;
@@ -73,23 +74,34 @@ fn at_once(calls: u32) -> InstancePolicy {
 }
 
 /// One server under load, again and again.
-struct Loaded {
+pub struct Loaded {
     name: &'static str,
     process: Process,
     url: String,
+    /// What makes the requests, for wrk.
+    script: PathBuf,
     runs: Vec<Load>,
     /// Processor time that it used for a request, microseconds, run by run.
     cpu: Vec<f64>,
 }
 
 impl Loaded {
-    fn new(name: &'static str, process: Process, address: SocketAddr) -> Self {
-        Self { name, process, url: format!("http://{address}/"), runs: Vec::new(), cpu: Vec::new() }
+    /// Asked for `/`.
+    pub fn new(name: &'static str, process: Process, address: SocketAddr) -> Self {
+        let (url, script) = (format!("http://{address}/"), PathBuf::from("/dev/null"));
+        Self { name, process, url, script, runs: Vec::new(), cpu: Vec::new() }
+    }
+
+    /// Asked what a script of wrk says.
+    #[must_use]
+    pub fn by(mut self, script: &Path) -> Self {
+        self.script = script.to_owned();
+        self
     }
 
     fn run(&mut self, seconds: u32) -> Result<()> {
         let before = cpu_us(&self.process)?;
-        let load = load::wrk(&self.url, CONNECTIONS, seconds)?;
+        let load = load::wrk(&self.url, CONNECTIONS, seconds, &self.script)?;
         let used = cpu_us(&self.process)? - before;
         self.cpu.push(used / (load.per_second * f64::from(seconds)));
         self.runs.push(load);
@@ -126,15 +138,25 @@ pub async fn run(case: Case, plan: &Plan) -> Result<Row> {
             servers.push(Loaded::new(way.name, process, address));
         }
     }
-    for server in &servers {
-        load::wrk(&server.url, CONNECTIONS, WARM_UP)?;
+    let mut row = in_turn(&mut servers, plan, (name, goal))?;
+    for other in servers.iter().skip(2) {
+        let (load, cpu) = other.median()?;
+        row.beside.push(Beside { name: other.name, value: load.per_second, cpu_us: cpu });
+    }
+    Ok(row)
+}
+
+/// Puts each under load in turn, and makes the row of the first beside the second.
+pub fn in_turn(servers: &mut [Loaded], plan: &Plan, (name, goal): (&'static str, Goal)) -> Result<Row> {
+    for server in &*servers {
+        load::wrk(&server.url, CONNECTIONS, WARM_UP, &server.script)?;
     }
     for _ in 0..plan.runs {
-        for server in &mut servers {
+        for server in &mut *servers {
             server.run(plan.seconds)?;
         }
     }
-    let [ours, reference, others @ ..] = servers.as_slice() else { bail!("no servers") };
+    let [ours, reference, ..] = &*servers else { bail!("no servers") };
     let ((ours, our_cpu), (reference, native_cpu)) = (ours.median()?, reference.median()?);
     let measured = Measured { ours: ours.per_second, reference: reference.per_second };
     let note = format!(
@@ -145,10 +167,5 @@ pub async fn run(case: Case, plan: &Plan) -> Result<Row> {
         reference.p99_us,
         our_cpu / native_cpu
     );
-    let mut row = Row::new(name, "req/s", measured, goal).against("native hyper").note(note);
-    for other in others {
-        let (load, cpu) = other.median()?;
-        row.beside.push(Beside { name: other.name, value: load.per_second, cpu_us: cpu });
-    }
-    Ok(row)
+    Ok(Row::new(name, "req/s", measured, goal).against("native hyper").note(note))
 }

@@ -43,8 +43,8 @@ pub async fn asked(plan: &Plan) -> Result<Row> {
     let all = format!("http://{}/", outside.address);
     let (mut ours, mut reference) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
-        ours.push(load::scripted(&all, CONNECTIONS, plan.seconds, script.path())?.per_second);
-        reference.push(load::scripted(&one, CONNECTIONS, plan.seconds, "/dev/null".as_ref())?.per_second);
+        ours.push(load::wrk(&all, CONNECTIONS, plan.seconds, script.path())?.per_second);
+        reference.push(load::wrk(&one, CONNECTIONS, plan.seconds, "/dev/null".as_ref())?.per_second);
     }
     let measured =
         Measured { ours: median(ours).context("no run")?, reference: median(reference).context("no run")? };
