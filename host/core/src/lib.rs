@@ -13,6 +13,7 @@
 //! | [`retry`] | whether and when an attempt at a call is repeated |
 //! | [`circuit`] | whether a target that fails often is tried at all |
 //! | [`guest`] | (nothing: the boundary to what runs persistent actors' guests) |
+//! | [`leave`] | what a host that leaves goes on running, and when it is let go |
 //! | [`supervise`] | when something that failed is started again |
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub mod accept;
 pub mod admit;
 pub mod circuit;
 pub mod guest;
+pub mod leave;
 pub mod pool;
 pub mod reconcile;
 pub mod retry;

@@ -103,6 +103,8 @@ pub struct Changes {
     pub wiring: bool,
     /// It is on trial, or no longer: its revision becomes the least that may run.
     pub trial: bool,
+    /// What it is asked.
+    pub check: bool,
 }
 
 impl Changes {
@@ -116,6 +118,7 @@ impl Changes {
             config: now.config != desired.config,
             wiring: false,
             trial: now.trial != desired.trial,
+            check: now.check != desired.check,
         }
     }
     fn any(self) -> bool {

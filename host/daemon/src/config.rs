@@ -35,6 +35,8 @@ pub struct HostConfig {
     pub memory_bytes: u64,
     /// CPU it offers, thousandths of a core.
     pub cpu_millis: u32,
+    /// Longest time that a leaving host waits for others to run what it runs.
+    pub handover: Duration,
     /// Longest time that calls in hand get when an actor or the host stops.
     pub drain: Duration,
     /// Largest artifact, bytes.
@@ -62,6 +64,7 @@ impl HostConfig {
             listen: IpAddr::from([127, 0, 0, 1]),
             memory_bytes: 512 << 20,
             cpu_millis: default_cpu_millis(),
+            handover: Duration::from_secs(15),
             drain: Duration::from_secs(10),
             max_artifact_bytes: 32 << 20,
             secrets: SecretsConfig::default(),

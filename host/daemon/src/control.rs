@@ -67,6 +67,8 @@ pub enum Event {
     Rebuilt(Box<ProviderSpec>, Result<Built, Report>),
     /// A component to be made ready beside a running one is ready, or is not to be had.
     Staged(ActorId, ArtifactDigest, Result<Prepared, Report>),
+    /// The host is about to leave: what is taken from it now is kept until it ends.
+    Leave,
     /// Stop everything, drained, and end; answered when done.
     Shutdown(oneshot::Sender<()>),
 }
@@ -89,7 +91,7 @@ pub(crate) struct RunningActor {
     pub(crate) component: Arc<Component>,
     pub(crate) claims: Verified<Claims>,
     pub(crate) inbound: Vec<Bound>,
-    pub(crate) rpc: Option<TaskScope>,
+    pub(crate) rpc: Option<crate::serve::Serving>,
 }
 
 /// What the loop needs of the rest of the host.
@@ -151,6 +153,10 @@ pub struct Control {
     errors: u64,
     /// Was another spec of the generation in force offered last?
     is_conflicting: bool,
+    /// The last spec that was accepted, once the host is leaving: what is in force is that and what it
+    /// has taken.
+    told: Option<HostSpec>,
+    is_leaving: bool,
     snapshot: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -184,6 +190,8 @@ impl Control {
             incarnations: 0,
             errors: 0,
             is_conflicting: false,
+            told: None,
+            is_leaving: false,
             snapshot,
             parts,
         };
@@ -252,6 +260,7 @@ impl Control {
             Event::Rebuilt(spec, result) => self.rebuilt(&spec, result),
             Event::SecretChanged(name) => self.secret_changed(&name),
             Event::Revealed(name, result) => self.secret_revealed(name, result),
+            Event::Leave => self.is_leaving = true,
             Event::Shutdown(_) => {}
         }
     }
@@ -278,7 +287,8 @@ impl Control {
             })?;
         let offered: HostSpec = serde_json::from_slice(&document.payload).map_err(malformed)?;
         let config = &self.parts.config;
-        let verdict = host_core::accept::accept(&config.lattice, &config.host, self.spec.as_ref(), offered);
+        let current = self.told.as_ref().or(self.spec.as_ref());
+        let verdict = host_core::accept::accept(&config.lattice, &config.host, current, offered);
         self.is_conflicting = verdict.as_ref().is_err_and(|report| report.code == ErrorCode::Conflict);
         match verdict? {
             host_core::accept::Verdict::Unchanged => Ok(false),
@@ -287,9 +297,17 @@ impl Control {
                     tracing::warn!(?kept, "kept a newer placement of these applications");
                 }
                 tracing::info!(generation = %spec.generation, actors = spec.actors.len(), "host spec accepted");
+                let mut spec = *spec;
+                if self.is_leaving
+                    && let Some(current) = &self.spec
+                {
+                    let told = self.told.insert(spec);
+                    spec = host_core::leave::retain(current, told.clone());
+                }
                 self.forget_refusals(&spec);
-                self.spec = Some(*spec);
-                Ok(true)
+                self.spec = Some(spec);
+                // At its next start the host runs what it ran before it was asked to leave.
+                Ok(!self.is_leaving)
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::measured::Measured;
 use lattice_io::{Bus, BusMessage, Clock};
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::subject::Subjects;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -22,6 +23,8 @@ pub struct Pulse {
     snapshot: watch::Receiver<Arc<Snapshot>>,
     measured: Arc<Measured>,
     state: Mutex<(u64, LoadMeter)>,
+    /// Every heartbeat from now on is one of a host that leaves.
+    leaving: AtomicBool,
 }
 
 impl Pulse {
@@ -44,7 +47,13 @@ impl Pulse {
             snapshot,
             measured,
             state: Mutex::new((0, meter)),
+            leaving: AtomicBool::new(false),
         }
+    }
+
+    /// The host leaves.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
     }
 
     /// The next heartbeat; each has its own number.
@@ -79,7 +88,7 @@ impl Pulse {
             load,
             uptime_s: self.started.elapsed().as_secs(),
             errors: snapshot.errors,
-            leaving,
+            leaving: leaving || self.leaving.load(Ordering::Relaxed),
             kinds: self.kinds.clone(),
             // What is on the disk besides is not listed yet; what runs is known by its digests.
             cached: Vec::new(),

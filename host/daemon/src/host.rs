@@ -2,7 +2,7 @@
 //!
 //! Tasks: *control* (essential, owns what runs), *specs* (watches this host's key), *identity*
 //! (asks whether the host's id is free, then begins *heartbeat*, *regions*, *region probes* and
-//! *requests*, two subscriptions), *lag*, *events*, *secrets* (two: what has changed). All hang in one scope; the host is leaving when
+//! *requests*, two subscriptions), *lag*, *checks*, *events*, *secrets* (two: what has changed). All hang in one scope; the host is leaving when
 //! [`HostHandle::leaving`] is done, and gone when [`HostHandle::shutdown`] returns.
 
 use crate::artifacts::Artifacts;
@@ -20,7 +20,7 @@ use host_actors::{Actors, DeviceOptions, LatticeActors, LatticeOptions, Peers, P
 use host_runtime::{Runtime, RuntimeConfig};
 use host_store::JournalOptions;
 use lattice_io::task::CancellationToken;
-use lattice_io::{BusMessage, Clock, KvEvent, Lattice, TaskScope, WatchKeys};
+use lattice_io::{BusError, BusMessage, BusStatus, Clock, KvEvent, Lattice, TaskScope, WatchKeys};
 use lattice_journal::SessionId;
 use lattice_journal::lease::LeasePolicy;
 use lattice_protocol::heartbeat::Heartbeat;
@@ -31,6 +31,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// Time in which a server says that nobody hears a heartbeat.
+const HEARD: Duration = Duration::from_millis(250);
 
 /// What a host is given by whoever composes the process.
 pub struct HostDeps {
@@ -130,6 +133,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
     ));
     let lag = Arc::clone(&measured).watch_lag(snapshot.clone(), config.heartbeat);
     scope.spawn_until_cancelled("lag", lag);
+    scope.spawn_until_cancelled("checks", Arc::clone(&measured).watch_checks(snapshot.clone()));
     let leave = CancellationToken::new();
     let handle = HostHandle {
         scope: scope.clone(),
@@ -280,6 +284,40 @@ impl HostHandle {
         }
     }
 
+    /// Says that this host leaves, and serves on until what it runs is elsewhere: until its spec asks for
+    /// nothing more, or for [`HostConfig::handover`] at most. Without the lattice, or a controller, there is
+    /// nobody to take over, and it returns at once.
+    pub async fn hand_over(&self) {
+        let mut status = self.lattice.bus.status();
+        if self.refused.get().is_some() || *status.borrow_and_update() != BusStatus::Connected {
+            return;
+        }
+        self.pulse.leave();
+        if self.inbox.send(Event::Leave).await.is_err() {
+            return;
+        }
+        // Nobody answers a heartbeat; but when nobody hears it either, the server says so at once.
+        if let Err(BusError::NoResponders { .. }) = self.lattice.bus.request(self.goodbye(), HEARD).await {
+            tracing::info!("no controller hears that this host leaves");
+            return;
+        }
+        let mut snapshot = self.snapshot.clone();
+        let patience = self.config.handover;
+        tokio::select! {
+            // An error: the control loop has ended.
+            _ = snapshot.wait_for(|now| now.released) => {}
+            // An error: the bus is closed.
+            _ = status.wait_for(|now| *now != BusStatus::Connected) => {}
+            () = tokio::time::sleep(patience) => {
+                tracing::warn!(?patience, "nobody has taken over what this host runs: leaving all the same");
+            }
+        }
+    }
+
+    fn goodbye(&self) -> BusMessage {
+        BusMessage::new(self.subjects.heartbeat(&self.config.host), self.pulse.bytes(true))
+    }
+
     /// Says goodbye, drains every actor, and ends.
     ///
     /// # Errors
@@ -288,13 +326,14 @@ impl HostHandle {
     pub async fn shutdown(self) -> Result<(), Report> {
         let refused = self.refused.get().cloned();
         if refused.is_none() {
-            let goodbye = BusMessage::new(self.subjects.heartbeat(&self.config.host), self.pulse.bytes(true));
-            if let Err(error) = self.lattice.bus.publish(goodbye).await {
+            self.pulse.leave();
+            if let Err(error) = self.lattice.bus.publish(self.goodbye()).await {
                 tracing::debug!(%error, "goodbye not sent");
             }
         }
         let (done, drained) = oneshot::channel();
-        let patience = self.config.drain + Duration::from_secs(2);
+        // Once for whoever is inside, once for what they have begun.
+        let patience = 2 * self.config.drain + Duration::from_secs(2);
         if self.inbox.send(Event::Shutdown(done)).await.is_ok() {
             // Elapsed: the scope's shutdown below cuts off what is left.
             let _ = tokio::time::timeout(patience, drained).await;

@@ -1,12 +1,14 @@
-//! What heartbeats carry and only asking others can tell: how many messages wait for each actor, and
-//! how far other regions are.
+//! What heartbeats carry and only asking others can tell: how many messages wait for each actor, how
+//! far other regions are, and what an actor on trial answers ([`checks`]).
 //!
 //! Tasks: *lag* asks brokers once between two heartbeats; *regions* asks one host of each region now
 //! and then, and keeps the shortest of the last round trips: what is longer was queueing, not distance;
 //! *region probes* answers for this host's own region.
 
+mod checks;
 mod regions;
 
+pub use checks::Asked;
 pub use regions::{Regions, answer_probes};
 
 use crate::control::Snapshot;
@@ -27,18 +29,21 @@ const SHORTEST: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Measured {
     lag: ArcSwap<BTreeMap<ActorId, u64>>,
+    checks: ArcSwap<checks::Answers>,
     regions: ArcSwap<BTreeMap<String, u32>>,
 }
 
 impl Measured {
     /// Adds to what heartbeats say of actors.
     pub fn complete(&self, actors: &mut [ActorStatus]) {
-        let lag = self.lag.load();
-        if lag.is_empty() {
+        let (lag, checks) = (self.lag.load(), self.checks.load());
+        if lag.is_empty() && checks.is_empty() {
             return;
         }
         for status in actors {
             status.lag = lag.get(&status.id).copied();
+            let answered = checks.get(&status.id).filter(|(digest, _)| *digest == status.digest);
+            status.check = answered.map(|(_, checked)| Box::new(checked.clone()));
         }
     }
 
@@ -79,6 +84,7 @@ async fn waiting(held: &Weak<dyn providers_sdk::messaging::Subscription>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lattice_protocol::heartbeat::Checked;
 
     #[test]
     fn only_what_is_known_of_an_actor_is_said_of_it() {
@@ -89,6 +95,14 @@ mod tests {
         assert_eq!(actors.clone().map(|actor| actor.lag), [None, None]);
         measured.lag.store(Arc::new([("a/y".parse().unwrap(), 7)].into()));
         measured.complete(&mut actors);
-        assert_eq!(actors.map(|actor| actor.lag), [None, Some(7)]);
+        assert_eq!(actors.clone().map(|actor| actor.lag), [None, Some(7)]);
+        let checked = Checked { well: true, reason: None };
+        let of = |digest: &str| [("a/x".parse().unwrap(), (digest.into(), checked.clone()))].into();
+        measured.checks.store(Arc::new(of("sha256:x")));
+        measured.complete(&mut actors);
+        assert_eq!(actors.clone().map(|actor| actor.check), [Some(Box::new(checked.clone())), None]);
+        measured.checks.store(Arc::new(of("sha256:before")));
+        measured.complete(&mut actors);
+        assert_eq!(actors.map(|actor| actor.check), [None, None], "another component has said that");
     }
 }

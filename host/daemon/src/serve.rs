@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use host_runtime::{Actor, CallInfo};
 use lattice_io::call::answer_each;
+use lattice_io::task::CancellationToken;
 use lattice_io::{Bus, TaskScope};
 use lattice_protocol::invocation::{Invocation, MAX_CALL_DEPTH};
 use lattice_protocol::{ErrorCode, Report};
@@ -53,7 +54,24 @@ async fn http(actor: &Arc<Actor>, payload: &Bytes, info: CallInfo) -> Result<Byt
     forward::write_response(response, MAX_BODY_BYTES).await
 }
 
-/// Subscribes and serves until the returned scope is shut down.
+/// An actor as others in the lattice reach it.
+pub struct Serving {
+    stop: CancellationToken,
+    over: CancellationToken,
+    scope: TaskScope,
+}
+
+impl Serving {
+    /// Takes no further calls, and waits for those that had arrived.
+    pub async fn drain(&self, patience: Duration) {
+        self.stop.cancel();
+        // Elapsed: the scope's end cuts off what is left.
+        let _ = tokio::time::timeout(patience, self.over.cancelled()).await;
+        self.scope.shutdown(patience).await;
+    }
+}
+
+/// Subscribes and serves until it is drained.
 ///
 /// # Errors
 /// What the bus says; the actor serves its local callers all the same.
@@ -62,15 +80,20 @@ pub async fn start(
     subject: &str,
     actor: Arc<Actor>,
     parent: &TaskScope,
-) -> Result<TaskScope, Report> {
+) -> Result<Serving, Report> {
     let calls = bus.subscribe(subject, Some(lattice_protocol::subject::SERVE_GROUP)).await?;
+    let (stop, over) = (CancellationToken::new(), CancellationToken::new());
+    let calls = calls.until(stop.clone().cancelled_owned());
     let scope = parent.child("rpc");
     let answer = move |frame: Bytes| {
         let actor = Arc::clone(&actor);
         async move { dispatch(&actor, &frame).await }
     };
-    // Shut down, it takes no further calls; those in hand are tasks of their own.
     let answering = answer_each(calls, Arc::clone(bus), scope.clone(), MAX_IN_HAND, answer);
-    scope.spawn_until_cancelled("serve", answering);
-    Ok(scope)
+    let ended = over.clone();
+    scope.spawn_until_cancelled("serve", async move {
+        answering.await;
+        ended.cancel();
+    });
+    Ok(Serving { stop, over, scope })
 }

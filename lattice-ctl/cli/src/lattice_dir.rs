@@ -15,6 +15,8 @@
 //! ```
 //! Secrets are files of mode 0600, made once and never overwritten.
 
+mod revoke;
+
 use crate::keyfile;
 use crate::output::file_report;
 use keys::nats::{AccountSpec, Responses, RoleSpec, Subjects as Allowed, UserSpec};
@@ -49,6 +51,9 @@ pub struct LatticeFile {
     /// The latest life of the lattice that was begun from here; see `trellis lattice recover`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<u64>,
+    /// NATS users whose tokens issued up to that time (Unix seconds) count no more.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub revoked_users: BTreeMap<PublicKey, i64>,
 }
 
 /// `trust.json`: what a host trusts. Public keys only.
@@ -164,8 +169,16 @@ impl LatticeDir {
         let (issuer, controller) =
             (self.key("issuer", KeyKind::Account)?, self.key("controller", KeyKind::Account)?);
         let now = now_unix();
-        let incarnation = if self.exists() { self.file()?.incarnation } else { None };
-        let file = &LatticeFile { account: Some(account.public()), incarnation, ..file.clone() };
+        // What has happened to the lattice since it was made stays.
+        let (incarnation, revoked_users) = match self.exists() {
+            true => {
+                let have = self.file()?;
+                (have.incarnation, have.revoked_users)
+            }
+            false => (None, BTreeMap::new()),
+        };
+        let file =
+            &LatticeFile { account: Some(account.public()), incarnation, revoked_users, ..file.clone() };
         let config = self.server_config(&operator, &account, &system, file, now)?;
         write_whole(&self.server_auth(), config.as_bytes())?;
         if !self.path.join("trust.json").exists() {
@@ -263,6 +276,7 @@ impl LatticeDir {
     pub fn write_bundle(&self, host: &HostId, to: &Path) -> Result<(), Report> {
         let mut file = self.file()?;
         file.hosts = [host.clone()].into();
+        file.revoked_users.clear();
         let creds = self.creds(host.as_str());
         let secret = zeroize::Zeroizing::new(
             std::fs::read(&creds).map_err(|error| file_report("read the credentials", &creds, &error))?,
@@ -289,16 +303,27 @@ impl LatticeDir {
     ) -> Result<String, Report> {
         let operator_jwt = keys::nats::operator_jwt(operator, file.lattice.as_str(), &system.public(), now)
             .map_err(|e| nats_report(&e))?;
-        let mut accounts = BTreeMap::new();
+        let its = keys::nats::account_jwt(operator, &AccountSpec::system(system.public()), now);
+        let system_token = its.map_err(|error| nats_report(&error))?;
+        let token = self.account_token(operator, account, file, now)?;
+        let accounts = [(account.public(), token), (system.public(), system_token)].into();
+        Ok(keys::nats::server_config(&operator_jwt, &system.public(), &accounts))
+    }
+
+    /// The token of the lattice's account: its roles, and who is let in no more.
+    fn account_token(
+        &self,
+        operator: &KeyPair,
+        account: &KeyPair,
+        file: &LatticeFile,
+        now: i64,
+    ) -> Result<String, Report> {
         let mut lattice = AccountSpec::new(account.public(), file.lattice.as_str());
         for role in ProviderRole::ALL {
             lattice.roles.push(self.role(role, file)?);
         }
-        for spec in [lattice, AccountSpec::system(system.public())] {
-            let jwt = keys::nats::account_jwt(operator, &spec, now).map_err(|error| nats_report(&error))?;
-            accounts.insert(spec.account, jwt);
-        }
-        Ok(keys::nats::server_config(&operator_jwt, &system.public(), &accounts))
+        lattice.revoked_users.clone_from(&file.revoked_users);
+        keys::nats::account_jwt(operator, &lattice, now).map_err(|error| nats_report(&error))
     }
 
     /// A role of the account: its key, and what users signed by that may do.

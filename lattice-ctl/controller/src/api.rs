@@ -26,6 +26,7 @@ pub mod operation;
 pub mod perform;
 pub mod schema;
 
+use crate::aged::Held;
 use crate::records::Records;
 use lattice_io::{Clock, Events};
 use std::net::SocketAddr;
@@ -43,6 +44,8 @@ pub struct ApiConfig {
 pub struct Api {
     /// The lattice's records.
     pub records: Records,
+    /// Why no application may be changed, if so.
+    held: Held,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Whose events tell of changes: this controller's NATS user.
@@ -58,12 +61,12 @@ impl Api {
     /// Of one controller.
     #[must_use]
     pub fn new(
-        records: Records,
+        (records, held): (Records, Held),
         clock: Arc<dyn Clock>,
         (origin, boot_id): (String, String),
         events: Events,
     ) -> Self {
-        Self { records, clock, origin, events, boot_id, count: AtomicU64::new(0) }
+        Self { records, held, clock, origin, events, boot_id, count: AtomicU64::new(0) }
     }
 
     /// An id for an event, used once.

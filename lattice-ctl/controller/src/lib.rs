@@ -20,15 +20,22 @@
 //! | [`records`], [`views`] | the lattice as people see and change it: used by the API and by `trellis` |
 //! | [`world`] | what it has seen: pure bookkeeping of watches and heartbeats |
 //! | [`run`] | the loop: one owner of the world, one planner at a time |
+//! | `ears`, `probe` | whether it hears at all, and whether a late host is still connected |
+//! | [`aged`] | whether the store has gone back |
+//! | `release` | when a host that leaves is let go |
 //! | `events` | what it tells the audit stream |
 //! | [`write`] | placements, specs and verdicts into KV |
 
+pub mod aged;
 pub mod api;
 pub mod config;
+mod ears;
 mod events;
 pub mod incarnation;
 pub mod lives;
+mod probe;
 pub mod records;
+mod release;
 pub mod run;
 pub mod views;
 pub mod world;

@@ -4,6 +4,7 @@
 //!
 //! Tasks: *lives* (essential), *incarnation*, and those of the API, which holds nothing and stays.
 
+use crate::aged::Held;
 use crate::api::{self, Api};
 use crate::config::{ControllerConfig, ControllerDeps};
 use crate::incarnation;
@@ -14,6 +15,7 @@ use lattice_protocol::Report;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Longest time for the end of one life.
 const END: Duration = Duration::from_secs(5);
@@ -52,8 +54,9 @@ pub async fn start(
     let records = Records::new(deps.lattice.clone(), config.lattice.clone());
     let mut life = incarnation::follow(&records, config.signer.public(), &scope).await?;
     let mut now = config.incarnation.max(*life.borrow_and_update());
-    let mut inner = run::begin(Arc::clone(&config), now, deps.clone(), &scope).await?;
-    let api = serve(&config, &deps, records, &scope).await?;
+    let (holding, held) = watch::channel(None);
+    let mut inner = run::begin(Arc::clone(&config), now, deps.clone(), (&scope, holding.clone())).await?;
+    let api = serve(&config, &deps, (records, held), &scope).await?;
     let lives = scope.clone();
     scope.spawn_essential("lives", move |stop| async move {
         loop {
@@ -66,7 +69,7 @@ pub async fn start(
             tracing::warn!(from = now, to = next, "the lattice begins a new life: starting from its records");
             inner.shutdown(END).await;
             now = next;
-            match run::begin(Arc::clone(&config), now, deps.clone(), &lives).await {
+            match run::begin(Arc::clone(&config), now, deps.clone(), (&lives, holding.clone())).await {
                 Ok(begun) => inner = begun,
                 Err(report) => {
                     tracing::error!(error = %report, "controller not started again");
@@ -81,7 +84,7 @@ pub async fn start(
 async fn serve(
     config: &ControllerConfig,
     deps: &ControllerDeps,
-    records: Records,
+    (records, held): (Records, Held),
     scope: &TaskScope,
 ) -> Result<Option<SocketAddr>, Report> {
     // Changes have ids of their own: `<boot id>-api-<n>`.
@@ -94,7 +97,7 @@ async fn serve(
     );
     scope.spawn_until_cancelled("api events", publisher.run(deps.lattice.clone()));
     let origin = (config.name.clone(), deps.boot_id.clone());
-    let api = Arc::new(Api::new(records, Arc::clone(&deps.clock), origin, events));
+    let api = Arc::new(Api::new((records, held), Arc::clone(&deps.clock), origin, events));
     api::bus::serve(Arc::clone(&api), scope).await?;
     match config.api {
         Some(listen) => api::http::serve(api, listen, scope).await.map(Some),

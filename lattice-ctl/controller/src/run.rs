@@ -1,11 +1,15 @@
 //! The loop. It owns the world; everything reaches it as an [`Input`] on one channel, and each
 //! round ends with what KV and heartbeats say being what was planned from, or with a later round.
 //!
-//! Tasks: *watch* one per bucket, *heartbeats*, *controller* (essential). A watch never ends by
+//! Tasks: *watch* one per bucket, *heartbeats*, *echo*, *probe*s, *controller* (essential). A watch never ends by
 //! itself; a subscription does when the bus is closed.
 
+use crate::aged::Aged;
 use crate::config::{ControllerConfig, ControllerDeps};
+use crate::ears::Ears;
 use crate::events;
+use crate::probe::{Probes, Word};
+use crate::release;
 use crate::world::{Source, World};
 use crate::write::{Buckets, Written};
 use lattice_ctl_planner::observed::{Applied, Observed};
@@ -13,13 +17,14 @@ use lattice_ctl_planner::{Moment, NoPolicy, Pacer, Plan, Scaling, Step, Trials, 
 use lattice_io::{Bus, Events, Kv, KvEvent, KvOptions, Replicas, TaskScope, WatchKeys};
 use lattice_protocol::desired::{ObservedHost, Verdict};
 use lattice_protocol::heartbeat::Heartbeat;
+use lattice_protocol::jetstream::kv_stream;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{AppName, ErrorCode, HostId, Report};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Records kept per key, so that people can look back.
 const HISTORY: u8 = 8;
@@ -27,11 +32,13 @@ const HISTORY: u8 = 8;
 const BATCH: usize = 1_024;
 
 /// What the loop is told.
-enum Input {
+pub(crate) enum Input {
     /// One event of a watch.
     Watch(Source, KvEvent),
     /// One heartbeat.
     Heartbeat(Box<Heartbeat>),
+    /// Nobody listens for this host any more, since this word of it.
+    Vanished(HostId, Word),
 }
 
 /// Opens the lattice's buckets (making them if need be) and starts to control, in this life of the
@@ -43,7 +50,7 @@ pub(crate) async fn begin(
     config: Arc<ControllerConfig>,
     incarnation: u64,
     deps: ControllerDeps,
-    parent: &TaskScope,
+    (parent, held): (&TaskScope, watch::Sender<Option<Report>>),
 ) -> Result<TaskScope, Report> {
     let subjects = Subjects::new(config.lattice.clone());
     let scope = parent.child("life");
@@ -64,7 +71,7 @@ pub(crate) async fn begin(
     ] {
         watch(&scope, source, Arc::clone(kv), sender.clone());
     }
-    heartbeats(&scope, &*deps.lattice.bus, &subjects, sender).await?;
+    heartbeats(&scope, &*deps.lattice.bus, &subjects, sender.clone()).await?;
     let (events, publisher) = lattice_io::events::channel(
         config.lattice.clone(),
         config.name.clone(),
@@ -72,13 +79,22 @@ pub(crate) async fn begin(
         Arc::clone(&deps.clock),
     );
     scope.spawn_until_cancelled("events", publisher.run(deps.lattice.clone()));
-    let now_ms = deps.clock.monotonic_ms();
+    let (bus, clock) = (&deps.lattice.bus, &deps.clock);
+    let patience_ms = config.profile.lost_after_ms;
+    let mut ears = Ears::open(Arc::clone(bus), Arc::clone(clock), patience_ms, &scope);
+    let decisions = kv_stream(&subjects.placement_bucket());
+    let aged = Aged::new(Arc::clone(&deps.lattice.streams), decisions, held);
+    let probes = Probes::new(Arc::clone(bus), subjects, scope.clone(), sender);
+    let now_ms = ears.now_ms();
     let control = Loop {
         world: World::new(Observed::new(config.profile, now_ms)),
         pacer: Pacer::new(config.pace, now_ms),
         trials: Trials::default(),
         scaling: Scaling::default(),
         verdicts: BTreeMap::new(),
+        ears,
+        aged,
+        probes,
         events,
         buckets,
         config,
@@ -146,6 +162,12 @@ struct Loop {
     scaling: Scaling,
     /// What was last written about each host: verdict, and whether it said it was leaving.
     verdicts: BTreeMap<HostId, (Verdict, String)>,
+    /// Time, by which hosts are judged.
+    ears: Ears,
+    /// Asks for hosts that are late.
+    probes: Probes,
+    /// Whether the store has gone back.
+    aged: Aged,
     /// What happened, for the lattice's audit stream.
     events: Events,
 }
@@ -162,16 +184,17 @@ impl Loop {
             if matches!(received, Ok(0)) {
                 return; // Every sender is gone: the scope is ending.
             }
+            let now_ms = self.ears.now_ms();
             for input in batch.drain(..) {
-                is_news |= self.apply(input);
+                is_news |= self.apply(input, now_ms);
             }
             // What hosts say again and again is looked at once a tick, however many they are.
-            let now_ms = self.deps.clock.monotonic_ms();
-            let is_time = now_ms.saturating_sub(looked_ms) >= tick_ms;
+            let clock_ms = self.deps.clock.monotonic_ms();
+            let is_time = clock_ms.saturating_sub(looked_ms) >= tick_ms;
             if !self.world.is_complete() || !(is_news || is_time) {
                 continue;
             }
-            (is_news, looked_ms) = (false, now_ms);
+            (is_news, looked_ms) = (false, clock_ms);
             self.conclude().await;
             if let Err(report) = self.decide().await {
                 tracing::warn!(error = %report, "decision not written: trying again");
@@ -182,12 +205,17 @@ impl Loop {
     }
 
     /// Takes one input; `true` when it may change a plan at once.
-    fn apply(&mut self, input: Input) -> bool {
-        let now_ms = self.deps.clock.monotonic_ms();
+    fn apply(&mut self, input: Input, now_ms: u64) -> bool {
         match input {
+            Input::Vanished(host, (boot_id, seq)) => {
+                tracing::info!(%host, "late host is not connected any more");
+                self.world.observed.vanish(&host, &boot_id, seq);
+                true
+            }
             Input::Watch(source, event) => self.world.apply(source, event),
             Input::Heartbeat(heartbeat) => {
                 let host = heartbeat.host.clone();
+                self.aged.hear(&heartbeat, self.incarnation);
                 let (applied, is_news) = self.world.hear(*heartbeat, now_ms);
                 match applied {
                     Applied::Joined => tracing::info!(%host, "host joined"),
@@ -203,7 +231,8 @@ impl Loop {
 
     /// Tells people what changed about hosts.
     async fn conclude(&mut self) {
-        let now_ms = self.deps.clock.monotonic_ms();
+        let now_ms = self.ears.now_ms();
+        self.ask_for_late(now_ms);
         let since_unix_ms = self.deps.clock.unix_ms();
         let changed: Vec<(HostId, ObservedHost)> = self
             .world
@@ -236,8 +265,18 @@ impl Loop {
         }
     }
 
+    fn ask_for_late(&mut self, now_ms: u64) {
+        let (observed, probes) = (&self.world.observed, &mut self.probes);
+        if observed.profile().ask_for_late && self.ears.hear() {
+            observed.views(now_ms).for_each(|view| probes.look(&view));
+        }
+    }
+
     /// Plans, and writes what is new: decisions first, then the specs that follow from them.
     async fn decide(&mut self) -> Result<(), Report> {
+        if !self.aged.may_decide(&self.events).await {
+            return Ok(());
+        }
         let plan = self.plan()?;
         for step in &plan.explanation {
             match step.reason() {
@@ -252,7 +291,8 @@ impl Loop {
                 if let Step::Rollout { app, what } = step { Some((app.clone(), what.clone())) } else { None }
             })
             .collect();
-        self.pacer.spend(&plan.moved, self.deps.clock.monotonic_ms());
+        let now_ms = self.ears.now_ms();
+        self.pacer.spend(&plan.moved, now_ms);
         if plan.moved.failovers > 0 {
             tracing::info!("Total failovers: {}", self.pacer.failovers());
         }
@@ -261,7 +301,7 @@ impl Loop {
                 self.world.known.placements().get(&placement.app).map(|have| Arc::clone(&have.value));
             let decision = placement.clone();
             if matches!(self.buckets.place(&mut self.world.known, placement).await?, Written::At(_)) {
-                let (observed, now_ms) = (&self.world.observed, self.deps.clock.monotonic_ms());
+                let observed = &self.world.observed;
                 let is_lost = |host: &HostId| observed.judge(host, now_ms) == Verdict::Lost;
                 events::placed(&self.events, before.as_deref(), &decision, is_lost);
                 let of_app = turns.iter().filter(|(app, _)| *app == decision.app);
@@ -275,6 +315,10 @@ impl Loop {
         }
         let specs = self.world.known.due_specs(&self.config.lattice, self.incarnation);
         for spec in specs.into_values() {
+            let World { known, observed, .. } = &self.world;
+            if release::is_early(known, observed, &spec, now_ms) {
+                continue; // It is due until it is told: it comes again with the next look.
+            }
             let (host, generation) = (spec.host.to_string(), spec.generation);
             if matches!(self.buckets.tell(&mut self.world.known, &self.config, spec).await?, Written::At(_)) {
                 tracing::info!(host, %generation, "host told");
@@ -284,7 +328,7 @@ impl Loop {
     }
 
     fn plan(&mut self) -> Result<Plan, Report> {
-        let now_ms = self.deps.clock.monotonic_ms();
+        let now_ms = self.ears.now_ms();
         let allowance = self.pacer.allowance(now_ms);
         let World { known, observed, .. } = &mut self.world;
         self.scaling.observe(known.scaling(), observed, now_ms);

@@ -1,7 +1,7 @@
 //! What heartbeats say, and what is concluded from them, by the receiver's own monotonic clock.
 //!
 //! ```text
-//!            late              silent for the whole timeout
+//!            late              silent for the whole timeout, or not connected any more
 //!  Alive ──────────▶ Suspect ──────────┬──────────────────────▶ Lost
 //!   ▲ ▲ ▲               │              │ with its whole site     ▲ │
 //!   │ │ └── heard of ───┘              └──▶ CutOff ── too long ──┘ │
@@ -137,6 +137,14 @@ impl Observed {
         self.sites.hear(&id, before, site.as_deref(), now_ms);
         (host.site, host.heard_ms, host.heard) = (site, now_ms, host.heard.wrapping_add(1));
         applied
+    }
+
+    /// A late host was asked for, as of this word of it, and nobody listens in its name: the server has
+    /// seen its connection end. The next heartbeat ends that.
+    pub fn vanish(&mut self, host: &HostId, boot_id: &str, seq: u64) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.boots.vanish(boot_id, seq);
+        }
     }
 
     /// Would this heartbeat say anything new of its host, besides how busy it is?
@@ -307,6 +315,7 @@ fn is_same(before: &ActorStatus, now: &ActorStatus) -> bool {
         && stands(before) == stands(now)
         && before.reason == now.reason
         && before.next == now.next
+        && before.check == now.check
 }
 
 #[cfg(test)]

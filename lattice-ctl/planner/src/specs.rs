@@ -13,6 +13,7 @@ use crate::rollout::{Version, version_on};
 use crate::table::Table;
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::manifest::ProviderManifest;
+use lattice_protocol::rollout::Check;
 use lattice_protocol::{
     ActorId, ActorSpec, AppName, Generation, HostId, HostSpec, LatticeName, LinkDefinition, LinkTarget,
     ProviderId, ProviderSpec,
@@ -80,7 +81,9 @@ fn placed<'a>(input: &SpecInput<'a>, id: &'a ActorId, host: &HostId) -> Option<P
         return None;
     }
     let version = version_on(desired, &placement.value, id, host)?;
-    Some(Placed { id, version, replicas, revision: placement.revision })
+    let check = desired.rollout_policy(id).and_then(|policy| policy.gate.check.as_ref());
+    let check = check.filter(|_| version.trial && version.manifest.persistent.is_none());
+    Some(Placed { id, version, replicas, check, revision: placement.revision })
 }
 
 /// What one decision says of one actor on one host.
@@ -88,6 +91,8 @@ struct Placed<'a> {
     id: &'a ActorId,
     version: Version<'a>,
     replicas: u32,
+    /// What it is asked while it is on trial.
+    check: Option<&'a Check>,
     revision: u64,
 }
 
@@ -169,6 +174,7 @@ fn actor_spec(part: &Placed<'_>) -> ActorSpec {
         persistent: manifest.persistent.clone(),
         config: manifest.config.clone(),
         trial,
+        check: part.check.cloned().map(Box::new),
         staged: staged.cloned().map(Box::new),
         ..ActorSpec::new(part.id.clone(), artifact.clone())
     }

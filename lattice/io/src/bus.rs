@@ -238,6 +238,68 @@ impl Subscription {
     pub async fn drain(&mut self) -> Result<(), BusError> {
         self.source.drain().await
     }
+
+    /// The same messages until `stop` is done; then it is drained, and ends after what had arrived.
+    #[must_use]
+    pub fn until(self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self::new(Until::Open { source: self.source, stop: Box::pin(stop) })
+    }
+}
+
+/// A subscription that is drained by and by. `Gone` only while it is moved.
+enum Until {
+    Open { source: Box<dyn SubscriptionSource>, stop: BoxFuture<'static, ()> },
+    Draining(BoxFuture<'static, Box<dyn SubscriptionSource>>),
+    Rest(Box<dyn SubscriptionSource>),
+    Gone,
+}
+
+/// Asks for the end; what cannot be asked any more ends by itself.
+async fn drained(mut source: Box<dyn SubscriptionSource>) -> Box<dyn SubscriptionSource> {
+    if let Err(error) = source.drain().await {
+        tracing::debug!(%error, "subscription not drained");
+    }
+    source
+}
+
+impl Stream for Until {
+    type Item = BusMessage;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<BusMessage>> {
+        loop {
+            *self = match std::mem::replace(&mut *self, Self::Gone) {
+                Self::Open { mut source, mut stop } => {
+                    if stop.as_mut().poll(cx).is_pending() {
+                        let polled = Pin::new(&mut source).poll_next(cx);
+                        *self = Self::Open { source, stop };
+                        return polled;
+                    }
+                    Self::Draining(Box::pin(drained(source)))
+                }
+                Self::Draining(mut draining) => match draining.as_mut().poll(cx) {
+                    Poll::Ready(source) => Self::Rest(source),
+                    Poll::Pending => {
+                        *self = Self::Draining(draining);
+                        return Poll::Pending;
+                    }
+                },
+                Self::Rest(mut source) => {
+                    let polled = Pin::new(&mut source).poll_next(cx);
+                    *self = Self::Rest(source);
+                    return polled;
+                }
+                Self::Gone => return Poll::Ready(None),
+            };
+        }
+    }
+}
+
+impl SubscriptionSource for Until {
+    fn drain(&mut self) -> BoxFuture<'_, Result<(), BusError>> {
+        match self {
+            Self::Open { source, .. } | Self::Rest(source) => source.drain(),
+            Self::Draining(_) | Self::Gone => Box::pin(std::future::ready(Ok(()))),
+        }
+    }
 }
 
 impl Stream for Subscription {

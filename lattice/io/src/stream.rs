@@ -177,6 +177,9 @@ pub trait Streams: Send + Sync {
         from: ReadFrom,
     ) -> BoxFuture<'a, Result<Arc<dyn Consumer>, StreamError>>;
 
+    /// The sequence of the last message that was stored; 0 when there was none.
+    fn last<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<u64, StreamError>>;
+
     /// Deletes a stream and all in it; `false` when it was not there.
     fn delete<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<bool, StreamError>>;
 }

@@ -69,6 +69,9 @@ pub struct ActorStatus {
     /// The component that it shall have instead of `digest` and does not have yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Box<NextComponent>>,
+    /// What it answered when its host asked it last, if the spec says that it is to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Box<Checked>>,
 }
 
 impl ActorStatus {
@@ -92,8 +95,20 @@ impl ActorStatus {
             lag: None,
             latency_ms: None,
             next: None,
+            check: None,
         }
     }
+}
+
+/// What came of an application's own check ([`crate::rollout::Check`]), of the component that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    /// It answered well.
+    pub well: bool,
+    /// What was wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A component on its way.

@@ -64,7 +64,8 @@
 //!     strategy: canary                 # or rolling, blue-green
 //!     waves: [10, 50]                  # canary: percent of the hosts; then all
 //!     # rolling has maxUnavailable: 25% and maxSurge: 0 (numbers or percent of the replicas)
-//!     gate: { windowMs: 10000, deadlineMs: 30000, maxErrorPercent: 5, minCalls: 20, maxRestarts: 1, maxLatencyMs: 500 }
+//!     gate: { windowMs: 10000, deadlineMs: 30000, maxErrorPercent: 5, minCalls: 20, maxRestarts: 1, maxLatencyMs: 500,
+//!             check: { http: /healthz, timeoutMs: 1000, everyMs: 1000 } }   # or call: acme:shop/health#ready
 //!     finalise: auto                   # or manual: trellis app finalise
 //! ```
 //!

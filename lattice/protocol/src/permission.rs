@@ -244,6 +244,8 @@ impl Subjects {
                 format!("$JS.API.CONSUMER.CREATE.OBJ_{store}.>"),
                 format!("$JS.API.CONSUMER.DELETE.OBJ_{store}.>"),
                 format!("$JS.API.CONSUMER.MSG.NEXT.OBJ_{store}.>"),
+                // What is larger than a window is read back under flow control.
+                format!("$JS.FC.OBJ_{store}.>"),
             ]);
         }
         let subscribe = vec![format!("{inbox_prefix}.>")];
@@ -347,6 +349,9 @@ mod tests {
             (PersonRole::Deployer, "trellis.prod.api.deployer.bob.app=2Eput", true),
             (PersonRole::Deployer, "trellis.prod.api.admin.bob.host=2Estop", false),
             (PersonRole::Deployer, "$O.TRELLIS_prod_artifacts.C.x", true),
+            (PersonRole::Deployer, "$JS.FC.OBJ_TRELLIS_prod_artifacts.reader.x", true),
+            (PersonRole::Deployer, "$JS.FC.KV_TRELLIS_prod_desired.reader.x", false),
+            (PersonRole::Viewer, "$JS.FC.OBJ_TRELLIS_prod_artifacts.reader.x", false),
             (PersonRole::Deployer, "$KV.TRELLIS_prod_desired.shop", false),
             (PersonRole::Deployer, "$JS.API.STREAM.DELETE.OBJ_TRELLIS_prod_artifacts", false),
             (PersonRole::Deployer, "trellis.prod.hosts.ping", false),

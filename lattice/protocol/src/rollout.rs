@@ -17,6 +17,10 @@
 //! Invariants: at most two versions of an application run; the one that was never final never
 //! becomes the one to go back to.
 
+mod check;
+
+pub use check::{Ask, Check};
+
 use crate::manifest::{ActorManifest, Application};
 use crate::name::{ActorId, HostId};
 use crate::persistent::Persistent;
@@ -176,6 +180,9 @@ pub struct Gate {
     pub max_restarts: u32,
     /// Longest latency, milliseconds, where hosts report it.
     pub max_latency_ms: Option<u32>,
+    /// What it must answer well all that time; persistent actors are not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
 }
 
 impl Default for Gate {
@@ -188,6 +195,7 @@ impl Default for Gate {
             min_calls: 20,
             max_restarts: 1,
             max_latency_ms: None,
+            check: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::digest::ArtifactDigest;
 use crate::link::LinkDefinition;
 use crate::name::{ActorId, AppName, HostId, LatticeName, ProviderId};
 use crate::persistent::Persistent;
+use crate::rollout::Check;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -179,6 +180,9 @@ pub struct ActorSpec {
     /// does not raise that memory, so that the version before can come back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trial: bool,
+    /// What the host asks of it while it is on trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Box<Check>>,
     /// A component to make ready beside the running one: fetched, verified, compiled, not started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<Box<Artifact>>,
@@ -197,6 +201,7 @@ impl ActorSpec {
             persistent: None,
             config: BTreeMap::new(),
             trial: false,
+            check: None,
             staged: None,
         }
     }

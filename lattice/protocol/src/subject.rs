@@ -10,6 +10,13 @@ pub const MAX_SUBJECT_BYTES: usize = 1_024;
 /// Most tokens in a subject.
 pub const MAX_SUBJECT_TOKENS: usize = 32;
 
+/// Asked of every server, as a user of the system account: from now on this account is what its new
+/// token says. Each server answers for itself.
+#[must_use]
+pub fn account_update(account: &str) -> String {
+    format!("$SYS.REQ.ACCOUNT.{account}.CLAIMS.UPDATE")
+}
+
 /// Subjects and buckets of one lattice.
 #[derive(Debug, Clone)]
 pub struct Subjects {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Connections that the kernel keeps until they are accepted.
@@ -73,7 +73,14 @@ impl From<RouteError> for ProviderError {
 pub struct HttpListener {
     shared: Arc<Shared>,
     address: SocketAddr,
-    _going: DropGuard,
+    going: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Drop for HttpListener {
+    fn drop(&mut self) {
+        self.going.cancel();
+    }
 }
 
 impl HttpListener {
@@ -97,7 +104,7 @@ impl HttpListener {
         let setup =
             Setup { shared: Arc::clone(&shared), tls, local, going: going.clone(), tasks: tasks.clone() };
         tasks.spawn(accept(listener, setup));
-        Ok(Self { shared, address: bound, _going: going.drop_guard() })
+        Ok(Self { shared, address: bound, going, tasks })
     }
 }
 
@@ -126,7 +133,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
 async fn accept(listener: TcpListener, setup: Setup) {
     loop {
         let accepted = tokio::select! {
-            () = setup.going.cancelled() => return,
+            () = setup.going.cancelled() => return take_rest(listener, &setup),
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -135,6 +142,19 @@ async fn accept(listener: TcpListener, setup: Setup) {
                 tracing::warn!(%error, "connection not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+}
+
+/// Whoever has connected is served: what the kernel still holds when a port is closed is reset, and
+/// its requests with it.
+fn take_rest(listener: TcpListener, setup: &Setup) {
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((socket, peer)) = listener.accept() {
+        let socket = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
+        match socket {
+            Ok(socket) => admit(setup, socket, peer),
+            Err(error) => tracing::debug!(%error, "connection lost"),
         }
     }
 }
@@ -190,5 +210,13 @@ impl HttpServer for HttpListener {
 
     fn local_address(&self) -> SocketAddr {
         self.address
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.going.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+        })
     }
 }

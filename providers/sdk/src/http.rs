@@ -57,6 +57,11 @@ pub trait HttpServer: Send + Sync {
     ) -> BoxFuture<'_, Result<Box<dyn Route>, ProviderError>>;
     /// The address it listens on, as bound.
     fn local_address(&self) -> std::net::SocketAddr;
+    /// Takes no further connections, ends those that do nothing, and returns when what was in hand is
+    /// answered. One that others run has nothing to close here.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What outgoing HTTP of one link may do.

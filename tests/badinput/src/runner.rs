@@ -27,6 +27,7 @@ pub const FILES: [(&str, &str); 7] = [
     ("manifest.toml", include_str!("../cases/manifest.toml")),
     ("messages.toml", include_str!("../cases/messages.toml")),
     ("hosts.toml", include_str!("../cases/hosts.toml")),
+    ("api.toml", include_str!("../cases/api.toml")),
     ("ingress.toml", include_str!("../cases/ingress.toml")),
     ("journals.toml", include_str!("../cases/journals.toml")),
 ];

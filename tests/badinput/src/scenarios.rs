@@ -2,6 +2,7 @@
 //! that serves a bad image. A scenario tries one thing and gives its outcome; what must come of it
 //! is in the case, as everywhere.
 
+mod api;
 mod asks;
 mod deploys;
 mod ghosts;
@@ -26,6 +27,7 @@ pub type Played = Result<Vec<(String, Outcome)>>;
 /// It could not be played; that is a failure of its case.
 pub async fn play(world: &World, name: &str, case: &Case) -> Played {
     match name {
+        "api" => api::api(world, case).await,
         "ask" => asks::ask(world, case).await,
         "request" => asks::request(world, case).await,
         "http2" => asks::http2(world, case).await,

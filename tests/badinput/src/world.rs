@@ -103,6 +103,9 @@ pub struct Lab {
     pub lattice: TestLattice,
     /// Where its host listens.
     pub address: SocketAddr,
+    /// Where a controller's API listens, and that controller.
+    pub api: SocketAddr,
+    controller: Process,
 }
 
 /// A port that is free on this loopback address.
@@ -127,7 +130,8 @@ impl World {
     #[must_use]
     pub fn logs(&self) -> Vec<(String, String)> {
         let lattice = &self.lattice.lattice;
-        let processes = lattice.hosts.iter().chain([&lattice.controller, &self.run.process]);
+        let processes =
+            lattice.hosts.iter().chain([&lattice.controller, &self.lattice.controller, &self.run.process]);
         processes
             .map(|process| {
                 let text = fs::read(process.log_path()).unwrap_or_default();
@@ -181,8 +185,15 @@ impl Lab {
         let manifest = LATTICE.replace("PORT", &lattice.port().to_string());
         fs::write(lattice.path().join("lab.yaml"), manifest)?;
         lattice.trellis(&["app", "deploy", "lab.yaml", "--wait-for", "60"])?;
+        for role in ["viewer", "deployer", "admin"] {
+            lattice.trellis(&["user", "add", &format!("{role}-api"), "--role", role])?;
+        }
+        let mut controller = lattice.spawn_controller("api", &["--api", "127.0.0.1:0"]).await?;
+        let line = controller.wait_for_line("API: http://", PATIENCE).await?;
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next());
+        let api = address.context("no address of the API")?.parse()?;
         let address = (Ipv4Addr::LOCALHOST, lattice.port()).into();
-        Ok(Self { lattice, address })
+        Ok(Self { lattice, address, api, controller })
     }
 
     /// A desk at which commands are this lattice's administrator's.

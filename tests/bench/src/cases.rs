@@ -8,6 +8,7 @@ mod hosts;
 mod http;
 mod journal;
 mod latency;
+mod losses;
 mod many;
 mod messages;
 mod orders;
@@ -20,6 +21,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use plans::{Size, What};
 use std::path::PathBuf;
+use tests_lattice::fleet::Loss;
 
 /// How much to measure.
 #[derive(Debug, Clone)]
@@ -129,6 +131,12 @@ pub enum Case {
     ActorDensity,
     /// Resident memory of 100 000 actors that have left memory
     ActorPassivated,
+    /// A host is killed: until what only it served is served again
+    FailoverKill,
+    /// A host's packets are dropped, silently: the same (takes root)
+    FailoverSilent,
+    /// Hosts leave under load: requests that fail
+    Drain,
 }
 
 impl Case {
@@ -186,6 +194,9 @@ impl Case {
             Self::MigrationP99 => failover::migration(plan, 99).await,
             Self::ActorDensity => actors::density(false).await,
             Self::ActorPassivated => actors::density(true).await,
+            Self::FailoverKill => losses::run(plan, Loss::Killed).await,
+            Self::FailoverSilent => losses::run(plan, Loss::Silent).await,
+            Self::Drain => losses::drain(plan).await,
         }
     }
 }

@@ -118,6 +118,15 @@ impl Row {
         }
     }
 
+    /// The reference is judged as well.
+    #[must_use]
+    pub fn with_reference(mut self, goal: Goal) -> Self {
+        let reference = Measured { ours: self.reference, reference: self.reference };
+        self.met &= goal.is_met(reference);
+        self.goal = format!("{}, reference {}", self.goal, goal.words(self.unit));
+        self
+    }
+
     /// Says what the reference is.
     #[must_use]
     pub fn against(mut self, reference: &'static str) -> Self {

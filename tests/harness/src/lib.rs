@@ -21,6 +21,7 @@ pub mod redis;
 pub mod registry;
 pub mod sizes;
 pub mod tools;
+pub mod wire;
 pub mod workspace;
 
 pub use cargo::cargo;
@@ -30,3 +31,4 @@ pub use process::{Process, ProcessSpec};
 pub use proxy::ChaosProxy;
 pub use redis::RedisServer;
 pub use registry::OciRegistry;
+pub use wire::{Cut, Wires};

@@ -37,6 +37,9 @@ pub struct NatsOptions {
     pub leaf: Leaf,
     /// A server among others; see [`NatsServer::start_cluster`].
     pub cluster: Option<Cluster>,
+    /// Clients reach it on every address of this machine, for hosts on networks of their own
+    /// ([`crate::wire`]); otherwise on loopback only.
+    pub everywhere: bool,
 }
 
 /// One server's place in a cluster.
@@ -83,6 +86,7 @@ impl Default for NatsOptions {
             operator_config: None,
             leaf: Leaf::default(),
             cluster: None,
+            everywhere: false,
         }
     }
 }
@@ -155,6 +159,11 @@ impl NatsServer {
         let config = config::render(&self.options, self.dir.path(), Some(&self.ports));
         self.process = launch(&self.binary, self.dir.path(), &config)?;
         self.wait_until_healthy().await
+    }
+
+    /// What it is told of operator and accounts at its next start.
+    pub fn set_operator_config(&mut self, config: String) {
+        self.options.operator_config = Some(config);
     }
 
     /// `nats://127.0.0.1:<port>`, for clients.

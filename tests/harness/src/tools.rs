@@ -42,6 +42,15 @@ pub fn ensure_docker_registry() -> Result<PathBuf> {
     ensure_packaged("docker-registry", "docker-registry")
 }
 
+/// `ip` and `nft`, which make networks and cut them: found or installed as [`ensure_redis`] does.
+///
+/// # Errors
+/// As [`ensure_redis`].
+pub fn ensure_networks() -> Result<()> {
+    ensure_packaged("ip", "iproute2")?;
+    ensure_packaged("nft", "nftables").map(drop)
+}
+
 /// What cross-builds and runs programs for aarch64: the compiler's target, a linker with its
 /// library, and the emulator, whose path is returned. Found or installed as [`ensure_redis`] does.
 ///

@@ -2,19 +2,22 @@
 //! hosts, and `trellis` as its user calls it. Each has its own port and address, so tests run side
 //! by side. Everything dies with the test.
 
+pub mod balancer;
 pub mod chaos;
+pub mod fleet;
 
 use anyhow::{Context, Result, bail};
 use lattice_io::nats::{self, NatsLattice};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tests_harness::process::LogMark;
 use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec, eventually, fixtures};
 
 /// Longest wait for a process or a state.
@@ -35,6 +38,19 @@ spec:
   providers:
     - { name: http, kind: http-server, config: { port: "PORT" } }
 "#;
+
+/// Where a host is, and how it is started there.
+#[derive(Debug, Clone)]
+pub struct HostAt {
+    /// Its way to the server.
+    pub nats_url: String,
+    /// Where its HTTP servers listen.
+    pub listen: IpAddr,
+    /// Between two heartbeats, milliseconds.
+    pub heartbeat_ms: u64,
+    /// A command before its own.
+    pub before: Vec<String>,
+}
 
 /// A lattice of these hosts.
 pub struct TestLattice {
@@ -77,7 +93,19 @@ impl TestLattice {
     /// # Errors
     /// What did not start.
     pub async fn prepare_on(servers: u8, hosts: u8) -> Result<Self> {
-        let trellis = fixtures::program("trellis")?;
+        Self::prepare_by(None, (servers, NatsOptions::default()), hosts).await
+    }
+
+    /// The same with this program (none: the one of the test profile), and servers as they are told.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn prepare_by(
+        trellis: Option<PathBuf>,
+        (servers, options): (u8, NatsOptions),
+        hosts: u8,
+    ) -> Result<Self> {
+        let trellis = trellis.map_or_else(|| fixtures::program("trellis"), Ok)?;
         let dir = TempDir::new()?;
         let mut init: Vec<String> =
             ["lattice", "init", "--name", "test", "--subjects", "edge.>,cloud.>,app.>,wasmcloud.>"]
@@ -88,7 +116,7 @@ impl TestLattice {
         }
         call(&trellis, dir.path(), &init)?;
         let auth = fs::read_to_string(dir.path().join("trellis-lattice/nats/auth.conf"))?;
-        let options = NatsOptions { operator_config: Some(auth), ..NatsOptions::default() };
+        let options = NatsOptions { operator_config: Some(auth), ..options };
         let mut servers = match servers {
             1 => vec![NatsServer::start(options).await?],
             _ => NatsServer::start_cluster(servers.into(), &options).await?,
@@ -154,18 +182,37 @@ impl TestLattice {
     /// # Errors
     /// It did not start.
     pub async fn spawn_host_by(&self, host: u8, nats_url: &str, more: &[&str]) -> Result<Process> {
-        let mut process = ProcessSpec::new(
-            &format!("H{host}"),
-            &self.trellis,
-            self.dir.path().join(format!("H{host}.log")),
-        )
-        .args(["host", "--host-id", &format!("H{host}"), "--heartbeat-ms", "250", "--label", "tier=edge"])
-        .args(["--label", &format!("zone=z{host}"), "--listen", &format!("127.0.0.{host}")])
-        .env("TRELLIS_NATS_URL", nats_url)
-        .args(more)
-        .current_dir(self.dir.path())
-        .spawn()?;
-        process.wait_for_line("is up", PATIENCE).await?;
+        let at = HostAt {
+            nats_url: nats_url.to_owned(),
+            listen: IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)),
+            heartbeat_ms: 250,
+            before: Vec::new(),
+        };
+        self.spawn_host_at(host, &at, more).await
+    }
+
+    /// The same, wherever it is.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn spawn_host_at(&self, host: u8, at: &HostAt, more: &[&str]) -> Result<Process> {
+        let name = format!("H{host}");
+        let trellis = self.trellis.display().to_string();
+        let mut command = at.before.iter().chain([&trellis]);
+        let program = command.next().map_or_else(String::new, Clone::clone);
+        let log = self.dir.path().join(format!("{name}.log"));
+        // It may have been there before: what it said then is not meant.
+        let mark = LogMark::end_of(&log);
+        let mut process = ProcessSpec::new(&name, program, log)
+            .args(command)
+            .args(["host", "--host-id", &name, "--heartbeat-ms", &at.heartbeat_ms.to_string()])
+            .args(["--label", "tier=edge", "--label", &format!("zone=z{host}")])
+            .args(["--listen", &at.listen.to_string()])
+            .env("TRELLIS_NATS_URL", &at.nats_url)
+            .args(more)
+            .current_dir(self.dir.path())
+            .spawn()?;
+        process.wait_for_line_since(mark, "is up", PATIENCE).await?;
         Ok(process)
     }
 

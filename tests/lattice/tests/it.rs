@@ -7,6 +7,8 @@
 mod astray;
 #[path = "it/controllers.rs"]
 mod controllers;
+#[path = "it/failover.rs"]
+mod failover;
 #[path = "it/foreign.rs"]
 mod foreign;
 #[path = "it/measured.rs"]

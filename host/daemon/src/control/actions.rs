@@ -9,6 +9,7 @@ use host_runtime::{Actor, ActorOptions, Component};
 use keys::{Claims, Verified};
 use lattice_protocol::spec::Artifact;
 use lattice_protocol::{ActorId, ActorSpec, ErrorCode, LinkDefinition, LinkTarget, Report};
+use providers_sdk::Provider;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -185,7 +186,7 @@ impl Control {
         admit_memory(spec, others.map(|now| &now.spec), &capacity)
     }
 
-    async fn serve(&self, id: &ActorId, actor: &Arc<Actor>) -> Option<lattice_io::TaskScope> {
+    async fn serve(&self, id: &ActorId, actor: &Arc<Actor>) -> Option<serve::Serving> {
         let subject = self.subjects.actor_call(id);
         let started =
             serve::start(&self.parts.lattice.bus, &subject, Arc::clone(actor), &self.parts.scope).await;
@@ -342,8 +343,16 @@ impl Control {
         self.parts.scope.spawn_best_effort("retire actor", async move { finish(old, patience).await });
     }
 
+    /// First nobody new is let in, and whoever is inside is answered; then the actors go.
     pub(super) async fn stop_all(&mut self) {
         let patience = self.parts.config.drain;
+        let servers = self.providers.values().filter_map(|provider| match provider {
+            Provider::HttpServer(server) => Some(server.close()),
+            _ => None,
+        });
+        if tokio::time::timeout(patience, futures::future::join_all(servers)).await.is_err() {
+            tracing::warn!("requests in hand did not end in time");
+        }
         let running = std::mem::take(&mut self.running);
         futures::future::join_all(running.into_values().map(|old| finish(old, patience))).await;
         self.stop_kinds().await;
@@ -363,7 +372,7 @@ async fn finish(old: RunningActor, patience: Duration) {
         )
         .await;
         if let Some(rpc) = &old.rpc {
-            rpc.shutdown(patience).await;
+            rpc.drain(patience).await;
         }
     };
     if tokio::time::timeout(patience, intake).await.is_err() {

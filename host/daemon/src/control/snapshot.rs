@@ -1,11 +1,13 @@
 //! What the control loop tells everybody else after each round.
 
 use super::Control;
+use crate::measured::Asked;
 use crate::wires::InboundBinding;
 use host_core::reconcile::{ActorNow, Phase};
 use host_runtime::Actor;
 use keys::Claims;
 use lattice_protocol::heartbeat::{ActorStatus, ClaimsSummary, ProviderStatus, RunState};
+use lattice_protocol::rollout::Check;
 use lattice_protocol::{ActorId, AppName, ErrorCode, Generation, Report};
 use providers_sdk::Provider;
 use providers_sdk::messaging::Subscription;
@@ -19,6 +21,8 @@ pub struct Snapshot {
     pub generation: Generation,
     /// Was another spec of that generation offered last?
     pub conflicting: bool,
+    /// The host leaves, and nothing keeps it: all that could be elsewhere was taken from it.
+    pub released: bool,
     /// Placement revisions in force.
     pub apps: BTreeMap<AppName, u64>,
     actors: Vec<Shown>,
@@ -33,6 +37,8 @@ pub struct Snapshot {
 struct Shown {
     status: ActorStatus,
     actor: Option<Arc<Actor>>,
+    /// What it is to be asked.
+    check: Option<Box<Check>>,
     /// What its links hold at brokers. Not owned here: what is given back must end.
     subscriptions: Vec<Weak<dyn Subscription>>,
 }
@@ -58,6 +64,15 @@ impl Snapshot {
             status
         };
         self.actors.iter().map(with_counts).collect()
+    }
+
+    /// The running actors that are to be asked something.
+    pub fn asked(&self) -> impl Iterator<Item = Asked> {
+        self.actors.iter().filter(|shown| shown.status.state == RunState::Running).filter_map(|shown| {
+            let (actor, check) = (Arc::clone(shown.actor.as_ref()?), *shown.check.clone()?);
+            let (id, digest) = (shown.status.id.clone(), shown.status.digest.clone());
+            Some(Asked { id, digest, check, actor })
+        })
     }
 
     /// What brokers hold for actors that subscribe.
@@ -127,6 +142,7 @@ impl Control {
             Shown {
                 status,
                 actor: running.map(|running| Arc::clone(&running.actor)),
+                check: actor.spec.check.clone(),
                 subscriptions: bindings.filter_map(InboundBinding::subscription).collect(),
             }
         });
@@ -143,12 +159,18 @@ impl Control {
         let snapshot = Snapshot {
             generation: self.spec.as_ref().map(|spec| spec.generation).unwrap_or_default(),
             conflicting: self.is_conflicting,
+            released: self.is_released(),
             apps: self.spec.as_ref().map(|spec| spec.apps.clone()).unwrap_or_default(),
             actors: actors.collect(),
             providers: providers.collect(),
             errors: self.errors,
         };
         self.snapshot.send_replace(Arc::new(snapshot));
+    }
+
+    fn is_released(&self) -> bool {
+        let told = self.told.as_ref().or(self.spec.as_ref());
+        self.is_leaving && told.is_none_or(host_core::leave::is_released)
     }
 
     /// A provider that one of the actor's links leads to and that does not run, or does not run yet.

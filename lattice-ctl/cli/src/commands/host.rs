@@ -117,6 +117,11 @@ pub async fn run(args: &Args, host: &HostArgs) -> Outcome {
         () = compose::asked_to_end() => {}
     }
     output::say(args, format!("host {} is leaving", host.host_id));
+    tokio::select! {
+        () = running.hand_over() => {}
+        // Asked once more: at once.
+        () = compose::asked_to_end() => {}
+    }
     let ended = running.shutdown().await;
     scope.shutdown(Duration::from_secs(5)).await;
     nats.close().await;

@@ -11,6 +11,7 @@ use lattice_ctl_controller::records::{Author, Records};
 use lattice_protocol::subject::check_subject;
 use lattice_protocol::{HostId, LatticeName};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What can be done.
@@ -72,6 +73,7 @@ pub async fn run(args: &Args, command: &LatticeCommand) -> Outcome {
                 hosts: hosts.iter().cloned().collect(),
                 account: None,
                 incarnation: None,
+                revoked_users: BTreeMap::new(),
             };
             directory.init(&file)?;
             let trust = directory.trust()?;

@@ -7,7 +7,8 @@ use crate::connect::Login;
 use crate::lattice_dir::LatticeDir;
 use crate::{compose, context::Context, home, output, signing};
 use clap::{Subcommand, ValueEnum};
-use keys::{RequestParts, sign_request};
+use keys::{PublicKey, RequestParts, sign_request};
+use lattice_protocol::name::is_token;
 use lattice_protocol::permission::PersonRole;
 use lattice_protocol::{ErrorCode, Report};
 use serde_json::{Value, json};
@@ -30,8 +31,8 @@ pub enum UserCommand {
     },
     /// List who may use the API.
     List,
-    /// Let a user use the API no more, from now on. Its NATS user ends with the account's next
-    /// configuration.
+    /// Let a user in no more, from now on: neither at the API nor, where the lattice's directory is, at the
+    /// server, which ends the connections that it has.
     #[command(visible_alias = "delete")]
     Remove {
         /// Its name, or its key.
@@ -132,13 +133,53 @@ async fn remove(args: &Args, client: &Client, user: &str) -> Outcome {
     let users = client.need("user.list", &json!({})).await?;
     let is_meant = |known: &&Value| known["name"] == user || known["key"] == user;
     let known = users.as_array().into_iter().flatten().find(is_meant);
-    let key = known.map_or(user, |known| known["key"].as_str().unwrap_or(user));
-    let gone = client.need("user.delete", &json!({ "key": key })).await?;
-    output::say(args, format!("user {user} may use the API no more"));
+    let field = |name: &str| known.and_then(|known| known[name].as_str());
+    let (key, name) = (field("key").unwrap_or(user), field("name").unwrap_or(user));
+    // First the server, and then the list: what fails in between can be done again.
+    let revoked = revoke(args, client, key, name).await?;
+    let gone = match client.need("user.delete", &json!({ "key": key })).await {
+        Err(report) if report.code == ErrorCode::NotFound && revoked => json!({ "key": key }),
+        gone => gone?,
+    };
+    output::say(args, format!("user {user} is let in no more"));
     if args.output == output::Format::Json {
-        output::json(&gone);
+        output::json(&json!({ "user": gone, "revoked": revoked }));
     }
     Ok(())
+}
+
+/// Ends a NATS user; `false` where there is no directory to do that with.
+async fn revoke(args: &Args, client: &Client, key: &str, name: &str) -> Result<bool, Report> {
+    let Some(dir) = client.context.dir.as_ref().filter(|dir| dir.exists()) else {
+        output::warn(
+            "the lattice's directory is not here: the user is taken out of the API's list, and its NATS \
+             user still connects; run it where trellis-lattice is",
+        );
+        return Ok(false);
+    };
+    if matches!(name, "admin" | "controller") || dir.file()?.hosts.iter().any(|host| host.as_str() == name) {
+        return Err(Report::new(ErrorCode::Name, "not the user of a person").got(name));
+    }
+    // One that is named by its name and not in the list may still have credentials here.
+    let of_creds = || Login::of_dir(dir, name)?.user_key().map(|pair| pair.public());
+    let key = match key.parse::<PublicKey>() {
+        Ok(key) => key,
+        Err(_) => of_creds()?,
+    };
+    if key == client.context.login.user_key()?.public() {
+        return Err(Report::new(ErrorCode::Denied, "nobody takes away its own access")
+            .got(name)
+            .hint("do it as another administrator: --nats-creds <file>"));
+    }
+    let update = dir.revoke(key, is_token(name).then_some(name))?;
+    if let Err(report) = dir.tell(&update, &client.context.login.url).await {
+        let config = dir.server_auth();
+        return Err(report
+            .during("revoke the NATS user")
+            .hint(format!("restart the server with {} and run this again", config.display())));
+    }
+    output::say(args, format!("  servers know; keep {} for their next start", dir.server_auth().display()));
+    Ok(true)
 }
 
 fn token(args: &Args, (method, target): (&str, &str), body: Option<&Path>, seconds: i64) -> Outcome {

@@ -26,7 +26,7 @@ impl Api {
         input: Value,
     ) -> Result<Value, Report> {
         let about = about(&input);
-        let result = match may(operation, caller) {
+        let result = match may(operation, caller).and_then(|()| self.takes(operation)) {
             Ok(()) => self.dispatch(operation, caller, input).await,
             Err(report) => Err(report),
         };
@@ -41,6 +41,15 @@ impl Api {
             self.events.emit("admin.refused", about, data);
         }
         result
+    }
+
+    /// Upon a store that has gone back no application is changed.
+    fn takes(&self, operation: &Operation) -> Result<(), Report> {
+        let changes = operation.change.is_some() || matches!(operation.name, "app.put" | "app.delete");
+        match self.held.borrow().as_ref() {
+            Some(report) if changes => Err(report.clone()),
+            _ => Ok(()),
+        }
     }
 
     async fn dispatch(&self, operation: &Operation, caller: &Caller, input: Value) -> Result<Value, Report> {

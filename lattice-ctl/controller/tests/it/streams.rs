@@ -115,3 +115,24 @@ async fn a_stream_from_nowhere_and_one_over_the_bus_are_refused() {
     let refused = lab.ask(("viewer", "a-viewer"), "event.stream", &serde_json::json!({})).await.unwrap_err();
     assert_eq!(refused.code.as_str(), "E_USAGE");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_breaks_off_before_its_first_event_loses_none() {
+    let lab = Lab::start().await;
+    lab.put("shop").await;
+    let mut reader = Reader::open(&lab, None).await;
+    let open = reader.until(|sent| sent.event == "open").await;
+    let id = open.id.expect("a stream says where its events begin");
+    drop(reader);
+    for path in ["/v1/apps/shop/undeploy", "/v1/apps/shop/deploy"] {
+        assert_eq!(lab.http(Admin, ("POST", path), "", b"").await.status, 200);
+    }
+    let mut reader = Reader::open(&lab, Some(id)).await;
+    assert_eq!(reader.until(|sent| sent.event == "open").await.id, Some(id));
+    let mut changes = Vec::new();
+    while changes.len() < 2 {
+        let sent = reader.until(|sent| sent.event == "cloudevent").await;
+        changes.extend(sent.data["data"]["change"].as_str().map(str::to_owned));
+    }
+    assert_eq!(changes, ["undeploy", "deploy"]);
+}

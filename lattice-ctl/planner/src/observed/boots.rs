@@ -37,6 +37,8 @@ struct Boot {
     heard_ms: u64,
     /// Heartbeats since a newer boot was first heard.
     after_newer: u32,
+    /// Somebody has asked for it since, and the server knows no such connection.
+    vanished: bool,
     /// Errors when the window began, and when that was.
     errors_before: u64,
     window_ms: u64,
@@ -46,7 +48,14 @@ impl Boot {
     fn new(heartbeat: Heartbeat, now_ms: u64) -> Self {
         // Errors from before it was first heard of are not recent.
         let errors_before = heartbeat.errors;
-        Self { heartbeat, heard_ms: now_ms, after_newer: 0, errors_before, window_ms: now_ms }
+        Self {
+            heartbeat,
+            heard_ms: now_ms,
+            after_newer: 0,
+            vanished: false,
+            errors_before,
+            window_ms: now_ms,
+        }
     }
 
     fn hear(&mut self, heartbeat: Heartbeat, now_ms: u64) {
@@ -56,6 +65,7 @@ impl Boot {
         }
         self.heartbeat = heartbeat;
         self.heard_ms = now_ms;
+        self.vanished = false;
     }
 
     fn recent_errors(&self, now_ms: u64) -> u64 {
@@ -94,11 +104,17 @@ impl Boots {
         now_ms.saturating_sub(heard)
     }
 
+    /// Nobody listens in its name any more, as of this word of its newest boot.
+    pub(super) fn vanish(&mut self, boot_id: &str, seq: u64) {
+        let newest = &mut self.newest;
+        newest.vanished |= newest.heartbeat.boot_id == boot_id && newest.heartbeat.seq == seq;
+    }
+
     pub(super) fn apply(&mut self, heartbeat: Heartbeat, now_ms: u64, lost_after_ms: u64) -> Applied {
         if self.retired.contains(&heartbeat.boot_id) {
             return Applied::Stale;
         }
-        let was_lost = self.silent_ms(now_ms) > lost_after_ms;
+        let was_lost = self.newest.vanished || self.silent_ms(now_ms) > lost_after_ms;
         let known = std::iter::once(&self.newest)
             .chain(&self.older)
             .find(|boot| boot.heartbeat.boot_id == heartbeat.boot_id);
@@ -176,7 +192,8 @@ impl Boots {
     pub(super) fn judge(&self, profile: &Profile, now_ms: u64) -> Verdict {
         let silent = self.silent_ms(now_ms);
         let (heartbeat, _) = self.current(now_ms, profile.lost_after_ms);
-        if silent > profile.lost_after_ms {
+        let vanished = self.newest.vanished && silent > profile.suspect_after_ms;
+        if vanished || silent > profile.lost_after_ms {
             Verdict::Lost
         } else if heartbeat.leaving {
             Verdict::Leaving

@@ -18,6 +18,9 @@ pub struct Profile {
     pub hold_ms: u64,
     /// How long a return is remembered, and the longest hold.
     pub flap_window_ms: u64,
+    /// A late host is asked for at the server: one whose connection has ended is lost as soon as it is
+    /// suspect. Where links drop and come back, that would be a move for nothing.
+    pub ask_for_late: bool,
 }
 
 impl Profile {
@@ -30,6 +33,7 @@ impl Profile {
         cut_off_ms: 300_000,
         hold_ms: 5_000,
         flap_window_ms: 600_000,
+        ask_for_late: false,
     };
     /// Sites joined by a wide-area network.
     pub const WAN: Self = Self {
@@ -40,6 +44,7 @@ impl Profile {
         cut_off_ms: 60_000,
         hold_ms: 1_000,
         flap_window_ms: 300_000,
+        ask_for_late: false,
     };
     /// One local network.
     pub const FAST: Self = Self {
@@ -50,6 +55,7 @@ impl Profile {
         cut_off_ms: 15_000,
         hold_ms: 250,
         flap_window_ms: 120_000,
+        ask_for_late: true,
     };
 }
 

@@ -293,3 +293,25 @@ proptest! {
         prop_assert_eq!(observed.judge(&a, now + 60_000), Verdict::Lost);
     }
 }
+
+#[test]
+fn a_host_that_is_not_connected_any_more_is_lost_as_soon_as_it_is_suspect() {
+    let mut observed = Observed::new(Profile::FAST, 0);
+    let a = host("A");
+    observed.apply(heartbeat("A", "b1", 1), 0);
+    observed.vanish(&a, "b1", 1);
+    assert_eq!([750, 751].map(|now| observed.judge(&a, now)), [Verdict::Alive, Verdict::Lost]);
+    // It had only connected anew: held, as one that comes back is.
+    assert_eq!(observed.apply(heartbeat("A", "b1", 2), 800), Applied::Rejoined);
+    assert_eq!(observed.judge(&a, 801), Verdict::Rejoined);
+    // What was asked about an older word, or another life, says nothing of this one.
+    observed.vanish(&a, "b1", 1);
+    observed.vanish(&a, "b0", 2);
+    assert_eq!(observed.judge(&a, 1_600), Verdict::Suspect);
+    // A site whose uplink is down is not connected either.
+    let mut observed = site(&[("A", 0), ("B", 0)]);
+    for name in ["A", "B"] {
+        observed.vanish(&host(name), "b1", 1);
+    }
+    assert_eq!(observed.judge(&a, 15_001), Verdict::CutOff);
+}

@@ -80,6 +80,8 @@ pub(super) struct Subject {
     digest: ArtifactDigest,
     /// It shall be ready, not run.
     pub(super) staged: bool,
+    /// Its host asks it something, and it must answer well.
+    checked: bool,
     /// Two versions of one code differ in their limits.
     attempt: u32,
 }
@@ -91,9 +93,12 @@ impl Subject {
         rollout: &Rollout,
         policy: Option<&RolloutPolicy>,
     ) -> Option<Self> {
-        let artifact = progress.target.as_ref()?.artifact.as_ref()?;
+        let target = progress.target.as_ref()?;
+        let artifact = target.artifact.as_ref()?;
         let staged = policy.is_some_and(|policy| is_staging(policy, progress));
-        Some(Self { digest: artifact.digest.clone(), staged, attempt: rollout.attempt })
+        let asks = policy.is_some_and(|policy| policy.gate.check.is_some());
+        let checked = asks && target.persistent.is_none();
+        Some(Self { digest: artifact.digest.clone(), staged, checked, attempt: rollout.attempt })
     }
 }
 
@@ -192,6 +197,7 @@ impl Trial {
         (self.calls, self.errors) = (status.calls, status.errors);
         self.latency_ms = status.latency_ms;
         match status.state {
+            RunState::Running if self.subject.checked => self.look_at_check(status, now_ms),
             RunState::Running => {
                 self.failing = None;
                 self.good_since_ms.get_or_insert(now_ms);
@@ -202,6 +208,21 @@ impl Trial {
                 let given_up = status.state == RunState::CrashLooping;
                 self.fails(status.reason.as_deref().unwrap_or("failed"), given_up, now_ms);
             }
+        }
+    }
+
+    /// At what it answered its host. Not asked yet, it has not begun to run well.
+    fn look_at_check(&mut self, status: &ActorStatus, now_ms: u64) {
+        match &status.check {
+            Some(check) if check.well => {
+                self.failing = None;
+                self.good_since_ms.get_or_insert(now_ms);
+            }
+            Some(check) => {
+                self.stopped(now_ms);
+                self.fails(check.reason.as_deref().unwrap_or("its check failed"), false, now_ms);
+            }
+            None => self.stopped(now_ms),
         }
     }
 

@@ -238,6 +238,16 @@ impl Streams for MemoryStreams {
         std::future::ready(self.open_reader(stream, from)).boxed()
     }
 
+    fn last<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<u64, StreamError>> {
+        async move {
+            self.core.link.check()?;
+            let streams = lock(&self.core.streams);
+            let state = streams.get(stream);
+            Ok(state.ok_or_else(|| StreamError::NotFound { what: stream.to_owned() })?.sequence)
+        }
+        .boxed()
+    }
+
     fn delete<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<bool, StreamError>> {
         async move {
             self.core.link.check()?;

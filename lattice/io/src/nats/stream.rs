@@ -27,6 +27,16 @@ const ABANDONED: Duration = Duration::from_secs(30);
 const MAX_PULL: usize = 10_000;
 
 #[derive(Deserialize)]
+struct Info {
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    last_seq: u64,
+}
+
+#[derive(Deserialize)]
 struct Names {
     #[serde(default)]
     streams: Option<Vec<String>>,
@@ -240,6 +250,15 @@ impl Streams for NatsStreams {
         from: ReadFrom,
     ) -> BoxFuture<'a, Result<Arc<dyn Consumer>, StreamError>> {
         self.open_reader(stream, from).boxed()
+    }
+
+    fn last<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<u64, StreamError>> {
+        async move {
+            check_name(stream)?;
+            let info = self.core.api::<Info>(&format!("STREAM.INFO.{stream}"), &Value::Null).await;
+            Ok(info.map_err(|error| stream_error(stream, error))?.state.last_seq)
+        }
+        .boxed()
     }
 
     fn delete<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<bool, StreamError>> {

@@ -97,6 +97,11 @@ fn persistent(application: &Application, index: usize) -> Vec<Report> {
         let what = "instances say nothing of a persistent actor";
         found.push(Report::new(ErrorCode::Manifest, what).at("instances").hint("use persistent.isolation"));
     }
+    if actor.rollout.as_ref().is_some_and(|policy| policy.gate.check.is_some()) {
+        let what = "a persistent actor cannot be asked: it is many";
+        let report = Report::new(ErrorCode::Manifest, what).at("rollout.gate.check");
+        found.push(report.hint("remove the check; that of an application is for its other actors"));
+    }
     let kind = persistent.kind_of(&actor.name);
     let of =
         |other: &crate::manifest::ActorManifest| other.persistent.as_ref().map(|p| p.kind_of(&other.name));

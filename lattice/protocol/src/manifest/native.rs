@@ -19,7 +19,7 @@ pub(super) use {
     actor::{ACTOR, ISOLATION, LIMITS, PERSISTENT, PLACEMENT, RESOURCES, SNAPSHOTS, SPREAD, WARM},
     autoscale::AUTOSCALE,
     link::{GRANTS, LINK},
-    rollout::{GATE, ROLLOUT},
+    rollout::{CHECK, GATE, ROLLOUT},
 };
 
 /// Fields at the top.

@@ -9,7 +9,7 @@ use super::{ActorManifest, Application, AutoScale, PlacementRule, ProviderManife
 use crate::link::{Grants, LinkDefinition, LinkTarget};
 use crate::name::AppName;
 use crate::persistent::Persistent;
-use crate::rollout::{Gate, RolloutPolicy, Strategy};
+use crate::rollout::{Ask, Check, Gate, RolloutPolicy, Strategy};
 use crate::spec::{InstancePolicy, Limits, ProviderMode};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -91,11 +91,25 @@ fn rollout(out: &mut Block, policy: Option<&RolloutPolicy>) {
                 if let Some(latency) = gate.max_latency_ms {
                     out.field("maxLatencyMs", latency);
                 }
+                own_check(out, gate.check.as_ref());
             });
         }
         if policy.manual_finalise {
             out.field("finalise", "manual");
         }
+    });
+}
+
+fn own_check(out: &mut Block, check: Option<&Check>) {
+    let Some(check) = check else { return };
+    out.nested("check", |out| {
+        let field = match &check.ask {
+            Ask::Http { .. } => "http",
+            Ask::Call { .. } => "call",
+        };
+        out.text(field, &check.ask.to_string());
+        out.changed("timeoutMs", check.timeout_ms, Check::timeout_ms());
+        out.changed("everyMs", check.every_ms, Check::every_ms());
     });
 }
 

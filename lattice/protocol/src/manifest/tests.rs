@@ -237,6 +237,7 @@ fn the_schema_is_the_reader() {
         ("/$defs/spread", native::SPREAD),
         ("/$defs/rollout", native::ROLLOUT),
         ("/$defs/gate", native::GATE),
+        ("/$defs/check", native::CHECK),
         ("/$defs/autoscale", native::AUTOSCALE),
         ("/$defs/link", native::LINK),
         ("/$defs/grants", native::GRANTS),

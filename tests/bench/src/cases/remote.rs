@@ -69,7 +69,7 @@ pub async fn run(plan: &Plan) -> Result<Row> {
     let loops = Loops(inside.start_guest(GUEST, InstancePolicy::warm(), links).await?);
     let pair = Pair { loops, call: ("call", 4), bus, echo, answer: 8 };
     let measured = pair.measure(plan).await?;
-    serving.shutdown(PATIENCE).await;
+    serving.drain(PATIENCE).await;
     scope.shutdown(PATIENCE).await;
     Ok(Row::new("nats-remote-call", "us", measured, Goal::RatioAtMost(1.5))
         .against("a plain NATS request, p50"))

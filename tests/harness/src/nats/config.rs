@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -36,7 +36,13 @@ pub(super) fn render(options: &NatsOptions, dir: &Path, ports: Option<&Ports>) -
     let mut text = String::new();
     // Writing into a string cannot fail.
     let _ = writeln!(text, "server_name: {}", quote(&options.name));
-    let _ = writeln!(text, "listen: {}", listen(ports.map(|p| p.client)));
+    let _ = match (options.everywhere, ports) {
+        (true, ports) => {
+            let port = ports.map_or_else(|| "-1".to_owned(), |ports| ports.client.port().to_string());
+            writeln!(text, "listen: {}", quote(&format!("0.0.0.0:{port}")))
+        }
+        (false, ports) => writeln!(text, "listen: {}", listen(ports.map(|p| p.client))),
+    };
     let _ = writeln!(text, "http: {}", listen(ports.map(|p| p.monitor)));
     let _ = writeln!(text, "ports_file_dir: {}", quote_path(dir));
     text.push_str(LIMITS);
@@ -109,7 +115,9 @@ fn quote_path(path: &Path) -> String {
 pub(super) fn read_ports_file(path: &Path) -> Result<(SocketAddr, SocketAddr)> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let ports: Value = serde_json::from_str(&text).context("ports file")?;
-    Ok((address(&ports, "nats")?, address(&ports, "monitoring")?))
+    // One that listens everywhere names every address: loopback is the one for us.
+    let client = SocketAddr::from((Ipv4Addr::LOCALHOST, address(&ports, "nats")?.port()));
+    Ok((client, address(&ports, "monitoring")?))
 }
 
 fn address(ports: &Value, key: &str) -> Result<SocketAddr> {

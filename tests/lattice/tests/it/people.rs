@@ -1,11 +1,16 @@
 //! People of three roles, over NATS and over HTTP, on a real server that holds each to its own subjects.
 
 use anyhow::{Context, Result, ensure};
+use lattice_io::BusStatus;
+use lattice_io::nats::{ConnectError, NatsAuth, NatsOptions, connect};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-use tests_harness::eventually;
+use tests_harness::{eventually, fixtures};
 use tests_lattice::{PATIENCE, SITE, TestLattice};
+
+/// Bytes of a component beyond the window of one reader, which is two megabytes at most.
+const LARGE: u32 = 12 << 20;
 
 fn creds(user: &str) -> String {
     format!("trellis-lattice/users/{user}.creds")
@@ -26,7 +31,17 @@ fn http(
     user: &str,
     (method, target): (&str, &str),
 ) -> Result<(u16, String)> {
-    let token = by(lattice, user, &["user", "token", method, target])?;
+    http_as(lattice, address, &creds(user), (method, target))
+}
+
+/// The same with a file of credentials.
+fn http_as(
+    lattice: &TestLattice,
+    address: SocketAddr,
+    creds: &str,
+    (method, target): (&str, &str),
+) -> Result<(u16, String)> {
+    let token = lattice.trellis(&["--nats-creds", creds, "user", "token", method, target])?;
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     write!(
@@ -104,10 +119,84 @@ async fn each_user_does_what_its_role_may_and_no_more() -> Result<()> {
     })
     .await?;
 
-    // Whoever is taken out of the list is nobody at once, whichever way it comes.
+    // Whoever is taken out is nobody at once, whichever way it comes: a copy of its credentials too.
+    let stolen = "stolen.creds";
+    std::fs::copy(lattice.path().join(creds("dora")), lattice.path().join(stolen))?;
+    let text = std::fs::read_to_string(lattice.path().join(stolen))?;
+    let as_dora = || NatsOptions {
+        auth: NatsAuth::Creds(text.clone()),
+        inbox_prefix: Some("_INBOX_dora".to_owned()),
+        ..NatsOptions::new(lattice.nats.url())
+    };
+    let connected = connect(as_dora()).await?;
+    let mut status = connected.lattice().bus.status();
+    assert_eq!(*status.borrow_and_update(), BusStatus::Connected);
     lattice.trellis(&["user", "remove", "dora"])?;
-    let said = refusal(&lattice, "dora", &["app", "list"]);
-    assert!(said.contains("E_UNAUTHENTICATED"), "{said}");
-    assert_eq!(http(&lattice, address, "dora", ("GET", "/v1/apps"))?.0, 401);
+    tokio::time::timeout(PATIENCE, status.wait_for(|now| *now != BusStatus::Connected)).await??;
+    ensure!(!lattice.path().join(creds("dora")).exists(), "its credentials are gone from the directory");
+    let said = lattice
+        .trellis(&["--nats-creds", stolen, "app", "list"])
+        .map_or_else(|e| e.to_string(), |_| String::new());
+    ensure!(said.contains("E_DENIED: NATS: authorization violation"), "{said}");
+    let refused = connect(as_dora()).await.err().context("let in")?;
+    ensure!(matches!(refused, ConnectError::Unauthorized { .. }), "{refused}");
+    assert_eq!(http_as(&lattice, address, stolen, ("GET", "/v1/apps"))?.0, 401);
+    // Nobody else is concerned, and nobody takes away its own access.
+    assert!(by(&lattice, "vera", &["get", "hosts"])?.contains("H1"));
+    let own = lattice.trellis(&["user", "remove", "admin"]).map_or_else(|e| e.to_string(), |_| String::new());
+    ensure!(own.contains("not the user of a person"), "{own}");
+    // A server that starts again reads it in the lattice's configuration.
+    let auth = std::fs::read_to_string(lattice.path().join("trellis-lattice/nats/auth.conf"))?;
+    let mut lattice = lattice;
+    lattice.nats.set_operator_config(auth);
+    lattice.nats.restart_on_same_port().await?;
+    let options = NatsOptions { auth: NatsAuth::Creds(text.clone()), ..NatsOptions::new(lattice.nats.url()) };
+    ensure!(matches!(connect(options).await.err(), Some(ConnectError::Unauthorized { .. })));
+    assert!(by(&lattice, "anna", &["get", "hosts"])?.contains("H1"));
+    // A user of that name can be made again, and is another.
+    lattice.trellis(&["user", "add", "dora", "--role", "viewer"])?;
+    by(&lattice, "dora", &["app", "list"])?;
     Ok(())
+}
+
+/// More than the server sends without being told that it was read: what a deployer stores is read back,
+/// and what is larger than a window is read under flow control.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_stores_and_fetches_what_is_larger_than_a_window() -> Result<()> {
+    let lattice = TestLattice::start(1).await?;
+    lattice.trellis(&["user", "add", "dora", "--role", "deployer"])?;
+    lattice.sign("http-hello", SITE)?;
+    // A custom section in front of the claims makes any component as large as one likes.
+    let file = lattice.path().join("http-hello.wasm");
+    let mut large = std::fs::read(fixtures::guest("http-hello")?)?;
+    let padding: Vec<u8> =
+        (0..LARGE).map(|byte: u32| byte.to_le_bytes()[0] ^ byte.to_le_bytes()[1]).collect();
+    let mut section = vec![4];
+    section.extend(b"fill");
+    section.extend(padding);
+    large.push(0);
+    large.extend(leb128(section.len()));
+    large.extend(section);
+    std::fs::write(&file, &large)?;
+    let sign = ["claim", "sign", "http-hello.wasm", "--name", "http-hello", "--rev", "2"];
+    let keys =
+        ["--subject", "trellis-lattice/keys/http-hello.nk", "--issuer", "trellis-lattice/keys/issuer.nk"];
+    lattice.trellis(&[&sign[..], &keys].concat())?;
+    by(&lattice, "dora", &["app", "deploy", "app.yaml", "--wait-for", "120"])?;
+    assert_eq!(lattice.http(1, "GET", "/", "")?.0, 200);
+    // The same once more: what is stored is found and read.
+    by(&lattice, "dora", &["push", "http-hello.wasm"])?;
+    Ok(())
+}
+
+fn leb128(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(number & 0x7f).unwrap_or_default();
+        number >>= 7;
+        bytes.push(if number == 0 { low } else { low | 0x80 });
+        if number == 0 {
+            return bytes;
+        }
+    }
 }

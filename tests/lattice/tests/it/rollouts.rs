@@ -90,3 +90,70 @@ async fn a_bad_version_stops_at_its_canary_and_what_is_final_stays() -> Result<(
     }
     Ok(())
 }
+
+/// The site with a check of its own: nobody calls it in this test but the hosts that ask.
+fn checked(check: &str) -> String {
+    let gate = format!("gate: {{ windowMs: 1000, deadlineMs: 20000, check: {check} }}");
+    SITE.replacen("spec:\n", &format!("spec:\n  rollout: {{ strategy: canary, waves: [50], {gate} }}\n"), 1)
+}
+
+async fn is_final(lattice: &TestLattice, version: u64) -> Result<()> {
+    eventually(PATIENCE, "the version is final everywhere", || async {
+        let status = lattice.json(&["app", "status", "site"])?;
+        let is_there = status["version"] == version && status["rollout"].is_null();
+        ensure!(is_there && status["state"] == "running" && status["actors"][0]["running"] == 2, "{status}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_does_not_pass_its_own_check_goes_no_further() -> Result<()> {
+    let lattice = TestLattice::start(2).await?;
+    lattice.version("http-hello", 1, &checked("{ http: /ready }"))?;
+    is_final(&lattice, 1).await?;
+    lattice.version("http-hello", 2, &checked("{ http: /ready, everyMs: 200 }"))?;
+    is_final(&lattice, 2).await?;
+
+    // It runs, and knows no such path. Nobody but its host has called it.
+    lattice.version("ping", 3, &checked("{ http: /ready, everyMs: 200 }"))?;
+    let rollout = eventually(PATIENCE, "the bad version is rolled back", || async {
+        let rollout = phase(&lattice)?;
+        ensure!(rollout["phase"] == "rolled-back", "{rollout}");
+        Ok(rollout)
+    })
+    .await?;
+    let why = rollout["why"].as_str().unwrap_or_default().to_owned();
+    assert!(why.contains("check /ready: not a good answer (got 404"), "{why}");
+    eventually(PATIENCE, "both hosts serve the version before", || async {
+        for host in [1, 2] {
+            let (status, body) = lattice.http(host, "GET", "/ready", "")?;
+            ensure!(status == 200, "H{host}: {status} {body}");
+        }
+        Ok(())
+    })
+    .await?;
+
+    // One that exports no HTTP handler is asked by a function of its own.
+    let with = |check: &str| {
+        checked(check)
+            .replace(
+                "        - { to: http, interface: \"wasi:http/incoming-handler\", config: { path: / } }\n",
+                "",
+            )
+            .replace("      links:\n", "")
+    };
+    let call = "{ call: \"example:pong/pingpong@0.1.0#ping\", everyMs: 200 }";
+    lattice.version("pong", 4, &with(call))?;
+    is_final(&lattice, 4).await?;
+    lattice.version("pong", 5, &with("{ call: \"example:pong/pingpong@0.1.0#pang\", everyMs: 200 }"))?;
+    let rollout = eventually(PATIENCE, "what does not exist is not answered", || async {
+        let rollout = phase(&lattice)?;
+        ensure!(rollout["phase"] == "rolled-back", "{rollout}");
+        Ok(rollout)
+    })
+    .await?;
+    let why = rollout["why"].as_str().unwrap_or_default().to_owned();
+    assert!(why.contains("E_NO_HANDLER"), "{why}");
+    Ok(())
+}

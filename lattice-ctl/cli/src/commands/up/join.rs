@@ -53,6 +53,11 @@ pub async fn run(args: &Args, up: &UpArgs, (place, server): (&UpDir, &str)) -> O
         () = compose::asked_to_end() => {}
     }
     output::say(args, format!("host {} is leaving", note.host));
+    tokio::select! {
+        () = running.hand_over() => {}
+        // Asked once more: at once.
+        () = compose::asked_to_end() => {}
+    }
     let ended = running.shutdown().await;
     scope.shutdown(Duration::from_secs(5)).await;
     nats.close().await;

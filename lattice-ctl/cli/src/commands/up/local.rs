@@ -15,6 +15,7 @@ use lattice_io::nats::NatsLattice;
 use lattice_io::task::CancellationToken;
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
 use rustix::process::Signal;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -124,6 +125,7 @@ fn prepare(args: &Args, up: &UpArgs, dir: &LatticeDir) -> Result<(HostId, u16), 
             hosts: [host.clone()].into(),
             account: None,
             incarnation: None,
+            revoked_users: BTreeMap::new(),
         })?;
         output::say(args, format!("made the lattice {name} in {}", up.dir.display()));
         return Ok((host, port));

@@ -2,11 +2,12 @@
 //! what changes (records of applications, decisions and hosts; the present ones first).
 //!
 //! ```text
-//! id: 4711                      event: desired
-//! event: cloudevent             data: {"key":"shop","value":{…}}
-//! data: {"specversion":"1.0",…}
+//! id: 4710                      id: 4711                      event: desired
+//! event: open                   event: cloudevent             data: {"key":"shop","value":{…}}
+//! data: {}                      data: {"specversion":"1.0",…}
 //! ```
-//! With `Last-Event-ID` events go on behind that one; of records a stream always begins with all there
+//! The first of them says where events begin, so that one that breaks off before any has come loses none
+//! either. With `Last-Event-ID` events go on behind that one; of records a stream always begins with all there
 //! are, and `event: current` says that they have been told. A reader that does not keep up loses its
 //! connection and nothing else.
 //!
@@ -47,11 +48,10 @@ pub(super) fn begin(
 ) -> Body {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let out = Out(sender);
-    let from = last.map_or(ReadFrom::Now, |last| ReadFrom::Sequence(last.saturating_add(1)));
     let (user, api) = (caller.user.clone(), Arc::clone(api));
     scope.spawn_until_cancelled("stream", async move {
         tokio::select! {
-            () = events(&api, from, &out) => {}
+            () = events(&api, last, &out) => {}
             () = records(&api, &user, &out) => {}
         }
         drop(place);
@@ -78,12 +78,19 @@ impl Out {
     }
 }
 
-async fn events(api: &Api, mut from: ReadFrom, out: &Out) {
+/// `last` is the event after which to begin; none is whatever is the last one now.
+async fn events(api: &Api, mut last: Option<u64>, out: &Out) {
+    let mut is_open = false;
     while !out.0.is_closed() {
-        if let Some(audit) = open(api, from).await
-            && pass_on(api, audit, &mut from, out).await.is_err()
-        {
-            return;
+        if let Some((audit, after)) = open(api, last).await {
+            last = Some(after);
+            if !is_open && out.send(format!("id: {after}\nevent: open\ndata: {{}}\n\n")).await.is_err() {
+                return;
+            }
+            is_open = true;
+            if pass_on(api, audit, &mut last, out).await.is_err() {
+                return;
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}
@@ -92,17 +99,23 @@ async fn events(api: &Api, mut from: ReadFrom, out: &Out) {
     }
 }
 
-async fn open(api: &Api, from: ReadFrom) -> Option<Arc<dyn Consumer>> {
+/// The events after one of them, and after which.
+async fn open(api: &Api, last: Option<u64>) -> Option<(Arc<dyn Consumer>, u64)> {
     let (streams, subjects) = (&api.records.lattice.streams, &api.records.subjects);
     let options = audit_options(subjects);
     let name = options.name.clone();
     // A lattice without streams has no events to follow; its records are told all the same.
     streams.ensure(options).await.ok()?;
-    streams.read(&name, from).await.ok()
+    let last = match last {
+        Some(last) => last,
+        None => streams.last(&name).await.ok()?,
+    };
+    let audit = streams.read(&name, ReadFrom::Sequence(last.saturating_add(1))).await.ok()?;
+    Some((audit, last))
 }
 
 /// Passes on what comes, until the reader is gone or the stream has to be opened again.
-async fn pass_on(api: &Api, audit: Arc<dyn Consumer>, from: &mut ReadFrom, out: &Out) -> Result<(), Gone> {
+async fn pass_on(api: &Api, audit: Arc<dyn Consumer>, last: &mut Option<u64>, out: &Out) -> Result<(), Gone> {
     loop {
         let began = Instant::now();
         let Ok(mut pull) = audit.pull(PULL.0, PULL.1).await else { return Ok(()) };
@@ -114,7 +127,7 @@ async fn pass_on(api: &Api, audit: Arc<dyn Consumer>, from: &mut ReadFrom, out: 
             };
             let Some(delivery) = delivery else { break };
             some = true;
-            *from = ReadFrom::Sequence(delivery.sequence.saturating_add(1));
+            *last = Some(delivery.sequence);
             if let Some(event) = api.event(&delivery.message) {
                 let data = json!(event);
                 out.send(format!("id: {}\nevent: cloudevent\ndata: {data}\n\n", delivery.sequence)).await?;

@@ -4,8 +4,9 @@ use super::*;
 use crate::fixtures::{actor, app, heartbeat, host};
 use crate::observed::Profile;
 use crate::rollout::report;
+use lattice_protocol::heartbeat::Checked;
 use lattice_protocol::manifest::Scale;
-use lattice_protocol::rollout::{Base, Content, Gate, Phase, Strategy};
+use lattice_protocol::rollout::{Ask, Base, Check, Content, Gate, Phase, Strategy};
 
 /// A version on trial on A, with a gate of 2 s and a deadline of 6 s.
 struct Shop {
@@ -111,4 +112,37 @@ fn a_staging_that_failed_and_is_tried_again_has_until_its_deadline() {
     // Tried again and again, it fails for the reason that it gave, not for being prepared too long.
     let preparing = Some(NextState::Preparing);
     assert_eq!(shop.says(3_000, 5, 5, runs("sha256:web", preparing)), "E_TIMEOUT: not fetched");
+}
+
+#[test]
+fn a_version_with_a_check_runs_well_only_while_it_answers_well() {
+    let mut shop = Shop::new(Strategy::Canary { waves: vec![50] }, true);
+    let gate = &mut shop.desired.application.rollout.as_mut().unwrap().gate;
+    gate.check = Some(Check::new(Ask::http("/ready").unwrap()));
+    let said = |check: Option<Result<(), &str>>| {
+        let mut runs = runs("sha256:new", None);
+        runs[0].check =
+            check.map(|check| Checked { well: check.is_ok(), reason: check.err().map(str::to_owned) }.into());
+        runs
+    };
+    assert_eq!(shop.says(1_000, 5, 5, said(None)), "is being prepared", "nobody has asked it yet");
+    assert_eq!(shop.says(2_000, 5, 5, said(Some(Ok(())))), "runs, and is watched for 2000 ms");
+    assert_eq!(shop.says(3_000, 5, 5, said(Some(Err("answered 503")))), "answered 503");
+    assert_eq!(shop.says(3_500, 5, 5, said(Some(Ok(())))), "runs, and is watched for 2000 ms", "from anew");
+    assert_eq!(shop.says(5_500, 5, 5, said(Some(Ok(())))), "runs well");
+    shop.says(6_000, 5, 5, said(Some(Err("answered 503"))));
+    assert_eq!(
+        shop.says(6_500, 5, 5, said(Some(Ok(())))),
+        "stopped running 2 times, at most 1",
+        "it wavers: each time that it does not answer well is one that it did not run"
+    );
+    let mut shop_that_never_answers = Shop::new(Strategy::Canary { waves: vec![50] }, true);
+    shop_that_never_answers.desired.application.rollout = shop.desired.application.rollout.clone();
+    let shop = &mut shop_that_never_answers;
+    shop.says(1_000, 5, 5, said(None));
+    assert_eq!(
+        shop.says(7_000, 5, 5, said(None)),
+        "does not run 6000 ms after it was told: is being prepared",
+        "a host that cannot ask lets nothing pass"
+    );
 }

@@ -5,14 +5,16 @@ use super::actor::set;
 use crate::error::{ErrorCode, Report};
 use crate::manifest::reader::{At, Fields, Reader};
 use crate::manifest::yaml::Data;
-use crate::rollout::{Gate, RolloutPolicy, Share, Strategy};
+use crate::rollout::{Ask, Check, Gate, RolloutPolicy, Share, Strategy};
 
 /// Fields of `rollout`.
 pub(in crate::manifest) const ROLLOUT: &[&str] =
     &["strategy", "waves", "maxUnavailable", "maxSurge", "gate", "finalise"];
 /// Fields of `rollout.gate`.
 pub(in crate::manifest) const GATE: &[&str] =
-    &["windowMs", "deadlineMs", "maxErrorPercent", "minCalls", "maxRestarts", "maxLatencyMs"];
+    &["windowMs", "deadlineMs", "maxErrorPercent", "minCalls", "maxRestarts", "maxLatencyMs", "check"];
+/// Fields of `rollout.gate.check`.
+pub(in crate::manifest) const CHECK: &[&str] = &["http", "call", "timeoutMs", "everyMs"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -94,5 +96,24 @@ fn gate(reader: &mut Reader, at: &At<'_>) -> Gate {
     if let Some(at) = fields.get("maxLatencyMs") {
         gate.max_latency_ms = reader.number(&at, 1..=3_600_000);
     }
+    gate.check = fields.get("check").and_then(|at| check(reader, &at));
     gate
+}
+
+fn check(reader: &mut Reader, at: &At<'_>) -> Option<Check> {
+    let fields = reader.fields(at, CHECK)?;
+    let (at, read): (_, fn(&str) -> Result<Ask, Report>) = match (fields.get("http"), fields.get("call")) {
+        (Some(at), None) => (at, Ask::http),
+        (None, Some(at)) => (at, Ask::call),
+        _ => {
+            let report = Report::new(ErrorCode::Manifest, "a check asks one thing").limit("http or call");
+            reader.problem(&at.spot(), report);
+            return None;
+        }
+    };
+    let asked = read(&reader.text(&at)?).map_err(|report| reader.problem(&at.spot(), report)).ok()?;
+    let mut check = Check::new(asked);
+    set(reader, &fields, "timeoutMs", 1..=60_000, &mut check.timeout_ms);
+    set(reader, &fields, "everyMs", 100..=3_600_000, &mut check.every_ms);
+    Some(check)
 }

@@ -1,7 +1,7 @@
 //! `rollout` and `autoscale`: what they read as, what is refused, and that they read back.
 
 use crate::manifest::{AutoScale, Metric, Resources, check, parse, render};
-use crate::rollout::{Gate, RolloutPolicy, Share, Strategy};
+use crate::rollout::{Ask, Check, Gate, RolloutPolicy, Share, Strategy};
 
 fn with(spec: &str, actor: &str) -> Result<crate::manifest::Application, Vec<String>> {
     let text = format!(
@@ -32,7 +32,7 @@ fn every_strategy_reads_and_reads_back() {
         assert_eq!((&of_actor.rollout, &of_actor.actors[0].rollout), (&None, &app.rollout.map(Box::new)));
         assert_eq!(parse(&render(&of_actor), "again.yaml").unwrap(), of_actor);
     }
-    let gate = "rollout: { strategy: blue-green, finalise: manual, gate: { windowMs: 0, deadlineMs: 5000, maxErrorPercent: 0, minCalls: 1, maxRestarts: 0, maxLatencyMs: 9 } }";
+    let gate = "rollout: { strategy: blue-green, finalise: manual, gate: { windowMs: 0, deadlineMs: 5000, maxErrorPercent: 0, minCalls: 1, maxRestarts: 0, maxLatencyMs: 9, check: { http: /ready } } }";
     let policy = with(gate, "").unwrap();
     let expected = Gate {
         window_ms: 0,
@@ -41,10 +41,17 @@ fn every_strategy_reads_and_reads_back() {
         min_calls: 1,
         max_restarts: 0,
         max_latency_ms: Some(9),
+        check: Some(Check::new(Ask::http("/ready").unwrap())),
     };
     assert_eq!(policy.rollout.as_ref().map(|policy| &policy.gate), Some(&expected));
     assert!(policy.rollout.as_ref().is_some_and(|policy| policy.manual_finalise));
     assert_eq!(parse(&render(&policy), "again.yaml").unwrap(), policy);
+    let check = "check: { call: \"acme:shop/health#ready\", timeoutMs: 200, everyMs: 5000 }";
+    let called = with(&format!("rollout: {{ strategy: canary, gate: {{ {check} }} }}"), "").unwrap();
+    let expected =
+        Check { ask: Ask::call("acme:shop/health#ready").unwrap(), timeout_ms: 200, every_ms: 5_000 };
+    assert_eq!(called.rollout.as_ref().and_then(|policy| policy.gate.check.as_ref()), Some(&expected));
+    assert_eq!(parse(&render(&called), "again.yaml").unwrap(), called);
 }
 
 #[test]
@@ -63,10 +70,19 @@ fn settings_that_would_do_nothing_or_mean_nothing_are_refused() {
         ("{ strategy: rolling, maxSurge: 101% }", "got 101%, expected 0%..100%"),
         ("{ strategy: rolling, maxSurge: -1 }", "expected 0..100000"),
         ("{ strategy: blue-green, gate: { windowms: 1 } }", "did you mean \"windowMs\""),
+        ("{ strategy: canary, gate: { check: {} } }", "a check asks one thing"),
+        ("{ strategy: canary, gate: { check: { http: /a, call: \"a:b/c#d\" } } }", "expected http or call"),
+        ("{ strategy: canary, gate: { check: { http: ready } } }", "spec.rollout.gate.check.http (got"),
+        ("{ strategy: canary, gate: { check: { call: ready } } }", "namespace:package/interface#function"),
+        ("{ strategy: canary, gate: { check: { http: /a, everyMs: 1 } } }", "expected 100..3600000"),
     ] {
         let found = with(&format!("rollout: {written}"), "").unwrap_err().join("\n");
         assert!(found.contains(says), "{written}: {found}");
     }
+    let checked = "rollout: { strategy: canary, gate: { check: { http: /ready } } }";
+    let own = with("providers: []", &format!(", persistent: true, {checked}")).unwrap_err().join("\n");
+    assert!(own.contains("rollout.gate.check") && own.contains("a persistent actor"), "{own}");
+    assert!(with(checked, ", persistent: true").is_ok(), "that of the application is for the others");
 }
 
 #[test]
