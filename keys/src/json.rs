@@ -31,6 +31,18 @@ pub(crate) enum JsonError {
 
 pub(crate) type Fields = BTreeMap<String, Json>;
 
+/// Reads one JSON object and nothing after it. A member that is there twice, at any depth, is an error.
+///
+/// # Errors
+/// What is wrong with the text, in words.
+pub fn read_object(bytes: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    match parse_object(bytes) {
+        Ok(_) => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        Err(JsonError::Syntax(words)) => Err(words),
+        Err(JsonError::Duplicate(key)) => Err(format!("{:?} is there twice", crate::error::excerpt(&key))),
+    }
+}
+
 /// Reads one object and nothing after it.
 pub(crate) fn parse_object(bytes: &[u8]) -> Result<Fields, JsonError> {
     let value: Json = serde_json::from_slice(bytes).map_err(|error| JsonError::Syntax(error.to_string()))?;
@@ -124,6 +136,15 @@ impl<'de> Visitor<'de> for JsonVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_is_read_once_or_not_at_all() {
+        let read = |text: &str| read_object(text.as_bytes());
+        assert_eq!(read(r#"{"a":{"b":1.5}}"#).unwrap()["a"]["b"], 1.5);
+        assert_eq!(read(r#"{"a":[{"b":1,"b":2}]}"#).unwrap_err(), "\"b\" is there twice");
+        assert_eq!(read("[]").unwrap_err(), "expected an object");
+        assert!(read("{} {}").unwrap_err().contains("trailing"));
+    }
 
     #[test]
     fn duplicates_are_refused_at_any_depth() {

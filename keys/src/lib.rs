@@ -42,6 +42,7 @@ pub use date::format_utc;
 pub use digest::Digest;
 pub use document::{Document, DocumentError, Signed, open, sign_document};
 pub use error::{ClaimsError, KeyError};
+pub use json::read_object;
 pub use nkey::{KeyKind, KeyPair, PublicKey};
 pub use seal::{CurveKey, CurvePublic, SealError, Sealed};
 pub use section::{embed, foreign_claims, split};

@@ -1,6 +1,9 @@
 //! The loop. It owns the world; everything reaches it as an [`Input`] on one channel, and each
 //! round ends with what KV and heartbeats say being what was planned from, or with a later round.
 //!
+//! It decides nothing before it has listened for as long as every host that lives needs to speak once:
+//! a new controller that knew one host, or none, would otherwise win decisions over those that know all.
+//!
 //! Tasks: *watch* one per bucket, *heartbeats*, *echo*, *probe*s, *controller* (essential). A watch never ends by
 //! itself; a subscription does when the bus is closed.
 
@@ -87,7 +90,7 @@ pub(crate) async fn begin(
     let probes = Probes::new(Arc::clone(bus), subjects, scope.clone(), sender);
     let now_ms = ears.now_ms();
     let control = Loop {
-        world: World::new(Observed::new(config.profile, now_ms)),
+        world: World::new(incarnation, Observed::new(config.profile, now_ms)),
         pacer: Pacer::new(config.pace, now_ms),
         trials: Trials::default(),
         scaling: Scaling::default(),
@@ -196,6 +199,10 @@ impl Loop {
             }
             (is_news, looked_ms) = (false, clock_ms);
             self.conclude().await;
+            if self.world.observed.is_listening(now_ms) {
+                is_news = true; // What came meanwhile is decided then.
+                continue;
+            }
             if let Err(report) = self.decide().await {
                 tracing::warn!(error = %report, "decision not written: trying again");
                 is_news = true;

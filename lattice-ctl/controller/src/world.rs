@@ -28,10 +28,10 @@ pub struct World {
 }
 
 impl World {
-    /// Nothing seen yet.
+    /// Nothing seen yet of this life of the lattice.
     #[must_use]
-    pub fn new(observed: Observed) -> Self {
-        Self { known: Known::default(), observed, current: BTreeSet::new() }
+    pub fn new(incarnation: u64, observed: Observed) -> Self {
+        Self { known: Known::of_life(incarnation), observed, current: BTreeSet::new() }
     }
 
     /// Has every bucket told all it holds? Planning before that would take an empty view for an
@@ -44,6 +44,9 @@ impl World {
     /// Takes one event of a watch. `true` when it may change a plan.
     pub fn apply(&mut self, source: Source, event: KvEvent) -> bool {
         let known = &mut self.known;
+        if source == Source::Desired {
+            known.saw_desired(event.revision());
+        }
         match (source, event) {
             (_, KvEvent::Current) => self.current.insert(source),
             (Source::Desired, event) => record(event, json, |app, record| {
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_record_leaves_the_one_before_and_an_older_revision_changes_nothing() {
-        let mut world = World::new(Observed::new(lattice_ctl_planner::Profile::FAST, 0));
+        let mut world = World::new(1, Observed::new(lattice_ctl_planner::Profile::FAST, 0));
         let app = |version: u64| {
             let empty = lattice_protocol::desired::DesiredApp::empty("a".parse().unwrap());
             let record = lattice_protocol::desired::DesiredApp { version, ..empty };

@@ -53,8 +53,9 @@ impl Buckets {
     ///
     /// # Errors
     /// What KV says, but for a lost race.
-    pub async fn place(&self, known: &mut Known, placement: Placement) -> Result<Written, Report> {
+    pub async fn place(&self, known: &mut Known, mut placement: Placement) -> Result<Written, Report> {
         let app = placement.app.clone();
+        placement.origin = known.origin(&app);
         let expected = known.placements().get(&app).map(|have| have.revision);
         let written = cas(&*self.placement, app.as_str(), json(&placement)?, expected).await?;
         if let Written::At(revision) = written {

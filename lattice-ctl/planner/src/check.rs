@@ -35,14 +35,15 @@ fn violation(subject: impl std::fmt::Display, rule: impl Into<String>) -> Violat
 #[must_use]
 pub fn check(input: &Input<'_>, plan: &Plan) -> Vec<Violation> {
     let mut found = Vec::new();
-    for (app, desired) in input.desired.iter() {
+    for (app, desired) in input.desired.iter().filter(|(app, _)| !input.awaits(app)) {
         check_desired(input, plan, (app, desired), &mut found);
     }
     for app in input.placements.keys().filter(|app| !input.desired.contains_key(app)) {
-        if !plan.removed.contains(app) {
+        if !plan.removed.contains(app) && !input.awaits(app) {
             found.push(violation(app, "is placed and not desired"));
         }
     }
+    check_seen(input, plan, &mut found);
     let mut by_host: BTreeMap<&HostId, Vec<&ActorId>> = BTreeMap::new();
     for (id, hosts) in input.placements.values().flat_map(|placement| &placement.actors) {
         hosts.keys().for_each(|host| by_host.entry(host).or_default().push(id));
@@ -64,9 +65,16 @@ pub(crate) fn check_changes(input: &Input<'_>, plan: &Plan, outline: &Outline) -
     for app in plan.removed.iter().filter(|app| input.desired.contains_key(app)) {
         found.push(violation(app, "has no placement"));
     }
+    check_seen(input, plan, &mut found);
     let of_host = |host: &HostId| outline.actors(host).collect();
     check_capacity(input, plan, &of_host, &mut found);
     found
+}
+
+fn check_seen(input: &Input<'_>, plan: &Plan, found: &mut Vec<Violation>) {
+    let decided = plan.changed.keys().chain(&plan.removed);
+    let early = decided.filter(|app| input.awaits(app));
+    found.extend(early.map(|app| violation(app, "is decided after a decision from a record not known yet")));
 }
 
 fn check_desired(

@@ -4,7 +4,7 @@
 use crate::observed::{Observed, Profile};
 use crate::plan::{Assessment, consider};
 use crate::{Allowance, Input, NoPolicy, Scaling, Step, Trials, Turn, plan};
-use lattice_protocol::desired::{DesiredApp, Placement, Verdict};
+use lattice_protocol::desired::{DesiredApp, Origin, Placement, Verdict};
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::manifest::Application;
 use lattice_protocol::spec::Artifact;
@@ -82,6 +82,8 @@ impl Seen {
             allowance: Allowance::default(),
             trials: &self.trials,
             scaling: &self.scaling,
+            // The records were read together: nothing is behind.
+            seen: Origin { incarnation: 0, revision: u64::MAX },
         }
     }
 

@@ -11,7 +11,7 @@ use crate::rollout::{Decision, Trials};
 use crate::scaling::Scaling;
 use crate::specs::{SpecInput, derive, host_specs};
 use crate::table::Table;
-use lattice_protocol::desired::{DesiredApp, Placement};
+use lattice_protocol::desired::{DesiredApp, Origin, Placement};
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::{ActorId, AppName, Generation, HostId, HostSpec, LatticeName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,8 +69,14 @@ pub struct Moment<'a> {
 }
 
 /// Everything that is known.
+///
+/// The watches of two buckets are not in step: a decision may be known before what it was made from. Its
+/// application is let alone until then. Otherwise whoever was late would, with the revision of the newest
+/// decision in hand, win with one about what was desired long before, or take back what it knows nothing of.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// The life of the lattice, and how far the watch of the desired records has come.
+    seen: Origin,
     desired: BTreeMap<AppName, Revised<DesiredApp>>,
     placements: BTreeMap<AppName, Revised<Placement>>,
     specs: BTreeMap<HostId, Revised<HostSpec>>,
@@ -86,6 +92,12 @@ pub struct Known {
 }
 
 impl Known {
+    /// Nothing of this life of the lattice.
+    #[must_use]
+    pub fn of_life(incarnation: u64) -> Self {
+        Self { seen: Origin { incarnation, revision: 0 }, ..Self::default() }
+    }
+
     /// What shall be, by application.
     #[must_use]
     pub fn desired(&self) -> &BTreeMap<AppName, Revised<DesiredApp>> {
@@ -102,6 +114,18 @@ impl Known {
     #[must_use]
     pub fn specs(&self) -> &BTreeMap<HostId, Revised<HostSpec>> {
         &self.specs
+    }
+
+    /// The watch of the desired records has come to this revision: of a record, or of its deletion.
+    pub fn saw_desired(&mut self, revision: u64) {
+        self.seen.revision = self.seen.revision.max(revision);
+    }
+
+    /// The record that a decision about this application is made from now.
+    #[must_use]
+    pub fn origin(&self, app: &AppName) -> Origin {
+        let revision = self.desired.get(app).map_or(0, |have| have.revision);
+        Origin { revision, ..self.seen }
     }
 
     /// What an application shall be, or that nothing is desired of it any more. `true` when that is
@@ -194,8 +218,8 @@ impl Known {
     /// The same as a plan from nothing, at the cost of what has changed.
     #[must_use]
     pub fn plan(&mut self, moment: &Moment<'_>) -> Plan {
-        let Self { desired, placements, planner, .. } = self;
-        planner.plan(&input(desired, placements, moment))
+        let Self { desired, placements, planner, seen, .. } = self;
+        planner.plan(&input((desired, placements), *seen, moment))
     }
 
     /// The next plan begins with nothing: for when something was found wrong with the last.
@@ -224,7 +248,7 @@ impl Known {
     }
 
     fn input<'a>(&'a self, moment: &Moment<'a>) -> Input<'a> {
-        input(&self.desired, &self.placements, moment)
+        input((&self.desired, &self.placements), self.seen, moment)
     }
 
     /// The specs that have to be written. A host is due until what it is told is what follows from the
@@ -273,8 +297,11 @@ impl Known {
 }
 
 fn input<'a>(
-    desired: &'a BTreeMap<AppName, Revised<DesiredApp>>,
-    placements: &'a BTreeMap<AppName, Revised<Placement>>,
+    (desired, placements): (
+        &'a BTreeMap<AppName, Revised<DesiredApp>>,
+        &'a BTreeMap<AppName, Revised<Placement>>,
+    ),
+    seen: Origin,
     moment: &Moment<'a>,
 ) -> Input<'a> {
     let Moment { observed, now_ms, allowance, trials, scaling, policy } = *moment;
@@ -288,6 +315,7 @@ fn input<'a>(
         allowance,
         trials,
         scaling,
+        seen,
     }
 }
 

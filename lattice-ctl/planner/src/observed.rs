@@ -163,6 +163,13 @@ impl Observed {
             || self.verdict(host, now_ms) != Verdict::Alive
     }
 
+    /// Has this observer begun so lately that hosts which live may not have spoken yet? Whoever decides
+    /// now decides among the few that happened to come first.
+    #[must_use]
+    pub fn is_listening(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.since_ms) < self.profile.listen_ms
+    }
+
     /// Is this host known at all?
     #[must_use]
     pub fn knows(&self, host: &HostId) -> bool {

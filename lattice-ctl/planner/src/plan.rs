@@ -18,7 +18,7 @@ use crate::observed::Observed;
 use crate::rollout::{Stance, Trials};
 use crate::scaling::Scaling;
 use crate::table::Table;
-use lattice_protocol::desired::{DesiredApp, Placement};
+use lattice_protocol::desired::{DesiredApp, Origin, Placement};
 use lattice_protocol::manifest::{ActorManifest, Application, Scale};
 use lattice_protocol::spec::ProviderMode;
 use lattice_protocol::{ActorId, AppName, HostId, LinkTarget, Places};
@@ -72,6 +72,19 @@ pub struct Input<'a> {
     pub trials: &'a Trials,
     /// What was seen of actors that scale by themselves.
     pub scaling: &'a Scaling,
+    /// The life of the lattice, and how far the records of what shall be are known.
+    pub seen: Origin,
+}
+
+impl Input<'_> {
+    /// Was the decision in force about an application made from a record that is not known yet?
+    #[must_use]
+    pub fn awaits(&self, app: &AppName) -> bool {
+        self.placements.get(app).is_some_and(|placement| {
+            let Origin { incarnation, revision } = placement.origin;
+            incarnation == self.seen.incarnation && revision > self.seen.revision
+        })
+    }
 }
 
 /// How many replicas one plan may move, beyond placing what is missing. What it may not move yet

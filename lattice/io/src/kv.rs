@@ -96,6 +96,18 @@ pub enum KvEvent {
     Current,
 }
 
+impl KvEvent {
+    /// How far the watch has come with it; 0 when it does not say.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        match self {
+            Self::Put(entry) => entry.revision,
+            Self::Deleted { revision, .. } => *revision,
+            Self::Current => 0,
+        }
+    }
+}
+
 /// Which keys to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchKeys {

@@ -128,6 +128,25 @@ impl DesiredApp {
     }
 }
 
+/// Where in the store of desired records a decision was made from. Whoever has not seen so much of it
+/// must not decide after it: the watches of two buckets are not in step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// The life of the lattice; revisions begin anew in the next.
+    pub incarnation: u64,
+    /// The KV revision of the desired record; 0 when it is not known.
+    pub revision: u64,
+}
+
+impl Origin {
+    /// Does it say nothing?
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.revision == 0
+    }
+}
+
 /// The decision: which host runs how many of what. KV key `<app>` in the placement bucket; its KV
 /// revision is the application's revision in every host spec derived from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,6 +156,9 @@ pub struct Placement {
     pub app: AppName,
     /// The version of the desired record it was planned from.
     pub desired_version: u64,
+    /// Where in the store that record is: versions begin anew when an application is deleted.
+    #[serde(default, skip_serializing_if = "Origin::is_unknown")]
+    pub origin: Origin,
     /// Replicas of each actor on each host.
     pub actors: BTreeMap<ActorId, Places>,
     /// Actors that could not be placed in full, and why, in words.
@@ -155,7 +177,7 @@ impl Placement {
     #[must_use]
     pub fn empty(app: AppName, desired_version: u64) -> Self {
         let (actors, unplaced, scaled) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { app, desired_version, actors, unplaced, scaled, rollout: None }
+        Self { app, desired_version, origin: Origin::default(), actors, unplaced, scaled, rollout: None }
     }
 
     /// How many of an actor there shall be: as it is written, or as its load wants it.

@@ -21,7 +21,7 @@ const CONNECTIONS: usize = 16;
 const SHOWN: usize = 600;
 
 /// The case files, and what is in them.
-pub const FILES: [(&str, &str); 7] = [
+pub const FILES: [(&str, &str); 8] = [
     ("artifacts.toml", include_str!("../cases/artifacts.toml")),
     ("trust.toml", include_str!("../cases/trust.toml")),
     ("manifest.toml", include_str!("../cases/manifest.toml")),

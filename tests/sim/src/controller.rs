@@ -82,6 +82,9 @@ impl Controller {
     pub fn see(&mut self, entry: &Entry) {
         self.has_news = true;
         let revision = entry.revision;
+        if matches!(entry.key, Key::Desired(_)) {
+            self.known.saw_desired(revision);
+        }
         match (&entry.key, &entry.value) {
             (Key::Desired(app), Value::Desired(value)) => {
                 let is_news = self.known.desire(app, Some(Revised::new(Arc::clone(value), revision)));
@@ -116,10 +119,13 @@ impl Controller {
         let plan = self.plan(now_ms)?;
         self.pacer.spend(&plan.moved, now_ms);
         let revision = |app: &AppName| self.known.placements().get(app).map(|have| have.revision);
-        let changed = plan.changed.into_values().map(|placement| Write {
-            expected: revision(&placement.app),
-            key: Key::Placement(placement.app.clone()),
-            value: Value::Placement(Arc::new(placement)),
+        let changed = plan.changed.into_values().map(|mut placement| {
+            placement.origin = self.known.origin(&placement.app);
+            Write {
+                expected: revision(&placement.app),
+                key: Key::Placement(placement.app.clone()),
+                value: Value::Placement(Arc::new(placement)),
+            }
         });
         let removed = plan.removed.iter().map(|app| Write {
             key: Key::Placement(app.clone()),

@@ -102,7 +102,7 @@ impl OneProcess {
         config.memory_bytes = run.memory_mib.saturating_mul(1 << 20);
         config.heartbeat = Duration::from_millis(500);
         let host = compose::host(config, lattice.clone(), None, &scope).await?;
-        compose::controller(name.clone(), signer, (Profile::EDGE, None), lattice.clone(), &scope).await?;
+        compose::controller(name.clone(), signer, (Profile::ALONE, None), lattice.clone(), &scope).await?;
         Ok(Self { host, scope, lattice, name, _scratch: scratch })
     }
 

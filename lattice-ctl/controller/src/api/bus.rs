@@ -64,13 +64,13 @@ impl Api {
             .hint("see the API's document: docs/openapi.json")
         })?;
         let input = if request.payload.is_empty() {
-            Ok(Value::Object(serde_json::Map::new()))
+            Ok(serde_json::Map::new())
         } else {
-            serde_json::from_slice(&request.payload)
+            keys::read_object(&request.payload)
         };
         let input =
             input.map_err(|error| Report::new(ErrorCode::Usage, format!("input is no JSON: {error}")))?;
-        self.perform(operation, &caller, input).await
+        self.perform(operation, &caller, Value::Object(input)).await
     }
 }
 

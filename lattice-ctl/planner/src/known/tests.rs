@@ -177,7 +177,7 @@ impl Story {
         }
     }
 
-    fn plan(&mut self, lost: u8) {
+    fn plan_now(&mut self) -> Plan {
         let (known, now_ms) = (&mut self.known, self.now_ms);
         self.trials.observe(known.rolling(), &self.observed, now_ms);
         self.scaling.observe(known.scaling(), &self.observed, now_ms);
@@ -198,14 +198,19 @@ impl Story {
             hosts.insert(host("H9"), 1_000_000);
             assert_ne!(known.check(&moment, &wrong), []);
         }
+        plan
+    }
+
+    fn plan(&mut self, lost: u8) {
+        let plan = self.plan_now();
         for (index, (app, placement)) in (0u8..).zip(plan.changed) {
             if index != lost {
                 self.revision += 1;
-                known.place(&app, Some(Revised::new(placement, self.revision)));
+                self.known.place(&app, Some(Revised::new(placement, self.revision)));
             }
         }
         for app in &plan.removed {
-            known.place(app, None);
+            self.known.place(app, None);
         }
     }
 
@@ -277,4 +282,33 @@ fn a_host_with_another_spec_of_the_generation_in_force_is_told_once_more() {
     // It was settled in another way before the write: what is in force is what the host has.
     story.beat(number, None);
     assert_eq!(due(&mut story), []);
+}
+
+#[test]
+fn nothing_is_decided_after_a_decision_from_a_record_that_was_not_seen() {
+    let mut story = Story::new();
+    let put =
+        |replicas| Happens::Puts { app: 0, actors: 1, replicas, digest: 0, borrows: None, rolls: false };
+    story.happen(put(1));
+    story.plan(u8::MAX);
+    // Somebody else has decided from a newer record, and the watch of decisions is the faster one.
+    let mut decided = Placement::clone(&story.known.placements()[&name(0)].value);
+    let newer = story.revision + 1;
+    (decided.desired_version, decided.origin) = (3, Origin { incarnation: 0, revision: newer });
+    story.known.place(&name(0), Some(Revised::new(decided, newer + 1)));
+    let changed = |story: &mut Story| story.plan_now().changed.len();
+    assert_eq!(changed(&mut story), 0, "the older record is not decided once more");
+    // Nor is the decision about an application taken back that was never heard of.
+    let mut unheard = Placement::empty(name(1), 1);
+    unheard.origin = Origin { incarnation: 0, revision: newer + 2 };
+    story.known.place(&name(1), Some(Revised::new(unheard.clone(), newer + 3)));
+    assert!(story.plan_now().removed.is_empty());
+    // The watch comes to where the records are: one newer, one deleted.
+    story.known.saw_desired(newer + 4);
+    let plan = story.plan_now();
+    assert_eq!((plan.changed.len(), plan.removed), (1, vec![name(1)]));
+    // In the next life of the lattice revisions mean something else.
+    story.known = Known::of_life(1);
+    story.known.place(&name(1), Some(Revised::new(unheard, 1)));
+    assert_eq!(story.plan_now().removed, vec![name(1)]);
 }

@@ -5,6 +5,8 @@
 pub struct Profile {
     /// Time between heartbeats.
     pub interval_ms: u64,
+    /// How long a new controller listens before it decides. A host that lives has spoken by then.
+    pub listen_ms: u64,
     /// Silence after which a host is suspect: it keeps what it has and gets nothing new.
     pub suspect_after_ms: u64,
     /// Silence after which a host is lost: what it has moves.
@@ -27,6 +29,7 @@ impl Profile {
     /// Gateways behind uplinks that drop: seed 004's 30 seconds.
     pub const EDGE: Self = Self {
         interval_ms: 5_000,
+        listen_ms: 7_500,
         suspect_after_ms: 15_000,
         lost_after_ms: 30_000,
         max_errors: 5,
@@ -38,6 +41,7 @@ impl Profile {
     /// Sites joined by a wide-area network.
     pub const WAN: Self = Self {
         interval_ms: 1_000,
+        listen_ms: 2_500,
         suspect_after_ms: 2_500,
         lost_after_ms: 5_000,
         max_errors: 5,
@@ -46,9 +50,12 @@ impl Profile {
         flap_window_ms: 300_000,
         ask_for_late: false,
     };
+    /// One process with its one host: nobody else is waited for.
+    pub const ALONE: Self = Self { listen_ms: 0, ..Self::EDGE };
     /// One local network.
     pub const FAST: Self = Self {
         interval_ms: 250,
+        listen_ms: 750,
         suspect_after_ms: 750,
         lost_after_ms: 1_500,
         max_errors: 5,

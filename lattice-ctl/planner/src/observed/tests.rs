@@ -46,6 +46,14 @@ fn a_controller_that_has_just_started_calls_nobody_lost() {
 }
 
 #[test]
+fn a_controller_that_has_just_started_hears_everybody_once_before_it_decides() {
+    let mut observed = Observed::new(Profile::EDGE, 1_000_000);
+    observed.apply(heartbeat("A", "b1", 1), 1_000_000);
+    assert!(observed.is_listening(1_007_499), "hosts beat every 5 s");
+    assert!(!observed.is_listening(1_007_500));
+}
+
+#[test]
 fn a_replayed_or_overtaken_heartbeat_keeps_nobody_alive() {
     let (mut observed, a) = seen("A");
     assert_eq!(observed.apply(heartbeat("A", "b1", 5), 1_000), Applied::Heard);

@@ -277,7 +277,10 @@ impl Planner {
     ) -> BTreeMap<AppName, Placement> {
         let empty = |app: &AppName| {
             let desired = input.desired.get(app)?;
-            Some((app.clone(), Placement::empty(app.clone(), desired.version)))
+            let mut placement = Placement::empty(app.clone(), desired.version);
+            // Whoever writes it says from where it is; as long as it is not another one it is from there.
+            placement.origin = input.placements.get(app).map(|before| before.origin).unwrap_or_default();
+            Some((app.clone(), placement))
         };
         let mut placements: BTreeMap<AppName, Placement> = whole.keys().filter_map(empty).collect();
         for task in tasks.drain_by_id() {
@@ -347,6 +350,8 @@ impl Planner {
         plan.changed.retain(|app, placement| input.placements.get(app).is_none_or(|have| have != placement));
         // Whether it comes into force is not known.
         self.whole.extend(plan.changed.keys().cloned());
+        plan.changed.retain(|app, _| !input.awaits(app));
+        plan.removed.retain(|app| !input.awaits(app));
     }
 }
 

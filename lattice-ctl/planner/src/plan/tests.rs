@@ -48,6 +48,7 @@ impl World {
             allowance: self.allowance,
             trials: &self.trials,
             scaling: &self.scaling,
+            seen: Origin::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Records, World, said};
 use lattice_ctl_planner::plan::{self, Allowance, Input, Plan, Planner};
 use lattice_ctl_planner::{Decision, Revised, SpecInput, check, host_specs};
-use lattice_protocol::desired::Placement;
+use lattice_protocol::desired::{Origin, Placement};
 use lattice_protocol::{AppName, HostId, LatticeName};
 use std::collections::BTreeMap;
 
@@ -48,6 +48,7 @@ impl World {
             allowance,
             trials: &self.trials,
             scaling: &self.scaling,
+            seen: Origin::default(),
         }
     }
 

@@ -39,10 +39,14 @@ impl World {
         Ok(())
     }
 
-    /// What must hold between two decisions about one application: a version that does not work is
-    /// never final.
+    /// What must hold between two decisions about one application: none is made from an older record
+    /// than the one before; and a version that does not work is never final.
     pub(super) fn after(&mut self, before: &Value, after: &Value) -> Result<(), String> {
         let (Value::Placement(before), Value::Placement(after)) = (before, after) else { return Ok(()) };
+        if after.origin.revision < before.origin.revision {
+            let app = &after.app;
+            return Err(format!("{app}: decided from {:?} after {:?}", after.origin, before.origin));
+        }
         let is_back =
             |placement: &Placement| placement.rollout.as_ref().is_some_and(|one| one.is_rolled_back());
         if is_back(after) && !is_back(before) {

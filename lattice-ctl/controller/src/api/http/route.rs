@@ -282,7 +282,7 @@ fn input(asked: &Asked) -> Result<Value, Report> {
         // All members of such a body may be left out, or their absence is said by name.
         Takes::Json(_) if asked.body.is_empty() => {}
         Takes::Json(_) => {
-            let body: Map<String, Value> = serde_json::from_slice(&asked.body)
+            let body = keys::read_object(&asked.body)
                 .map_err(|error| usage(format!("body is not a JSON object: {error}")))?;
             for (name, value) in body {
                 add(name, value)?;
