@@ -1,11 +1,12 @@
 //! A breaker in front of one target: after several failures in a row calls are refused at once,
-//! and one probe at a time finds out whether the target is back.
+//! and one probe at a time finds out whether the target is back. A target may have several members, of which
+//! one has vanished and still gets its share of calls: so it stays shut only when several probes fail.
 //!
 //! ```text
 //!            failures in a row                     pause over: one probe
 //!  Closed ───────────────────────▶ Open ─────────────────────────────────▶ HalfOpen
 //!    ▲                              ▲                                        │  │
-//!    │                              └──────────── the probe failed (longer) ─┘  │
+//!    │                              └──────────── probes failed (longer) ─ ─┘  │
 //!    └───────────────────────────────────────────── the probe succeeded ────────┘
 //! ```
 //! Invariants: a result counts only for the state in which its call was admitted, so late answers
@@ -19,7 +20,9 @@ use crate::jitter;
 pub struct CircuitPolicy {
     /// Failures in a row that open it.
     pub failures: u32,
-    /// First time it stays open, milliseconds; doubles with each failed probe.
+    /// Failed probes in a row that keep it open.
+    pub probes: u32,
+    /// First time it stays open, milliseconds; doubles each time its probes have failed.
     pub open_ms: u64,
     /// Longest time it stays open, milliseconds.
     pub max_open_ms: u64,
@@ -29,7 +32,7 @@ pub struct CircuitPolicy {
 
 impl Default for CircuitPolicy {
     fn default() -> Self {
-        Self { failures: 5, open_ms: 1_000, max_open_ms: 30_000, probe_ms: 10_000 }
+        Self { failures: 5, probes: 3, open_ms: 1_000, max_open_ms: 10_000, probe_ms: 10_000 }
     }
 }
 
@@ -53,9 +56,18 @@ pub enum Admission {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Closed { failures: u32 },
-    Open { until_ms: u64 },
-    HalfOpen { until_ms: u64 },
+    Closed {
+        failures: u32,
+    },
+    /// So many probes have failed since the pause was over.
+    Open {
+        until_ms: u64,
+        failed: u32,
+    },
+    HalfOpen {
+        until_ms: u64,
+        failed: u32,
+    },
 }
 
 /// One breaker.
@@ -86,11 +98,11 @@ impl Circuit {
     pub fn admit(&mut self, now_ms: u64) -> Admission {
         match self.state {
             State::Closed { .. } => Admission::Admitted(Ticket { round: self.round }),
-            State::Open { until_ms } | State::HalfOpen { until_ms } if now_ms < until_ms => {
+            State::Open { until_ms, .. } | State::HalfOpen { until_ms, .. } if now_ms < until_ms => {
                 Admission::Refused { retry_after_ms: until_ms - now_ms }
             }
-            State::Open { .. } | State::HalfOpen { .. } => {
-                self.enter(State::HalfOpen { until_ms: now_ms.saturating_add(self.policy.probe_ms) });
+            State::Open { failed, .. } | State::HalfOpen { failed, .. } => {
+                self.enter(State::HalfOpen { until_ms: now_ms.saturating_add(self.policy.probe_ms), failed });
                 Admission::Admitted(Ticket { round: self.round })
             }
         }
@@ -114,12 +126,17 @@ impl Circuit {
         if ticket.round != self.round {
             return;
         }
-        match &mut self.state {
+        match self.state {
             State::Closed { failures } => {
-                *failures = failures.saturating_add(1);
-                if *failures >= self.policy.failures {
+                let failures = failures.saturating_add(1);
+                self.state = State::Closed { failures };
+                if failures >= self.policy.failures {
                     self.open(now_ms);
                 }
+            }
+            State::HalfOpen { failed, .. } if failed.saturating_add(1) < self.policy.probes => {
+                let failed = failed.saturating_add(1);
+                self.enter(State::Open { until_ms: now_ms, failed });
             }
             State::HalfOpen { .. } => self.open(now_ms),
             State::Open { .. } => {}
@@ -129,7 +146,7 @@ impl Circuit {
     fn open(&mut self, now_ms: u64) {
         self.opened = self.opened.saturating_add(1);
         let pause = jitter::doubled(self.policy.open_ms, self.opened, self.policy.max_open_ms);
-        self.enter(State::Open { until_ms: now_ms.saturating_add(pause) });
+        self.enter(State::Open { until_ms: now_ms.saturating_add(pause), failed: 0 });
     }
 
     fn enter(&mut self, state: State) {
@@ -181,17 +198,29 @@ mod tests {
     }
 
     #[test]
-    fn each_failed_probe_doubles_the_pause_up_to_the_longest() {
+    fn three_failed_probes_double_the_pause_up_to_the_longest() {
         let mut circuit = opened_at(0);
         let (mut now, mut pauses) = (1_000, Vec::new());
         for _ in 0..6 {
-            let probe = admitted(&mut circuit, now);
-            circuit.failed(probe, now);
+            for _ in 0..3 {
+                let probe = admitted(&mut circuit, now);
+                circuit.failed(probe, now);
+            }
             let Admission::Refused { retry_after_ms } = circuit.admit(now) else { panic!("closed") };
             pauses.push(retry_after_ms);
             now += retry_after_ms;
         }
-        assert_eq!(pauses, [2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+        assert_eq!(pauses, [2_000, 4_000, 8_000, 10_000, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn a_target_one_of_whose_members_has_vanished_is_reached_by_the_next_probe() {
+        let mut circuit = opened_at(0);
+        let probe = admitted(&mut circuit, 1_000);
+        circuit.failed(probe, 1_500);
+        let probe = admitted(&mut circuit, 1_500);
+        circuit.succeeded(probe);
+        assert!(!circuit.is_open());
     }
 
     #[test]

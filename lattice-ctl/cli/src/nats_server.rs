@@ -89,6 +89,7 @@ pub fn configuration(port: u16, store: &Path, auth: &str) -> String {
         "# Made by `trellis up`; made anew at each start.\n\
          server_name: \"trellis-up\"\nlisten: \"127.0.0.1:{port}\"\n\
          max_payload: 1048576\nmax_control_line: 4096\nwrite_deadline: \"10s\"\n\
+         ping_interval: \"5s\"\nping_max: 2\n\
          jetstream {{\n  store_dir: {store:?}\n  sync_interval: always\n  max_memory_store: 268435456\n  \
          max_file_store: 4294967296\n}}\n{auth}\n"
     )

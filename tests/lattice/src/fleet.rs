@@ -246,7 +246,9 @@ impl Fleet {
         }
         // What was asked before the loss may have been answered by the lost one: these ask from now on.
         let asking = tokio::task::spawn_blocking(move || first_answer(&balancer, service, began));
-        let took = asking.await?.with_context(|| format!("{service:?} is not served any more"))?;
+        let took = asking.await?.with_context(|| {
+            format!("{service:?}, which H{victim} had, is not served any more\n{}", self.story())
+        })?;
         match loss {
             Loss::Killed => self.lattice.hosts[index] = self.spawn(victim).await?,
             Loss::Silent => self.wires()?.heal(victim)?,
@@ -279,6 +281,17 @@ impl Fleet {
         self.lattice.hosts[index] = self.spawn(leaving).await?;
         self.settle().await?;
         Ok(asked)
+    }
+
+    /// What is known when something has gone wrong: what the lattice says, and how all logs end.
+    fn story(&self) -> String {
+        let asked = ["hosts", "actors", "links"].map(|what| match self.lattice.trellis(&["get", what]) {
+            Ok(said) => said,
+            Err(error) => format!("{what}: {error:#}"),
+        });
+        let processes = [&self.lattice.controller, &self.standby].into_iter().chain(&self.lattice.hosts);
+        let logs = processes.map(|process| format!("log of {}:\n{}", process.id(), process.log_tail()));
+        asked.into_iter().chain(logs).collect::<Vec<_>>().join("\n")
     }
 
     /// A client of all hosts but one.

@@ -18,13 +18,16 @@ pub(super) struct Ports {
     pub leaf: Option<SocketAddr>,
 }
 
-/// Bounds that a production server has as well, so that tests meet them first.
+/// Bounds that a production server has as well, so that tests meet them first. Its own pings end the
+/// connection of a client that has vanished: until then it gives that one its share of a queue's calls.
 const LIMITS: &str = r#"max_payload: 1048576
 max_pending: 16777216
 max_connections: 4096
 max_subscriptions: 65536
 max_control_line: 4096
 write_deadline: "10s"
+ping_interval: "5s"
+ping_max: 2
 "#;
 
 /// The configuration. Without `ports` the server chooses free ones.
