@@ -219,7 +219,7 @@ impl Known {
     #[must_use]
     pub fn plan(&mut self, moment: &Moment<'_>) -> Plan {
         let Self { desired, placements, planner, seen, .. } = self;
-        planner.plan(&input((desired, placements), *seen, moment))
+        planner.plan(&input(desired, placements, (*seen, moment)))
     }
 
     /// The next plan begins with nothing: for when something was found wrong with the last.
@@ -248,7 +248,7 @@ impl Known {
     }
 
     fn input<'a>(&'a self, moment: &Moment<'a>) -> Input<'a> {
-        input((&self.desired, &self.placements), self.seen, moment)
+        input(&self.desired, &self.placements, (self.seen, moment))
     }
 
     /// The specs that have to be written. A host is due until what it is told is what follows from the
@@ -297,12 +297,9 @@ impl Known {
 }
 
 fn input<'a>(
-    (desired, placements): (
-        &'a BTreeMap<AppName, Revised<DesiredApp>>,
-        &'a BTreeMap<AppName, Revised<Placement>>,
-    ),
-    seen: Origin,
-    moment: &Moment<'a>,
+    desired: &'a BTreeMap<AppName, Revised<DesiredApp>>,
+    placements: &'a BTreeMap<AppName, Revised<Placement>>,
+    (seen, moment): (Origin, &Moment<'a>),
 ) -> Input<'a> {
     let Moment { observed, now_ms, allowance, trials, scaling, policy } = *moment;
     Input {

@@ -100,9 +100,12 @@ fn gate(reader: &mut Reader, at: &At<'_>) -> Gate {
     gate
 }
 
+/// How one way to ask is read.
+type Read = fn(&str) -> Result<Ask, Report>;
+
 fn check(reader: &mut Reader, at: &At<'_>) -> Option<Check> {
     let fields = reader.fields(at, CHECK)?;
-    let (at, read): (_, fn(&str) -> Result<Ask, Report>) = match (fields.get("http"), fields.get("call")) {
+    let (at, read): (_, Read) = match (fields.get("http"), fields.get("call")) {
         (Some(at), None) => (at, Ask::http),
         (None, Some(at)) => (at, Ask::call),
         _ => {
