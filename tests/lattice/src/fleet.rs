@@ -146,6 +146,11 @@ impl Fleet {
         self.lattice.spawn_host_at(host, &at, &[]).await
     }
 
+    fn process(&mut self, host: u8) -> Result<&mut Process> {
+        let index = usize::from(host).checked_sub(1);
+        index.and_then(|index| self.lattice.hosts.get_mut(index)).with_context(|| format!("no host {host}"))
+    }
+
     fn site(&self, host: u8) -> Result<Ipv4Addr> {
         match &self.wires {
             Some(wires) => wires.site(host),
@@ -199,7 +204,7 @@ impl Fleet {
     pub fn decision(&self) -> Result<u64> {
         let hosts = self.lattice.json(&["get", "inventory"])?;
         let told = hosts.as_array().into_iter().flatten();
-        let revisions = told.filter_map(|host| host["heartbeat"]["apps"]["fleet"].as_u64());
+        let revisions = told.filter_map(|host| host.pointer("/heartbeat/apps/fleet")?.as_u64());
         revisions.max().context("no host has the application")
     }
 
@@ -236,12 +241,11 @@ impl Fleet {
     pub async fn lose(&mut self, loss: Loss, service: Service) -> Result<Duration> {
         let hosts = self.hosts_of(service.actor())?;
         let victim = *hosts.first().with_context(|| format!("{service:?} runs nowhere"))?;
-        let index = usize::from(victim) - 1;
         let mut balancer = self.balancer()?;
         balancer.ask(service.path()).context("before the loss")?;
         let began = Instant::now();
         match loss {
-            Loss::Killed => drop(self.lattice.hosts[index].kill()?),
+            Loss::Killed => drop(self.process(victim)?.kill()?),
             Loss::Silent => self.wires()?.cut(victim, Cut::Everything)?,
         }
         // What was asked before the loss may have been answered by the lost one: these ask from now on.
@@ -250,7 +254,10 @@ impl Fleet {
             format!("{service:?}, which H{victim} had, is not served any more\n{}", self.story())
         })?;
         match loss {
-            Loss::Killed => self.lattice.hosts[index] = self.spawn(victim).await?,
+            Loss::Killed => {
+                let again = self.spawn(victim).await?;
+                *self.process(victim)? = again;
+            }
             Loss::Silent => self.wires()?.heal(victim)?,
         }
         self.settle().await?;
@@ -265,20 +272,20 @@ impl Fleet {
     pub async fn leave(&mut self, service: Service, by_command: bool, pause: Duration) -> Result<Asked> {
         let hosts = self.hosts_of(service.actor())?;
         let leaving = *hosts.first().with_context(|| format!("{service:?} runs nowhere"))?;
-        let index = usize::from(leaving) - 1;
         let paths = [Service::Solo, Service::Ping, Service::Pair, service].map(Service::path);
         let load = Load::begin(&self.balancer()?, &paths, pause);
         if by_command {
             self.lattice.trellis(&["stop", "host", &format!("H{leaving}")])?;
         } else {
-            self.lattice.hosts[index].terminate()?;
+            self.process(leaving)?.terminate()?;
         }
-        let status = self.lattice.hosts[index].wait_for_exit(PATIENCE).await?;
+        let status = self.process(leaving)?.wait_for_exit(PATIENCE).await?;
         ensure!(status.success(), "H{leaving} ended with {status}");
         // The others serve without it.
         tokio::time::sleep(Duration::from_millis(500)).await;
         let asked = load.end()?;
-        self.lattice.hosts[index] = self.spawn(leaving).await?;
+        let again = self.spawn(leaving).await?;
+        *self.process(leaving)? = again;
         self.settle().await?;
         Ok(asked)
     }
@@ -316,7 +323,7 @@ impl Fleet {
 
 /// When the first of several clients that take turns is answered.
 fn first_answer(balancer: &Balancer, service: Service, began: Instant) -> Option<Duration> {
-    let (sender, answered) = std::sync::mpsc::channel();
+    let (sender, mut answered) = tokio::sync::mpsc::channel(CLIENTS as usize);
     for turn in 0..CLIENTS {
         let (mut balancer, sender) = (balancer.clone(), sender.clone());
         std::thread::spawn(move || {
@@ -324,7 +331,7 @@ fn first_answer(balancer: &Balancer, service: Service, began: Instant) -> Option
             while began.elapsed() < PATIENCE {
                 if balancer.ask(service.path()).is_ok() {
                     // Another may have been first, and nobody listens any more.
-                    let _ = sender.send(began.elapsed());
+                    let _ = sender.blocking_send(began.elapsed());
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(5));
@@ -332,5 +339,5 @@ fn first_answer(balancer: &Balancer, service: Service, began: Instant) -> Option
         });
     }
     drop(sender);
-    answered.recv().ok()
+    answered.blocking_recv()
 }

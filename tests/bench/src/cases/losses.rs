@@ -19,7 +19,7 @@ const LEAVES: usize = 10;
 const PAUSE: Duration = Duration::from_millis(2);
 
 fn service(number: usize) -> Service {
-    if number % 2 == 0 { Service::Solo } else { Service::Ping }
+    if number.is_multiple_of(2) { Service::Solo } else { Service::Ping }
 }
 
 /// Its process is killed, or its packets are dropped (which takes root).
@@ -49,7 +49,7 @@ pub async fn drain(plan: &Plan) -> Result<Row> {
     let mut fleet = Fleet::start(Some(plan.trellis.clone()), false).await?;
     let (mut failed, mut good, mut first) = (0u32, 0u32, None);
     for number in 0..LEAVES {
-        let asked = fleet.leave(service(number), number % 2 == 0, PAUSE).await?;
+        let asked = fleet.leave(service(number), number.is_multiple_of(2), PAUSE).await?;
         failed += u32::try_from(asked.failed.len())?;
         good += u32::try_from(asked.good)?;
         first = first.or(asked.failed.into_iter().next());

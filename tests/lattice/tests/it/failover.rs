@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 async fn what_a_killed_host_served_is_served_by_another_and_decided_once() -> Result<()> {
     let mut fleet = Fleet::start(None, false).await?;
     for number in 0..LOSSES {
-        let service = if number % 2 == 0 { Service::Solo } else { Service::Ping };
+        let service = if number.is_multiple_of(2) { Service::Solo } else { Service::Ping };
         let moved = fleet.events("app.failover")?;
         fleet.lose(Loss::Killed, service).await.with_context(|| format!("loss {number} of {service:?}"))?;
         // Two controllers have seen it. Each actor that was there has moved once.
@@ -53,7 +53,7 @@ async fn what_a_silently_lost_host_served_is_served_by_another() -> Result<()> {
     }
     let mut fleet = Fleet::start(None, true).await?;
     for number in 0..LOSSES {
-        let service = if number % 2 == 0 { Service::Solo } else { Service::Ping };
+        let service = if number.is_multiple_of(2) { Service::Solo } else { Service::Ping };
         fleet.lose(Loss::Silent, service).await.with_context(|| format!("loss {number} of {service:?}"))?;
     }
     Ok(())
@@ -63,8 +63,8 @@ async fn what_a_silently_lost_host_served_is_served_by_another() -> Result<()> {
 async fn nobody_is_failed_while_a_host_leaves() -> Result<()> {
     let mut fleet = Fleet::start(None, false).await?;
     for number in 0..LEAVES {
-        let service = if number % 2 == 0 { Service::Solo } else { Service::Ping };
-        let asked = fleet.leave(service, number % 2 == 0, PAUSE).await?;
+        let service = if number.is_multiple_of(2) { Service::Solo } else { Service::Ping };
+        let asked = fleet.leave(service, number.is_multiple_of(2), PAUSE).await?;
         ensure!(asked.failed.is_empty(), "leave {number} of {service:?}: {asked}");
     }
     Ok(())
