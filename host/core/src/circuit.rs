@@ -6,7 +6,7 @@
 //!            failures in a row                     pause over: one probe
 //!  Closed ───────────────────────▶ Open ─────────────────────────────────▶ HalfOpen
 //!    ▲                              ▲                                        │  │
-//!    │                              └──────────── probes failed (longer) ─ ─┘  │
+//!    │                              └───────────── probes failed (longer) ───┘  │
 //!    └───────────────────────────────────────────── the probe succeeded ────────┘
 //! ```
 //! Invariants: a result counts only for the state in which its call was admitted, so late answers

@@ -1,8 +1,10 @@
 //! Putting processes together: which providers are built in, and how a host or a controller is
 //! made from what the command line says.
 
+use crate::args::Args;
 use crate::footprint;
 use crate::lattice_dir::{LatticeDir, TrustFile};
+use crate::output;
 use host_daemon::{HostConfig, HostDeps, HostHandle, Memberships, Processes};
 use keys::TrustAnchors;
 use lattice_ctl_controller::api::ApiConfig;
@@ -12,7 +14,7 @@ use lattice_ctl_planner::observed::Profile;
 use lattice_io::{Clock, Lattice, SystemClock, TaskScope};
 use lattice_protocol::permission::ProviderRole;
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{ErrorCode, LatticeName, Report};
+use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
 use providers_sdk::Factory;
 use providers_sdk::process::Membership;
 use std::net::SocketAddr;
@@ -103,6 +105,24 @@ pub async fn controller(
     };
     let deps = ControllerDeps { lattice, clock: Arc::new(SystemClock::new()), boot_id: boot_id()? };
     lattice_ctl_controller::start(config, deps, scope).await
+}
+
+/// Waits until a host is to leave: asked by the lattice, or by whoever ends this process. Then it hands
+/// over what it runs, and ends; asked once more, it ends at once.
+///
+/// # Errors
+/// What the host's end says.
+pub async fn until_gone(args: &Args, id: &HostId, running: HostHandle) -> Result<(), Report> {
+    tokio::select! {
+        () = running.leaving() => {}
+        () = asked_to_end() => {}
+    }
+    output::say(args, format!("host {id} is leaving"));
+    tokio::select! {
+        () = running.hand_over() => {}
+        () = asked_to_end() => {}
+    }
+    running.shutdown().await
 }
 
 /// Ends when the process is asked to: Ctrl-C or SIGTERM.

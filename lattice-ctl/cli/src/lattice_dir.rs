@@ -102,6 +102,22 @@ fn now_unix() -> i64 {
     i64::try_from(lattice_io::SystemClock::new().unix_ms() / 1_000).unwrap_or(i64::MAX)
 }
 
+/// The server's configuration: the operator, the lattice's account with its token, and the system account.
+fn server_config(
+    operator: &KeyPair,
+    (account, token): (PublicKey, &str),
+    system: &KeyPair,
+    file: &LatticeFile,
+    now: i64,
+) -> Result<String, Report> {
+    let operator_jwt = keys::nats::operator_jwt(operator, file.lattice.as_str(), &system.public(), now)
+        .map_err(|e| nats_report(&e))?;
+    let its = keys::nats::account_jwt(operator, &AccountSpec::system(system.public()), now);
+    let system_token = its.map_err(|error| nats_report(&error))?;
+    let accounts = [(account, token.to_owned()), (system.public(), system_token)].into();
+    Ok(keys::nats::server_config(&operator_jwt, &system.public(), &accounts))
+}
+
 fn nats_report(error: &keys::nats::NatsError) -> Report {
     Report::new(ErrorCode::Config, error.to_string())
 }
@@ -151,15 +167,13 @@ impl LatticeDir {
 
     /// Makes the lattice. What exists already is kept: running it again adds what is missing.
     pub fn init(&self, file: &LatticeFile) -> Result<(), Report> {
-        if self.exists() {
-            let have = self.file()?;
-            if have.lattice != file.lattice {
-                return Err(Report::new(ErrorCode::Conflict, "directory holds another lattice")
-                    .at(self.path.display())
-                    .got(&file.lattice)
-                    .limit(&have.lattice)
-                    .hint("choose another --dir"));
-            }
+        let have = if self.exists() { Some(self.file()?) } else { None };
+        if let Some(have) = have.as_ref().filter(|have| have.lattice != file.lattice) {
+            return Err(Report::new(ErrorCode::Conflict, "directory holds another lattice")
+                .at(self.path.display())
+                .got(&file.lattice)
+                .limit(&have.lattice)
+                .hint("choose another --dir"));
         }
         let (operator, account, system) = (
             self.key("operator", KeyKind::Operator)?,
@@ -170,16 +184,12 @@ impl LatticeDir {
             (self.key("issuer", KeyKind::Account)?, self.key("controller", KeyKind::Account)?);
         let now = now_unix();
         // What has happened to the lattice since it was made stays.
-        let (incarnation, revoked_users) = match self.exists() {
-            true => {
-                let have = self.file()?;
-                (have.incarnation, have.revoked_users)
-            }
-            false => (None, BTreeMap::new()),
-        };
+        let (incarnation, revoked_users) =
+            have.map(|have| (have.incarnation, have.revoked_users)).unwrap_or_default();
         let file =
             &LatticeFile { account: Some(account.public()), incarnation, revoked_users, ..file.clone() };
-        let config = self.server_config(&operator, &account, &system, file, now)?;
+        let token = self.account_token(&operator, &account, file, now)?;
+        let config = server_config(&operator, (account.public(), &token), &system, file, now)?;
         write_whole(&self.server_auth(), config.as_bytes())?;
         if !self.path.join("trust.json").exists() {
             write_json(
@@ -291,23 +301,6 @@ impl LatticeDir {
         }
         write_json(&to.join("trust.json"), &self.trust()?)?;
         write_json(&to.join("lattice.json"), &file)
-    }
-
-    fn server_config(
-        &self,
-        operator: &KeyPair,
-        account: &KeyPair,
-        system: &KeyPair,
-        file: &LatticeFile,
-        now: i64,
-    ) -> Result<String, Report> {
-        let operator_jwt = keys::nats::operator_jwt(operator, file.lattice.as_str(), &system.public(), now)
-            .map_err(|e| nats_report(&e))?;
-        let its = keys::nats::account_jwt(operator, &AccountSpec::system(system.public()), now);
-        let system_token = its.map_err(|error| nats_report(&error))?;
-        let token = self.account_token(operator, account, file, now)?;
-        let accounts = [(account.public(), token), (system.public(), system_token)].into();
-        Ok(keys::nats::server_config(&operator_jwt, &system.public(), &accounts))
     }
 
     /// The token of the lattice's account: its roles, and who is let in no more.

@@ -194,15 +194,16 @@ impl Loop {
             // What hosts say again and again is looked at once a tick, however many they are.
             let clock_ms = self.deps.clock.monotonic_ms();
             let is_time = clock_ms.saturating_sub(looked_ms) >= tick_ms;
-            if !self.world.is_complete() || !(is_news || is_time) {
+            let is_listening = self.world.observed.is_listening(now_ms);
+            if !self.world.is_complete() || !(is_time || is_news && !is_listening) {
                 continue;
             }
-            (is_news, looked_ms) = (false, clock_ms);
+            looked_ms = clock_ms;
             self.conclude().await;
-            if self.world.observed.is_listening(now_ms) {
-                is_news = true; // What came meanwhile is decided then.
-                continue;
+            if is_listening {
+                continue; // What came meanwhile is decided then.
             }
+            is_news = false;
             if let Err(report) = self.decide().await {
                 tracing::warn!(error = %report, "decision not written: trying again");
                 is_news = true;

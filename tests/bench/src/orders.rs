@@ -2,60 +2,24 @@
 //! parse, store, read back, announce, answer. One connection to Redis and one to NATS, as a host has them.
 
 use crate::native;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use lattice_io::{Bus, BusMessage};
 use redis::AsyncCommands;
-use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where orders are announced.
-pub const SUBJECT: &str = "bench.orders";
+#[path = "../../../guests/fixtures/order-intake/src/order.rs"]
+mod order;
+
+pub use order::SUBJECT;
+use order::{Customer, Line, Order};
+
 /// Lines of the order that makes 10 KB.
 const LINES: u32 = 90;
-
-/// An order.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Order {
-    id: String,
-    customer: Customer,
-    lines: Vec<Line>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Customer {
-    name: String,
-    address: Vec<String>,
-    express: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line {
-    sku: String,
-    name: String,
-    quantity: u32,
-    price_cents: u64,
-    weight_kg: f64,
-}
-
-/// What is announced and answered.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Taken<'a> {
-    id: &'a str,
-    customer: &'a str,
-    stored_bytes: usize,
-    lines: usize,
-    sum_cents: u64,
-    weight_kg: f64,
-}
 
 /// An order of 10 KB as JSON.
 pub fn body() -> Result<String> {
@@ -119,22 +83,14 @@ impl Intake {
     async fn answer(mut self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
         let body = request.into_body().collect().await?.to_bytes();
         let order: Order = serde_json::from_slice(&body)?;
-        let last = order.lines.last().context("lines: none; an order has one at least")?;
-        if order.customer.address.is_empty() && order.customer.express {
-            anyhow::bail!("customer: no address for {} {}", last.sku, last.name);
+        if let Some(fault) = order.fault() {
+            bail!(fault);
         }
         let key = format!("native:orders:{}", order.id);
         let () = self.redis.set(&key, &*body).await?;
         let stored: Option<Vec<u8>> = self.redis.get(&key).await?;
         let stored = stored.with_context(|| format!("order {}: not there after it was stored", order.id))?;
-        let taken = Taken {
-            id: &order.id,
-            customer: &order.customer.name,
-            stored_bytes: stored.len(),
-            lines: order.lines.len(),
-            sum_cents: order.lines.iter().map(|line| line.price_cents * u64::from(line.quantity)).sum(),
-            weight_kg: order.lines.iter().map(|line| line.weight_kg * f64::from(line.quantity)).sum(),
-        };
+        let taken = order.taken(stored.len());
         self.bus.publish(BusMessage::new(SUBJECT, serde_json::to_vec(&taken)?)).await?;
         let mut response = Response::new(Full::new(serde_json::to_vec(&taken)?.into()));
         let json = http::HeaderValue::from_static("application/json");

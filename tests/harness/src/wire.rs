@@ -53,7 +53,8 @@ pub enum Cut {
 }
 
 /// Why there can be no namespaces here; `None` where there can. A test that needs them says so and ends
-/// on a developer's machine; where everything has to run (`TRELLIS_CI`) it goes on, and fails.
+/// where root itself gets none, and without root on a developer's machine; without root where everything has
+/// to run (`TRELLIS_CI`) it goes on, and fails.
 #[must_use]
 pub fn unavailable() -> Option<&'static str> {
     let is_root = rustix::process::geteuid().is_root();

@@ -112,17 +112,7 @@ pub async fn run(args: &Args, host: &HostArgs) -> Outcome {
     let processes = compose::processes(&dir, &login.url, host.flags.provider_dir.clone())?;
     let running = compose::host(config, nats.lattice(), Some(processes), &scope).await?;
     output::say(args, format!("host {} is up", host.host_id));
-    tokio::select! {
-        () = running.leaving() => {}
-        () = compose::asked_to_end() => {}
-    }
-    output::say(args, format!("host {} is leaving", host.host_id));
-    tokio::select! {
-        () = running.hand_over() => {}
-        // Asked once more: at once.
-        () = compose::asked_to_end() => {}
-    }
-    let ended = running.shutdown().await;
+    let ended = compose::until_gone(args, &host.host_id, running).await;
     scope.shutdown(Duration::from_secs(5)).await;
     nats.close().await;
     ended

@@ -2,7 +2,7 @@
 //! otherwise; so the account's own token lists who is revoked, and since when. Servers are told at once
 //! (they end the connections of whoever is revoked) and read it in `nats/auth.conf` at their next start.
 
-use super::{LatticeDir, LatticeFile, now_unix, write_json, write_whole};
+use super::{LatticeDir, LatticeFile, now_unix, server_config, write_json, write_whole};
 use crate::keyfile;
 use crate::output::file_report;
 use bytes::Bytes;
@@ -66,7 +66,7 @@ impl LatticeDir {
         let system = key("system", KeyKind::Account)?;
         let now = now_unix();
         let token = self.account_token(&operator, &account, file, now)?;
-        let config = self.server_config(&operator, &account, &system, file, now)?;
+        let config = server_config(&operator, (account.public(), &token), &system, file, now)?;
         Ok((config, AccountUpdate { account: account.public(), token }))
     }
 

@@ -48,17 +48,7 @@ pub async fn run(args: &Args, up: &UpArgs, (place, server): (&UpDir, &str)) -> O
     note.ready = true;
     place.write(&note)?;
     say_ready(args, &note, None);
-    tokio::select! {
-        () = running.leaving() => {}
-        () = compose::asked_to_end() => {}
-    }
-    output::say(args, format!("host {} is leaving", note.host));
-    tokio::select! {
-        () = running.hand_over() => {}
-        // Asked once more: at once.
-        () = compose::asked_to_end() => {}
-    }
-    let ended = running.shutdown().await;
+    let ended = compose::until_gone(args, &note.host, running).await;
     scope.shutdown(Duration::from_secs(5)).await;
     nats.close().await;
     ended
