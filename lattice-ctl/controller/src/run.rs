@@ -321,8 +321,9 @@ impl Loop {
                 self.events.emit("app.removed", Some(app.to_string()), json!({}));
             }
         }
-        let specs = self.world.known.due_specs(&self.config.lattice, self.incarnation);
-        for spec in specs.into_values() {
+        for host in self.world.known.due() {
+            let spec = self.world.known.due_spec(&host, &self.config.lattice, self.incarnation);
+            let Some(spec) = spec else { continue };
             let World { known, observed, .. } = &self.world;
             if release::is_early(known, observed, &spec, now_ms) {
                 continue; // It is due until it is told: it comes again with the next look.

@@ -1,7 +1,8 @@
 //! What a controller knows of the lattice, and what of it has changed since it last planned and told
 //! hosts: so that both cost as much as has changed.
 //!
-//! Records come in with the revision of their key; an older one than is known changes nothing.
+//! Records come in with the revision of their key; an older one than is known changes nothing. What
+//! does not serve planning is not kept ([`past`], [`told`]), and text once ([`share`]).
 
 use crate::check::{Violation, check_changes};
 use crate::observed::Observed;
@@ -79,9 +80,10 @@ pub struct Known {
     seen: Origin,
     desired: BTreeMap<AppName, Revised<DesiredApp>>,
     placements: BTreeMap<AppName, Revised<Placement>>,
-    specs: BTreeMap<HostId, Revised<HostSpec>>,
+    specs: BTreeMap<HostId, Revised<Told>>,
     planner: Planner,
     outline: Outline,
+    texts: share::Texts,
     /// Applications in a rollout.
     rolling: BTreeSet<AppName>,
     /// Applications with an actor that scales by itself.
@@ -112,7 +114,7 @@ impl Known {
 
     /// What hosts were told.
     #[must_use]
-    pub fn specs(&self) -> &BTreeMap<HostId, Revised<HostSpec>> {
+    pub fn specs(&self) -> &BTreeMap<HostId, Revised<Told>> {
         &self.specs
     }
 
@@ -131,7 +133,10 @@ impl Known {
     /// What an application shall be, or that nothing is desired of it any more. `true` when that is
     /// news.
     pub fn desire(&mut self, app: &AppName, mut record: Option<Revised<DesiredApp>>) -> bool {
-        record.iter_mut().for_each(|record| share::desired(&mut record.value));
+        if let Some(record) = &mut record {
+            share::desired(&mut record.value, &mut self.texts);
+            past::forget(&mut record.value, self.placements.get(app).map(|have| &*have.value));
+        }
         let Some(before) = put(&mut self.desired, app, record) else { return false };
         let after = self.desired.get(app).map(|have| &*have.value);
         self.outline.desired(app, after, self.placements.get(app).map(|have| &*have.value));
@@ -156,20 +161,25 @@ impl Known {
         let before = before.as_ref().map(|before| &*before.value);
         self.outline.placed(app, (before, after), self.desired.get(app).map(|have| &*have.value));
         keep(&mut self.rolling, app, after.is_some_and(|placement| placement.rollout.is_some()));
+        if let (Some(record), Some(after)) = (self.desired.get_mut(app), after) {
+            past::forget(&mut record.value, Some(after));
+        }
         self.planner.touch(app);
         true
     }
 
     /// What a host was told, or that it was told nothing. `true` when that is news.
-    pub fn tell(&mut self, host: &HostId, mut record: Option<Revised<HostSpec>>) -> bool {
-        if let Some(record) = &mut record {
+    pub fn tell(&mut self, host: &HostId, record: Option<Revised<HostSpec>>) -> bool {
+        let record = record.map(|record| {
+            let mut spec = Arc::unwrap_or_clone(record.value);
             let desired = |id: &ActorId| self.desired.get(&id.app).map(|have| &*have.value);
-            share::spec(&mut record.value, self.outline.placed_on(host), desired);
-        }
+            share::spec(&mut spec, self.outline.placed_on(host), desired);
+            Revised::new(Told::of(spec), record.revision)
+        });
         let Some(before) = put(&mut self.specs, host, record) else { return false };
         let after = self.specs.get(host).map(|have| &*have.value);
         self.outline.told(host, before.as_ref().map(|before| &*before.value), after);
-        let generation = after.map(|spec| spec.generation).unwrap_or_default();
+        let generation = after.map(|told| told.generation).unwrap_or_default();
         self.astray.retain(|one, runs| one != host || *runs > generation);
         true
     }
@@ -251,47 +261,57 @@ impl Known {
         input(&self.desired, &self.placements, (self.seen, moment))
     }
 
-    /// The specs that have to be written. A host is due until what it is told is what follows from the
-    /// decisions.
+    /// The specs that have to be written, all at once: for a few hosts. See [`Known::due`].
     pub fn due_specs(&mut self, lattice: &LatticeName, incarnation: u64) -> BTreeMap<HostId, HostSpec> {
-        let due = self.outline.take_due();
-        let specs = self.specs_of(lattice, incarnation, Some(&due));
-        specs.keys().for_each(|host| self.outline.due(host));
-        specs
+        let due = self.due().into_iter();
+        due.filter_map(|host| self.due_spec(&host, lattice, incarnation).map(|spec| (host, spec))).collect()
     }
 }
 
 impl Known {
+    /// The hosts that may have to be told something. Each is due until what it was told is what follows
+    /// from the decisions.
+    #[must_use]
+    pub fn due(&self) -> Vec<HostId> {
+        self.outline.all_due().cloned().collect()
+    }
+
+    /// The spec of one host, if it has to be written: one after the other, because those of a large lattice
+    /// take as much memory as all that is known of it.
+    pub fn due_spec(&mut self, host: &HostId, lattice: &LatticeName, incarnation: u64) -> Option<HostSpec> {
+        let previous = self.specs.get_key_value(host).map(|(host, have)| (host, have.value.spec()));
+        let input = SpecInput {
+            previous: previous.iter().map(|(host, spec)| (*host, spec)).collect(),
+            astray: self.astray.get_key_value(host).map(|(host, runs)| (host, *runs)).into_iter().collect(),
+            ..self.spec_input(lattice, incarnation)
+        };
+        let spec = derive(&input, [(host, self.outline.actors(host))]).remove(host);
+        if spec.is_none() {
+            self.outline.is_told(host);
+        }
+        spec
+    }
+
     /// The same from nothing: of every host.
     #[must_use]
     pub fn specs_afresh(&self, lattice: &LatticeName, incarnation: u64) -> BTreeMap<HostId, HostSpec> {
-        self.specs_of(lattice, incarnation, None)
+        let all: Vec<_> = self.specs.iter().map(|(host, have)| (host, have.value.spec())).collect();
+        host_specs(&SpecInput {
+            previous: all.iter().map(|(host, spec)| (*host, spec)).collect(),
+            astray: self.astray.iter().map(|(host, runs)| (host, *runs)).collect(),
+            ..self.spec_input(lattice, incarnation)
+        })
     }
 
-    fn specs_of(
-        &self,
-        lattice: &LatticeName,
-        incarnation: u64,
-        only: Option<&BTreeSet<HostId>>,
-    ) -> BTreeMap<HostId, HostSpec> {
-        let all = || self.specs.iter().map(|(host, have)| (host, &*have.value));
-        let input = SpecInput {
+    /// Without what hosts were told.
+    fn spec_input<'a>(&'a self, lattice: &'a LatticeName, incarnation: u64) -> SpecInput<'a> {
+        SpecInput {
             lattice,
             incarnation,
             desired: Table::of(&self.desired),
             placements: Table::of(&self.placements),
-            previous: match only {
-                None => all().collect(),
-                Some(hosts) => {
-                    let some = hosts.iter().filter_map(|host| self.specs.get_key_value(host));
-                    some.map(|(host, have)| (host, &*have.value)).collect()
-                }
-            },
-            astray: self.astray.iter().map(|(host, generation)| (host, *generation)).collect(),
-        };
-        match only {
-            None => host_specs(&input),
-            Some(hosts) => derive(&input, hosts.iter().map(|host| (host, self.outline.actors(host)))),
+            previous: BTreeMap::new(),
+            astray: BTreeMap::new(),
         }
     }
 }
@@ -335,6 +355,10 @@ fn keep(apps: &mut BTreeSet<AppName>, app: &AppName, is_in: bool) {
     }
 }
 
+mod past;
 mod share;
 #[cfg(test)]
 mod tests;
+mod told;
+
+pub use told::{Told, ToldActor};

@@ -35,7 +35,7 @@ pub mod table;
 mod fixtures;
 
 pub use check::{Violation, check};
-pub use known::{Known, Moment, Revised};
+pub use known::{Known, Moment, Revised, Told, ToldActor};
 pub use observed::{Applied, HostView, Observed, Profile};
 pub use pace::{Pace, Pacer};
 pub use plan::{Allowance, Input, NoPolicy, Plan, Planner, Policy, Step, Turn, plan};

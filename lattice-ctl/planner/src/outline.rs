@@ -4,10 +4,11 @@
 //! A change of an application concerns the hosts that it is placed on or was, those whose spec in
 //! force names it, and those of every application that is linked to a provider of it.
 
+use crate::known::Told;
 use crate::sorted::Sorted;
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::manifest::ActorManifest;
-use lattice_protocol::{ActorId, AppName, HostId, HostSpec, LinkDefinition, LinkTarget};
+use lattice_protocol::{ActorId, AppName, HostId, LinkDefinition, LinkTarget};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The outline of the records.
@@ -48,8 +49,13 @@ impl Outline {
     }
 
     /// All that have.
-    pub(crate) fn take_due(&mut self) -> BTreeSet<HostId> {
-        std::mem::take(&mut self.due)
+    pub(crate) fn all_due(&self) -> impl Iterator<Item = &HostId> {
+        self.due.iter()
+    }
+
+    /// One was looked at and needs to be told nothing.
+    pub(crate) fn is_told(&mut self, host: &HostId) {
+        self.due.remove(host);
     }
 
     /// An application shall be otherwise than before.
@@ -89,7 +95,7 @@ impl Outline {
     }
 
     /// A host was told something else.
-    pub(crate) fn told(&mut self, host: &HostId, before: Option<&HostSpec>, after: Option<&HostSpec>) {
+    pub(crate) fn told(&mut self, host: &HostId, before: Option<&Told>, after: Option<&Told>) {
         for app in before.into_iter().flat_map(names) {
             take(&mut self.told, app, host);
         }
@@ -128,7 +134,7 @@ impl Outline {
 }
 
 /// The applications that a spec names.
-fn names(spec: &HostSpec) -> BTreeSet<&AppName> {
+fn names(spec: &Told) -> BTreeSet<&AppName> {
     spec.apps.keys().chain(targets(&spec.links)).collect()
 }
 

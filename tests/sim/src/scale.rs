@@ -28,6 +28,8 @@ pub struct Figure {
     pub took: Duration,
     /// Steps of the plan, specs, or heartbeats.
     pub steps: usize,
+    /// Memory of this process then, MiB, and the most until then; 0 where the system does not say.
+    pub memory_mib: (u64, u64),
 }
 
 /// All that was measured.
@@ -138,6 +140,7 @@ impl Lattice {
             beats: 0,
             times: Vec::new(),
         };
+        let begun = Instant::now();
         for first in (0..actors).step_by(ACTORS_PER_APP) {
             let count = ACTORS_PER_APP.min(actors - first);
             let record = application(first / ACTORS_PER_APP, count)?;
@@ -145,6 +148,7 @@ impl Lattice {
             let app = record.application.name.clone();
             lattice.known.desire(&app, Some(Revised::new(record, lattice.revision)));
         }
+        lattice.note("what is desired is known", begun.elapsed(), actors);
         for host in lattice.hosts.clone() {
             let beat = lattice.heartbeat(&host, Vec::new());
             lattice.observed.apply(beat, 0);
@@ -172,8 +176,8 @@ impl Lattice {
             return Err(violation.to_string());
         }
         let steps = plan.explanation.len();
-        self.times.push(Figure { what, took: planned, steps });
-        self.times.push(Figure { what: "  its check", took: checked, steps: plan.changed.len() });
+        self.note(what, planned, steps);
+        self.note("  its check", checked, plan.changed.len());
         for (app, placement) in plan.changed {
             self.revision += 1;
             self.known.place(&app, Some(Revised::new(placement, self.revision)));
@@ -181,15 +185,24 @@ impl Lattice {
         Ok(())
     }
 
+    fn note(&mut self, what: &'static str, took: Duration, steps: usize) {
+        let memory_mib = (memory_mib("VmRSS:"), memory_mib("VmHWM:"));
+        self.times.push(Figure { what, took, steps, memory_mib });
+    }
+
     /// The specs of hosts that have to be told something; they are told.
     fn specs(&mut self, what: &'static str) {
-        let begun = Instant::now();
-        let specs = self.known.due_specs(&self.name, 0);
-        self.times.push(Figure { what, took: begun.elapsed(), steps: specs.len() });
-        for (host, spec) in specs {
+        let (mut took, mut steps) = (Duration::ZERO, 0);
+        for host in self.known.due() {
+            let begun = Instant::now();
+            let spec = self.known.due_spec(&host, &self.name, 0);
+            took += begun.elapsed();
+            let Some(spec) = spec else { continue };
+            steps += 1;
             self.revision += 1;
             self.known.tell(&host, Some(Revised::new(spec, self.revision)));
         }
+        self.note(what, took, steps);
     }
 
     /// Every host but one says that it runs what it was told, as it comes from the network. How long it
@@ -217,7 +230,7 @@ impl Lattice {
             took += begun.elapsed();
             count += 1;
         }
-        self.times.push(Figure { what: "heartbeats of all hosts", took, steps: count });
+        self.note("heartbeats of all hosts", took, count);
         Ok(took)
     }
 
@@ -253,5 +266,8 @@ fn application(number: usize, actors: usize) -> Result<DesiredApp, NameError> {
         artifacts.insert(ActorId::new(app.clone(), manifest.name.clone()), Artifact { digest, size: 1 });
         application.actors.push(manifest);
     }
-    Ok(DesiredApp { version: 1, application, artifacts, ..DesiredApp::empty(app) })
+    // Put twice, as one that has been changed: the version before can come back.
+    let mut desired = DesiredApp { application, artifacts, ..DesiredApp::empty(app) };
+    (0..2).for_each(|_| desired.stamp("sim", 0, "put"));
+    Ok(desired)
 }

@@ -2,29 +2,49 @@
 //! name and digest; here they become those that are known already, and lists give back the room that
 //! they do not use. Of what a record says nothing changes.
 
+use crate::known::Told;
 use crate::sorted::Sorted;
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::heartbeat::Heartbeat;
-use lattice_protocol::{ActorId, AppName, ArtifactDigest, HostId, HostSpec};
+use lattice_protocol::{ActorId, ActorName, AppName, ArtifactDigest, HostId, HostSpec};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Of an application: its artifacts are under the names of its actors, and each digest is there once.
-pub(super) fn desired(record: &mut Arc<DesiredApp>) {
+/// Texts kept of each kind, at most.
+const MOST: usize = 1 << 16;
+
+/// Names of actors and digests that many applications have in common.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    names: BTreeSet<ActorName>,
+    digests: BTreeSet<ArtifactDigest>,
+}
+
+/// The one that was seen before, if there was any. When there are too many, those that are there go: they
+/// are shared no less by whoever has them.
+fn once<T: Ord + Clone>(seen: &mut BTreeSet<T>, text: &mut T) {
+    if let Some(known) = seen.get(text) {
+        text.clone_from(known);
+        return;
+    }
+    if seen.len() >= MOST {
+        seen.clear();
+    }
+    seen.insert(text.clone());
+}
+
+/// Of an application: its artifacts are under the names of its actors; each name and digest is there once.
+pub(super) fn desired(record: &mut Arc<DesiredApp>, texts: &mut Texts) {
     // One that somebody else has as well is not ours to change.
     let Some(record) = Arc::get_mut(record) else { return };
     record.application.actors.shrink_to_fit();
-    let names: BTreeSet<_> = record.application.actors.iter().map(|actor| actor.name.clone()).collect();
-    let mut digests: BTreeSet<ArtifactDigest> = BTreeSet::new();
+    record.application.actors.iter_mut().for_each(|actor| once(&mut texts.names, &mut actor.name));
     let artifacts = std::mem::take(&mut record.artifacts).into_iter().map(|(mut id, mut artifact)| {
-        if let Some(name) = names.get(&id.name).filter(|_| id.app == record.application.name) {
-            id.name.clone_from(name);
+        once(&mut texts.names, &mut id.name);
+        if id.app == record.application.name {
             id.app.clone_from(&record.application.name);
         }
-        match digests.get(&artifact.digest) {
-            Some(known) => artifact.digest.clone_from(known),
-            None => drop(digests.insert(artifact.digest.clone())),
-        }
+        once(&mut texts.digests, &mut artifact.digest);
         (id, artifact)
     });
     record.artifacts = artifacts.collect();
@@ -48,12 +68,10 @@ pub(super) fn placement<'h>(
 
 /// Of a spec: actors are those that decisions place on its host, with the digests of their applications.
 pub(super) fn spec<'d>(
-    record: &mut Arc<HostSpec>,
+    record: &mut HostSpec,
     placed: Option<&Sorted<ActorId>>,
     desired: impl Fn(&ActorId) -> Option<&'d DesiredApp>,
 ) {
-    let Some(record) = Arc::get_mut(record) else { return };
-    record.actors.shrink_to_fit();
     for actor in &mut record.actors {
         if let Some(known) = placed.and_then(|placed| placed.find(&actor.id)) {
             actor.id.clone_from(known);
@@ -67,7 +85,7 @@ pub(super) fn spec<'d>(
 }
 
 /// Of a heartbeat: actors and applications are those of the spec that its host was told.
-pub(super) fn heartbeat(beat: &mut Heartbeat, told: &HostSpec) {
+pub(super) fn heartbeat(beat: &mut Heartbeat, told: &Told) {
     beat.actors.shrink_to_fit();
     for status in &mut beat.actors {
         let found = told.actors.binary_search_by(|actor| actor.id.cmp(&status.id)).ok();
@@ -105,7 +123,7 @@ mod tests {
         let mut written = app("shop", vec![actor("web", scale), actor("api", scale)]);
         written.artifacts.values_mut().for_each(|artifact| artifact.digest = "sha256:aa".into());
         let mut record = read(&written);
-        desired(&mut record);
+        desired(&mut record, &mut Texts::default());
         assert_eq!(*record, written);
         let (web, api): (ActorId, ActorId) = ("shop/web".parse().unwrap(), "shop/api".parse().unwrap());
         let (known, artifact) = record.artifacts.get_key_value(&web).unwrap();
@@ -125,10 +143,11 @@ mod tests {
         let mut told = HostSpec::empty("prod".parse().unwrap(), on.clone());
         told.apps.insert(name, 7);
         told.actors = vec![ActorSpec::new(web.clone(), artifact.clone())];
-        let mut have = read(&told);
+        let mut have = HostSpec::clone(&read(&told));
         let placed: Sorted<ActorId> = [id.clone()].into_iter().collect();
         spec(&mut have, Some(&placed), |_| Some(&*record));
-        assert_eq!(*have, told);
+        assert_eq!(have, told);
+        let have = Told::of(have);
         assert!(is_same(&have.actors[0].artifact.digest, &artifact.digest));
         assert!(is_same(have.actors[0].id.name.as_str(), known.name.as_str()));
 

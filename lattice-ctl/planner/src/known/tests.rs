@@ -106,7 +106,7 @@ impl Story {
         if let Some(told) = self.known.specs().get(&id) {
             beat.generation = told.value.generation;
             beat.apps = told.value.apps.clone();
-            let runs = |spec: &lattice_protocol::ActorSpec| {
+            let runs = |spec: &crate::ToldActor| {
                 let id = spec.id.clone();
                 lattice_protocol::heartbeat::ActorStatus::running(id, &spec.artifact.digest, spec.replicas)
             };
@@ -166,7 +166,7 @@ impl Story {
             Happens::Plans { lost } => self.plan(lost),
             Happens::Tells { lost } => self.tell(lost),
             Happens::Foreign { host, gone } => {
-                let have = self.known.specs().get(&host_id(host)).map(|have| (*have.value).clone());
+                let have = self.known.specs().get(&host_id(host)).map(|have| have.value.spec());
                 if let Some(mut spec) = have {
                     spec.generation.n += 1;
                     spec.actors.pop();
