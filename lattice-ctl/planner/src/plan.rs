@@ -140,8 +140,6 @@ pub(crate) struct Task<'a> {
     pub(crate) manifest: &'a ActorManifest,
     /// Its place among the actors of its application.
     position: usize,
-    /// Has its component been pushed? Nothing of it runs otherwise.
-    pub(crate) has_artifact: bool,
     /// Where it runs by the decision in force.
     before: &'a Places,
     /// What of that stays, before it is divided among the groups.
@@ -164,7 +162,7 @@ pub(crate) struct Task<'a> {
     partners: Vec<ActorId>,
     /// Kinds of the providers that its host must be able to run.
     kinds: Vec<&'a str>,
-    /// The hash of its artifact's digest.
+    /// The hash of its artifact's digest. Without an artifact nothing of it runs: it has not been pushed.
     artifact: Option<u64>,
     /// Breaks ties; see [`choose::coin`].
     coin: u64,
@@ -182,6 +180,15 @@ impl Task<'_> {
         books::Claim { need: rule.resources, priority: rule.priority, pinned: keep::is_pinned(self) }
     }
 
+    /// Does nothing count of it but where it will run?
+    fn is_plain(&self) -> bool {
+        self.before.is_empty()
+            && self.unplaced.is_none()
+            && self.unplaced_before.is_none()
+            && self.scaled.is_none()
+            && self.scaled_before.is_none()
+    }
+
     /// Is it otherwise than it was decided before?
     fn is_changed(&self) -> bool {
         let scaled = self.scaled.map(|(count, _)| count);
@@ -191,6 +198,9 @@ impl Task<'_> {
     }
 }
 
+/// By actor: those that are linked to it.
+type Callers = BTreeMap<ActorId, BTreeSet<ActorId>>;
+
 /// Where an actor is that is placed nowhere.
 static NOWHERE: Places = Places::new();
 
@@ -198,35 +208,23 @@ static NOWHERE: Places = Places::new();
 #[derive(Debug, Clone, Copy)]
 struct Asked<'i, 'a> {
     input: &'i Input<'a>,
-    app: &'a AppName,
+    app: &'i AppName,
     desired: &'a DesiredApp,
     placement: Option<&'a Placement>,
     /// Who calls whom, besides what an actor's own links say: those that call it.
-    callers: &'i BTreeMap<ActorId, BTreeSet<ActorId>>,
+    callers: &'i Callers,
 }
 
 impl<'a> Asked<'_, 'a> {
-    /// The tasks of its actors, or of some of them.
-    fn tasks(&self, stance: &Stance<'a>, is_wanted: impl Fn(&ActorId) -> bool) -> Vec<Task<'a>> {
-        if !self.desired.deployed {
-            return Vec::new();
-        }
-        let actors = stance.actors(self.desired).into_iter().enumerate();
-        let tasks = actors.filter_map(|(position, (manifest, artifact))| {
-            let id = ActorId::new(self.app.clone(), manifest.name.clone());
-            is_wanted(&id).then(|| self.task(id, (position, manifest), artifact, stance))
-        });
-        tasks.collect()
-    }
-
+    /// The task of one of its actors.
     fn task(
         &self,
-        id: ActorId,
         (position, manifest): (usize, &'a ActorManifest),
         artifact: Option<&'a lattice_protocol::spec::Artifact>,
         stance: &Stance<'a>,
     ) -> Task<'a> {
         let Self { input, desired, placement, .. } = *self;
+        let id = ActorId::new(self.app.clone(), manifest.name.clone());
         let before = placement.and_then(|placement| placement.actors.get(&id));
         let unplaced_before = placement.and_then(|placement| placement.unplaced.get(&id)).map(String::as_str);
         let scaled = input.scaling.wanted(&id, manifest, placement);
@@ -234,7 +232,6 @@ impl<'a> Asked<'_, 'a> {
         let scale = scaled.map_or(manifest.scale, |(count, _)| Scale::Replicas(count));
         let surge = stance.surge(desired, &id, scale);
         Task {
-            has_artifact: artifact.is_some(),
             artifact: artifact.map(|artifact| choose::coin(0, &artifact.digest)),
             coin: choose::coin(choose::coin(input.seed, id.app.as_str()), id.name.as_str()),
             kinds: kinds(&desired.application, manifest),

@@ -39,9 +39,10 @@ impl std::fmt::Display for Assessment {
 #[must_use]
 pub fn consider(input: &Input<'_>, actor: &ActorId) -> Option<Vec<Assessment>> {
     let mut planner = Planner::of(input);
-    let mut scope = planner.scope(input);
-    let (room, tasks) = scope.kept(&mut planner.ledger, input);
-    let task = tasks.iter().find(|task| task.id == *actor)?;
+    let scope = planner.scope(input);
+    let (mut room, mut tasks) = scope.kept((&mut planner.ledger, &planner.callers), input);
+    let index = tasks.find(actor)?;
+    let task = &*tasks.open(index, &mut room)?;
     let mut found: Vec<(Order, Assessment)> = room
         .iter()
         .map(|host| (order(task, &host), host))

@@ -268,12 +268,7 @@ impl Notes {
     }
 
     /// Every step: fail-overs, who gave way, what was scheduled, what moved, what was released.
-    /// `before` is what was placed of applications that are planned whole, by actor.
-    pub(super) fn finish<'a>(
-        self,
-        tasks: &Tasks<'_>,
-        before: impl Iterator<Item = (&'a ActorId, &'a Places)>,
-    ) -> Vec<Step> {
+    pub(super) fn finish(self, tasks: &Tasks<'_, '_>) -> Vec<Step> {
         let moves = self.moves.into_iter().map(|((from, to), actors)| Step::Failover { from, to, actors });
         let preempted = self.preempted.into_iter();
         let preempted =
@@ -281,13 +276,13 @@ impl Notes {
         let rebalanced = self.rebalanced.into_iter();
         let rebalanced =
             rebalanced.map(|((actor, from, to), replicas)| Step::Rebalanced { actor, from, to, replicas });
-        let mut in_order: Vec<&Task<'_>> = tasks.iter().filter(|task| task.scaled.is_some()).collect();
+        let mut in_order: Vec<&Task<'_>> = tasks.all_open().filter(|task| task.scaled.is_some()).collect();
         in_order.sort_by_key(|task| (&task.id.app, task.position));
         let scaled = in_order.into_iter().filter_map(scaled);
         let mut steps: Vec<Step> = scaled.chain(moves).chain(preempted).collect();
         steps.extend(self.steps);
         steps.extend(rebalanced);
-        released(tasks, before, &mut steps);
+        steps.extend(released(tasks));
         steps
     }
 }
@@ -304,22 +299,18 @@ fn repeat(host: &HostId, count: u32) -> impl Iterator<Item = &HostId> {
 }
 
 /// What has less on a host than before, though the host is well; by actor.
-fn released<'a>(
-    tasks: &Tasks<'_>,
-    before: impl Iterator<Item = (&'a ActorId, &'a Places)>,
-    steps: &mut Vec<Step>,
-) {
-    let mut tasks = tasks.by_id().peekable();
-    for (actor, places) in before {
-        while let Some(task) = tasks.next_if(|task| task.id < *actor) {
-            steps.extend(less(&task.id, task.before, Some(task)));
+fn released(tasks: &Tasks<'_, '_>) -> Vec<Step> {
+    let mut released: Vec<(&ActorId, Step)> = Vec::new();
+    for task in tasks.all_open() {
+        released.extend(less(&task.id, task.before, Some(task)));
+    }
+    for (actor, places) in tasks.whole().flat_map(|before| &before.actors) {
+        if tasks.find(actor).is_none() {
+            released.extend(less(actor, places, None));
         }
-        let task = tasks.next_if(|task| task.id == *actor);
-        steps.extend(less(actor, places, task));
     }
-    for task in tasks {
-        steps.extend(less(&task.id, task.before, Some(task)));
-    }
+    released.sort_by_key(|(actor, _)| *actor);
+    released.into_iter().map(|(_, step)| step).collect()
 }
 
 /// The same of one actor; one without a task shall not be there at all.
@@ -327,15 +318,12 @@ fn less<'s>(
     actor: &'s ActorId,
     before: &'s Places,
     task: Option<&'s Task<'_>>,
-) -> impl Iterator<Item = Step> + 's {
+) -> impl Iterator<Item = (&'s ActorId, Step)> + 's {
     before.iter().filter_map(move |(host, before)| {
         let after = task.and_then(|task| task.placed.get(host)).copied().unwrap_or(0);
         let moved =
             || task.is_some_and(|task| task.displaced.contains_key(host) || task.excused.contains(host));
-        (after < *before && !moved()).then(|| Step::Released {
-            actor: actor.clone(),
-            host: host.clone(),
-            replicas: before - after,
-        })
+        let replicas = before.checked_sub(after).filter(|gone| *gone > 0 && !moved())?;
+        Some((actor, Step::Released { actor: actor.clone(), host: host.clone(), replicas }))
     })
 }

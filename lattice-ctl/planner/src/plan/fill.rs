@@ -6,7 +6,7 @@ use super::explain::{Added, Notes};
 use super::fit::{refusal, tiers};
 use super::ledger::Slot;
 use super::tasks::{Tasks, Turn};
-use super::{Allowance, Group, Input, Room, Task, keep, preempt, words};
+use super::{Allowance, Group, Input, Room, Task, preempt, words};
 use lattice_protocol::desired::Verdict;
 use lattice_protocol::{ActorId, HostId, Places};
 use std::cmp::Reverse;
@@ -19,9 +19,7 @@ const BATCH: usize = 64;
 pub(super) struct Filling<'run, 'seen> {
     pub(super) input: &'run Input<'seen>,
     pub(super) room: Room<'run, 'seen>,
-    pub(super) tasks: Tasks<'seen>,
-    /// Makes the task of an actor that is not dealt with yet.
-    pub(super) draw: &'run dyn Fn(&ActorId) -> Option<Task<'seen>>,
+    pub(super) tasks: Tasks<'run, 'seen>,
     pub(super) notes: Notes,
     pub(super) left: Allowance,
     /// Times that room was sought by eviction.
@@ -32,28 +30,26 @@ impl<'seen> Filling<'_, 'seen> {
     /// Everybody's turn, the most important first.
     pub(super) fn fill_all(&mut self) {
         let mut last: Option<Turn> = None;
-        while let Some((index, mut task)) = self.tasks.take_next(&mut last) {
+        while let Some((index, mut task)) = self.tasks.take_next(&mut last, &mut self.room) {
             fill(&mut task, self);
             self.tasks.put(index, task);
         }
     }
 
-    /// The task of an actor that holds something: one that nothing had changed for is drawn in, as
-    /// the first pass would have left it.
+    /// The task of an actor that holds something: one that nothing had changed for is drawn in.
     pub(super) fn index(&mut self, actor: &ActorId) -> Option<usize> {
-        if let Some(index) = self.tasks.index(actor) {
-            return Some(index);
-        }
-        let mut task = (self.draw)(actor)?;
-        keep::keep(&mut task, self.input, &mut self.room);
-        keep::settle(&mut task, &mut self.room);
-        Some(self.tasks.insert(task))
+        self.tasks.index(actor, &mut self.room)
+    }
+
+    /// The same, to change it.
+    pub(super) fn open(&mut self, index: usize) -> Option<&mut Task<'seen>> {
+        self.tasks.open(index, &mut self.room)
     }
 
     /// The first few hosts where an actor has replicas.
     pub(super) fn homes(&self, actor: &ActorId, most: usize) -> Vec<Slot> {
         let decided = || self.input.placements.get(&actor.app)?.actors.get(actor);
-        let hosts = self.tasks.of(actor).map(|task| &task.placed).or_else(decided);
+        let hosts = self.tasks.placed(actor).or_else(decided);
         let slots = hosts.into_iter().flat_map(Places::keys).filter_map(|host| self.room.slot(host));
         let holds = |slot: &Slot| self.room.at(*slot).is_some_and(|host| host.holds(actor));
         slots.filter(holds).take(most).collect()
@@ -62,7 +58,7 @@ impl<'seen> Filling<'_, 'seen> {
 
 /// Fills one actor.
 fn fill<'seen>(task: &mut Task<'seen>, filling: &mut Filling<'_, 'seen>) {
-    if !task.has_artifact {
+    if task.artifact.is_none() {
         let why = words::no_artifact(task);
         filling.notes.unplaced(task, why.clone());
         task.unplaced = Some(why);

@@ -24,7 +24,7 @@ enum Standing {
 /// Says what stays of an actor, and reserves for it. What is too much is trimmed when everybody has
 /// been through this ([`settle`]): how full hosts are does not depend on who came first then.
 pub(super) fn keep(task: &mut Task<'_>, input: &Input<'_>, room: &mut Room<'_, '_>) {
-    for (host, count) in task.before.iter().filter(|_| task.has_artifact) {
+    for (host, count) in task.before.iter().filter(|_| task.artifact.is_some()) {
         match standing(task, input, room, host) {
             Standing::Stays => {
                 // Of what its host has no room for only what runs all the same stays.
@@ -44,9 +44,34 @@ pub(super) fn keep(task: &mut Task<'_>, input: &Input<'_>, room: &mut Room<'_, '
     }
 }
 
+/// Keeps it all that it has, and lacks nothing? Then [`settle`] changes nothing, and its turn neither: each
+/// share gets all that matches it, so nothing is trimmed, however full hosts are.
+pub(super) fn rests(task: &Task<'_>, room: &Room<'_, '_>) -> bool {
+    let is_as_before = task.artifact.is_some()
+        && task.stays == *task.before
+        && task.displaced.is_empty()
+        && task.unplaced_before.is_none()
+        && task.scaled.map(|(count, _)| count) == task.scaled_before;
+    let mut left = task.stays.clone();
+    is_as_before && task.groups.iter().all(|group| fills(group, &mut left, room)) && left.total() == 0
+}
+
+/// Is what is left and matches a share just as much as the share wants? Then it is gone from what is left.
+fn fills(group: &Group, left: &mut Places, room: &Room<'_, '_>) -> bool {
+    // Whoever is on every host has to look at every host.
+    let Some(mut wanted) = group.count.map(u64::from) else { return false };
+    for (host, count) in left.iter_mut() {
+        if room.get(host).is_none_or(|host| group.admits(host.view.heartbeat)) {
+            let Some(still) = wanted.checked_sub(u64::from(*count)) else { return false };
+            (wanted, *count) = (still, 0);
+        }
+    }
+    wanted == 0
+}
+
 /// Divides what stays among the shares of an actor, and releases what is too much.
 pub(super) fn settle(task: &mut Task<'_>, room: &mut Room<'_, '_>) {
-    if !task.has_artifact {
+    if task.artifact.is_none() {
         return;
     }
     let mut stays = std::mem::take(&mut task.stays);
@@ -120,8 +145,10 @@ fn keep_share(task: &mut Task<'_>, group: &Group, stays: &mut Places, room: &Roo
 
 /// Takes replicas away, one at a time from the worst, until at most `wanted` are left.
 fn trim<K: Ord>(share: &mut Places, wanted: u32, worst: impl Fn(&HostId, u32) -> K) {
-    let total: u64 = share.total();
-    let mut surplus = total.saturating_sub(wanted.into());
+    let mut surplus = share.total().saturating_sub(wanted.into());
+    if surplus == 0 {
+        return;
+    }
     let mut order: BTreeSet<(Reverse<K>, HostId)> =
         share.iter().map(|(host, count)| (Reverse(worst(host, *count)), host.clone())).collect();
     while surplus > 0 {

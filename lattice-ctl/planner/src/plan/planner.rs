@@ -17,8 +17,8 @@
 use super::explain::Notes;
 use super::fill::Filling;
 use super::ledger::{Changes, Ledger};
-use super::tasks::Tasks;
-use super::{Asked, Input, Plan, Room, Step, Task, calls, keep, rebalance};
+use super::tasks::{Dealt, Outcome, Seed, Tasks};
+use super::{Asked, Callers, Input, Plan, Room, Step, Task, calls, rebalance};
 use crate::observed::HostView;
 use crate::rollout::{self, Stance};
 use crate::sorted::Sorted;
@@ -39,7 +39,7 @@ pub struct Planner {
     /// Actors that run on every host that matches.
     daemons: BTreeSet<ActorId>,
     /// By actor: those that are linked to it.
-    callers: BTreeMap<ActorId, BTreeSet<ActorId>>,
+    pub(super) callers: Callers,
     /// Hosts that were never heard of, and who has something there by a decision in force.
     unheard: BTreeMap<HostId, BTreeSet<ActorId>>,
     /// The verdict on those.
@@ -57,33 +57,62 @@ struct Known {
 
 /// What one plan deals with.
 pub(super) struct Scope<'a> {
-    /// Applications that are planned whole, with how their rollouts stand.
-    whole: BTreeMap<AppName, Stance<'a>>,
-    tasks: Vec<Task<'a>>,
+    /// By name.
+    apps: Vec<Dealt<'a>>,
+    /// In the order of applications, and within each of its manifest.
+    seeds: Vec<Seed<'a>>,
     views: Vec<HostView<'a>>,
     /// Of the views.
     indices: Vec<usize>,
 }
 
 impl<'a> Scope<'a> {
+    /// One application, whole or some of its actors.
+    fn add(&mut self, name: &AppName, input: &Input<'a>, only: Option<&BTreeSet<&ActorId>>) {
+        let (app, is_whole) = (u32::try_from(self.apps.len()).unwrap_or(u32::MAX), only.is_none());
+        let (desired, placement) = (input.desired.get(name), input.placements.get(name));
+        let mut stance = Stance::default();
+        if let Some(desired) = desired.filter(|_| is_whole) {
+            stance = rollout::stance(name, desired, placement, input);
+        }
+        for desired in desired.into_iter().filter(|desired| desired.deployed) {
+            for (position, (manifest, artifact)) in (0..).zip(stance.actors(desired)) {
+                let is_wanted = |only: &BTreeSet<&ActorId>| {
+                    only.contains(&ActorId::new(name.clone(), manifest.name.clone()))
+                };
+                if only.is_none_or(is_wanted) {
+                    self.seeds.push(Seed { app, position, manifest, artifact });
+                }
+            }
+        }
+        self.apps.push(Dealt { name: name.clone(), desired, placement, stance, is_whole });
+    }
+
     /// After the first pass: what stays where it is, and what room is left.
-    pub(super) fn kept<'l>(
-        &mut self,
-        ledger: &'l mut Ledger,
-        input: &Input<'a>,
-    ) -> (Room<'l, 'a>, Vec<Task<'a>>) {
-        let (mut tasks, views) = (std::mem::take(&mut self.tasks), std::mem::take(&mut self.views));
-        let mut room = Room::new(ledger, views, &self.indices);
-        tasks.iter_mut().for_each(|task| keep::keep(task, input, &mut room));
-        tasks.iter_mut().for_each(|task| keep::settle(task, &mut room));
+    pub(super) fn kept<'run>(
+        self,
+        (ledger, callers): (&'run mut Ledger, &'run Callers),
+        input: &'run Input<'a>,
+    ) -> (Room<'run, 'a>, Tasks<'run, 'a>) {
+        let mut room = Room::new(ledger, self.views, &self.indices);
+        let tasks = Tasks::new((input, callers), self.apps, self.seeds, &mut room);
         (room, tasks)
     }
 
     /// Actors that are dealt with.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.tasks.len()
+        self.seeds.len()
     }
+}
+
+/// What comes out of a plan.
+#[derive(Default)]
+struct Decided {
+    changed: BTreeMap<AppName, Placement>,
+    removed: Vec<AppName>,
+    /// Turns of rollouts.
+    turns: Vec<Step>,
 }
 
 impl Planner {
@@ -110,32 +139,18 @@ impl Planner {
     /// the plan before was touched.
     #[must_use]
     pub fn plan(&mut self, input: &Input<'_>) -> Plan {
-        let mut scope = self.scope(input);
-        let Self { ledger, callers, .. } = self;
-        let (room, tasks) = scope.kept(ledger, input);
-        let draw = |actor: &ActorId| draw(actor, input, callers);
-        let mut filling = Filling {
-            input,
-            room,
-            tasks: Tasks::new(tasks),
-            draw: &draw,
-            notes: Notes::default(),
-            left: input.allowance,
-            searches: 0,
-        };
+        let scope = self.scope(input);
+        let (room, tasks) = scope.kept((&mut self.ledger, &self.callers), input);
+        let (notes, left) = (Notes::default(), input.allowance);
+        let mut filling = Filling { input, room, tasks, notes, left, searches: 0 };
         filling.fill_all();
         rebalance::rebalance(&mut filling);
         let Filling { tasks, notes, left, .. } = filling;
-        let of_whole = scope.whole.keys().filter_map(|app| input.placements.get(app));
-        let explanation = notes.finish(&tasks, of_whole.flat_map(|placement| &placement.actors));
-        let mut plan = Plan {
-            changed: self.placements(&scope.whole, tasks, input),
-            removed: Vec::new(),
-            explanation,
-            moved: input.allowance.without(&left),
-        };
-        self.conclude(scope.whole, &mut plan, input);
-        plan
+        let steps = notes.finish(&tasks);
+        let (apps, outcomes) = tasks.finish();
+        let Decided { changed, removed, turns: mut explanation } = self.decide(apps, outcomes, input);
+        explanation.extend(steps);
+        Plan { changed, removed, explanation, moved: input.allowance.without(&left) }
     }
 
     /// Finds out what has changed, and what has to be dealt with because of it.
@@ -174,32 +189,17 @@ impl Planner {
         for app in &whole {
             self.register(app, input);
         }
-        let mut scope = Scope { whole: BTreeMap::new(), tasks: Vec::new(), views, indices };
-        let (whole, alone): (Vec<_>, _) = (whole.iter().collect(), by_app);
-        let mut whole = whole.into_iter().peekable();
-        let mut alone = alone.into_iter().peekable();
-        // Both are in the order of applications, and so are the tasks.
-        loop {
-            let is_whole = match (whole.peek(), alone.peek()) {
-                (None, None) => return scope,
-                (Some(app), Some((other, _))) => app < other,
-                (first, _) => first.is_some(),
-            };
-            if is_whole {
-                let Some(app) = whole.next() else { return scope };
-                let Some(asked) = asked(app, input, &self.callers) else {
-                    scope.whole.insert(app.clone(), Stance::default());
-                    continue;
-                };
-                let stance = rollout::stance(app, asked.desired, asked.placement, input);
-                scope.tasks.extend(asked.tasks(&stance, |_| true));
-                scope.whole.insert(app.clone(), stance);
-            } else {
-                let Some((app, actors)) = alone.next() else { return scope };
-                let Some(asked) = asked(app, input, &self.callers) else { continue };
-                scope.tasks.extend(asked.tasks(&Stance::default(), |actor| actors.contains(actor)));
+        let mut scope = Scope { apps: Vec::new(), seeds: Vec::new(), views, indices };
+        let mut alone = by_app.into_iter().peekable();
+        // Both are in the order of applications.
+        for app in &whole {
+            while let Some((other, actors)) = alone.next_if(|(other, _)| *other < app) {
+                scope.add(other, input, Some(&actors));
             }
+            scope.add(app, input, None);
         }
+        alone.for_each(|(app, actors)| scope.add(app, input, Some(&actors)));
+        scope
     }
 
     /// Actors that have to be looked at though nothing about their applications has changed.
@@ -268,55 +268,94 @@ impl Planner {
     }
 
     /// What was placed, of applications that are planned whole and of those in which something is
-    /// otherwise than before. Remembers where, and who is still waiting.
-    fn placements(
+    /// otherwise than before. Remembers where, who is still waiting, and what has to be planned again.
+    fn decide<'a>(
         &mut self,
-        whole: &BTreeMap<AppName, Stance<'_>>,
-        tasks: Tasks<'_>,
+        apps: Vec<Dealt<'_>>,
+        outcomes: impl Iterator<Item = (ActorId, Outcome<'a>)>,
         input: &Input<'_>,
-    ) -> BTreeMap<AppName, Placement> {
-        let empty = |app: &AppName| {
-            let desired = input.desired.get(app)?;
-            let mut placement = Placement::empty(app.clone(), desired.version);
-            // Whoever writes it says from where it is; as long as it is not another one it is from there.
-            placement.origin = input.placements.get(app).map(|before| before.origin).unwrap_or_default();
-            Some((app.clone(), placement))
-        };
-        let mut placements: BTreeMap<AppName, Placement> = whole.keys().filter_map(empty).collect();
-        for task in tasks.drain_by_id() {
-            let id = &task.id;
-            self.remember(&task);
-            if task.unplaced.is_some() {
-                self.alone.insert(id.clone());
-            }
-            let placement = match placements.get_mut(&id.app) {
-                Some(placement) => placement,
-                None if !task.is_changed() => continue,
+    ) -> Decided {
+        let mut decided = Decided::default();
+        let (mut apps, mut outcomes) = (apps.into_iter().peekable(), outcomes.peekable());
+        loop {
+            let first = apps.peek().map(|app| &app.name);
+            let actors = outcomes.peek().map(|(id, _)| &id.app);
+            let Some(name) = first.into_iter().chain(actors).min().cloned() else { break };
+            let whole = apps.next_if(|app| app.name == name).filter(|app| app.is_whole);
+            let of_app = std::iter::from_fn(|| outcomes.next_if(|(id, _)| id.app == name));
+            match whole {
+                Some(app) => self.decide_whole(app, of_app, input, &mut decided),
                 None => {
-                    let Some(before) = input.placements.get(&id.app) else { continue };
-                    placements.entry(id.app.clone()).or_insert_with(|| before.clone())
+                    let before = input.placements.get(&name);
+                    let mut placement: Option<Placement> = None;
+                    for (id, outcome) in of_app {
+                        self.remember(&id, &outcome);
+                        if outcome.is_changed() && placement.is_none() {
+                            placement = before.cloned();
+                        }
+                        if let Some(placement) = &mut placement {
+                            put(placement, id, outcome, before);
+                        }
+                    }
+                    decided.changed.extend(placement.map(|placement| (name, placement)));
                 }
-            };
-            placement.scaled.remove(id);
-            placement.unplaced.remove(id);
-            placement.actors.remove(id);
-            if let Some((count, _)) = task.scaled {
-                placement.scaled.insert(id.clone(), count);
-            }
-            if let Some(words) = task.unplaced {
-                placement.unplaced.insert(id.clone(), words);
-            }
-            if !task.placed.is_empty() {
-                placement.actors.insert(task.id, task.placed);
             }
         }
-        placements
+        decided.changed.retain(|app, _| {
+            // Whether it comes into force is not known.
+            self.whole.insert(app.clone());
+            !input.awaits(app)
+        });
+        decided.removed.retain(|app| !input.awaits(app));
+        decided
     }
 
-    fn remember(&mut self, task: &Task<'_>) {
-        let id = &task.id;
+    /// One application that is planned whole; its rollout is taken a turn further.
+    fn decide_whole<'a>(
+        &mut self,
+        app: Dealt<'_>,
+        outcomes: impl Iterator<Item = (ActorId, Outcome<'a>)>,
+        input: &Input<'_>,
+        decided: &mut Decided,
+    ) {
+        let Dealt { name, desired, placement: before, stance, .. } = app;
+        let mut placement = Placement::empty(name.clone(), desired.map_or(0, |desired| desired.version));
+        // Whoever writes it says from where it is; as long as it is not another one it is from there.
+        placement.origin = before.map(|before| before.origin).unwrap_or_default();
+        for (id, outcome) in outcomes {
+            self.remember(&id, &outcome);
+            put(&mut placement, id, outcome, before);
+        }
+        let Some(desired) = desired else {
+            if before.is_some() {
+                decided.removed.push(name.clone());
+                self.whole.insert(name);
+            }
+            return;
+        };
+        decided.turns.extend(rollout::carry_on(stance, desired, before, &mut placement, input));
+        if is_moving(desired, &placement) {
+            self.whole.insert(name.clone());
+        }
+        if before != Some(&placement) {
+            decided.changed.insert(name, placement);
+        }
+    }
+
+    /// Where an actor is from now on, and whether it waits.
+    fn remember(&mut self, id: &ActorId, outcome: &Outcome<'_>) {
+        let places = match outcome {
+            Outcome::Rests(places) => places,
+            Outcome::Placed(places) => places,
+            Outcome::Open(task) => {
+                if task.unplaced.is_some() {
+                    self.alone.insert(id.clone());
+                }
+                &task.placed
+            }
+        };
         let Some(known) = self.apps.get_mut(&id.app) else { return };
-        for host in task.placed.keys() {
+        for host in places.keys() {
             match self.ledger.slot(host) {
                 Some(slot) => known.hosts.insert(slot.index),
                 None => {
@@ -326,32 +365,28 @@ impl Planner {
             }
         }
     }
+}
 
-    /// Takes rollouts a turn further, leaves of the placements those that differ from the ones in
-    /// force, and notes what has to be planned again next time.
-    fn conclude(&mut self, whole: BTreeMap<AppName, Stance<'_>>, plan: &mut Plan, input: &Input<'_>) {
-        let mut turns: Vec<Step> = Vec::new();
-        for (app, stance) in whole {
-            let before = input.placements.get(&app);
-            let (Some(desired), Some(placement)) = (input.desired.get(&app), plan.changed.get_mut(&app))
-            else {
-                if before.is_some() {
-                    plan.removed.push(app.clone());
-                    self.whole.insert(app);
-                }
-                continue;
-            };
-            turns.extend(rollout::carry_on(stance, desired, before, placement, input));
-            if is_moving(desired, placement) {
-                self.whole.insert(app);
-            }
-        }
-        plan.explanation.splice(0..0, turns);
-        plan.changed.retain(|app, placement| input.placements.get(app).is_none_or(|have| have != placement));
-        // Whether it comes into force is not known.
-        self.whole.extend(plan.changed.keys().cloned());
-        plan.changed.retain(|app, _| !input.awaits(app));
-        plan.removed.retain(|app| !input.awaits(app));
+/// Writes down what came out for one actor, over what was written down before.
+fn put(placement: &mut Placement, id: ActorId, outcome: Outcome<'_>, before: Option<&Placement>) {
+    let scaled_before = || before.and_then(|before| before.scaled.get(&id)).copied();
+    let (places, unplaced, scaled) = match outcome {
+        Outcome::Rests(places) => (places.clone(), None, scaled_before()),
+        Outcome::Placed(places) => (places, None, None),
+        Outcome::Open(task) => (task.placed, task.unplaced, task.scaled.map(|(count, _)| count)),
+    };
+    match scaled {
+        Some(count) => drop(placement.scaled.insert(id.clone(), count)),
+        None => drop(placement.scaled.remove(&id)),
+    }
+    match unplaced {
+        Some(words) => drop(placement.unplaced.insert(id.clone(), words)),
+        None => drop(placement.unplaced.remove(&id)),
+    }
+    if places.is_empty() {
+        placement.actors.remove(&id);
+    } else {
+        placement.actors.insert(id, places);
     }
 }
 
@@ -361,24 +396,14 @@ fn is_moving(desired: &DesiredApp, placement: &Placement) -> bool {
     rolls || desired.application.actors.iter().any(|actor| actor.autoscale.is_some())
 }
 
-fn asked<'i, 'a>(
-    app: &AppName,
-    input: &'i Input<'a>,
-    callers: &'i BTreeMap<ActorId, BTreeSet<ActorId>>,
-) -> Option<Asked<'i, 'a>> {
-    let (app, desired) = input.desired.entry(app)?;
-    Some(Asked { input, app, desired, placement: input.placements.get(app), callers })
-}
-
 /// The task of an actor for which nothing has changed.
-fn draw<'a>(
-    actor: &ActorId,
-    input: &Input<'a>,
-    callers: &BTreeMap<ActorId, BTreeSet<ActorId>>,
-) -> Option<Task<'a>> {
-    let asked = asked(&actor.app, input, callers)?;
-    let rolls = asked.placement.filter(|placement| placement.rollout.is_some());
-    let stance = rolls
-        .map_or_else(Stance::default, |_| rollout::stance(asked.app, asked.desired, asked.placement, input));
-    asked.tasks(&stance, |id| id == actor).pop()
+pub(super) fn draw<'a>(actor: &ActorId, input: &Input<'a>, callers: &Callers) -> Option<Task<'a>> {
+    let (app, desired) = input.desired.entry(&actor.app)?;
+    let placement = input.placements.get(app);
+    let rolls = placement.filter(|placement| placement.rollout.is_some());
+    let stance = rolls.map_or_else(Stance::default, |_| rollout::stance(app, desired, placement, input));
+    let actors = if desired.deployed { stance.actors(desired) } else { Vec::new() };
+    let mut found = actors.into_iter().enumerate().filter(|(_, (manifest, _))| manifest.name == actor.name);
+    let (position, (manifest, artifact)) = found.next()?;
+    Some(Asked { input, app, desired, placement, callers }.task((position, manifest), artifact, &stance))
 }

@@ -14,6 +14,7 @@ use super::fill::Filling;
 use super::fit::{refusal, tier};
 use super::ledger::Slot;
 use super::{Group, Task, choose};
+use crate::observed::HostView;
 use lattice_protocol::ActorId;
 use std::cmp::Reverse;
 
@@ -112,18 +113,17 @@ fn cost((task, group): (&Task<'_>, &Group), slot: Slot, filling: &Filling<'_, '_
 /// Takes one replica away from a host. `None` when there is no such actor.
 fn evict(by: &ActorId, actor: &ActorId, slot: Slot, filling: &mut Filling<'_, '_>) -> Option<()> {
     let index = filling.index(actor)?;
-    let victim = filling.tasks.get_mut(index)?;
-    let view = filling.room.at(slot)?.view;
-    let (id, beat) = (view.id.clone(), view.heartbeat);
+    let HostView { id, heartbeat: beat, .. } = *filling.room.at(slot)?.view;
+    let victim = filling.open(index)?;
     let group =
         victim.groups.iter().zip(&mut victim.kept).find(|(group, kept)| **kept > 0 && group.admits(beat));
     if let Some((_, kept)) = group {
         *kept -= 1;
     }
-    victim.placed.take_one(&id);
+    victim.placed.take_one(id);
     victim.excused.insert(id.clone());
     filling.room.remove(slot, actor);
     filling.left.evictions -= 1;
-    filling.notes.preempted(actor, &id, by);
+    filling.notes.preempted(actor, id, by);
     Some(())
 }

@@ -40,7 +40,7 @@ pub(super) fn rebalance(filling: &mut Filling<'_, '_>) {
     let stacked = room.stacked();
     let indices: Vec<usize> = stacked.iter().filter_map(|actor| filling.index(actor)).collect();
     let in_turn: BTreeSet<(Turn, usize)> =
-        indices.into_iter().filter_map(|index| Some((turn(filling.tasks.get(index)?), index))).collect();
+        indices.into_iter().filter_map(|index| Some((turn(filling.open(index)?), index))).collect();
     for (_, index) in in_turn {
         with(index, filling, |task, filling| even_out(task, &targets, filling));
     }
@@ -57,7 +57,7 @@ fn with<'seen>(
     filling: &mut Filling<'_, 'seen>,
     act: impl FnOnce(&mut Task<'seen>, &mut Filling<'_, 'seen>),
 ) {
-    let Some(mut task) = filling.tasks.take(index) else { return };
+    let Some(mut task) = filling.tasks.take(index, &mut filling.room) else { return };
     if may_move(&task) {
         act(&mut task, filling);
     }
@@ -122,9 +122,11 @@ fn relief((source, target): (Slot, Slot), filling: &mut Filling<'_, '_>) -> Opti
         .collect();
     candidates.into_iter().find_map(|actor| {
         let index = filling.index(&actor)?;
-        let task = filling.tasks.get(index)?;
-        let (from, to) = (filling.room.at(source)?, filling.room.at(target)?);
-        (may_move(task) && admits(task, &from, &to, filling)).then_some(index)
+        let task = filling.tasks.take(index, &mut filling.room)?;
+        let is_good = (filling.room.at(source).zip(filling.room.at(target)))
+            .is_some_and(|(from, to)| may_move(&task) && admits(&task, &from, &to, filling));
+        filling.tasks.put(index, task);
+        is_good.then_some(index)
     })
 }
 
