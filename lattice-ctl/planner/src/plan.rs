@@ -225,6 +225,8 @@ impl<'a> Asked<'_, 'a> {
     ) -> Task<'a> {
         let Self { input, desired, placement, .. } = *self;
         let id = ActorId::new(self.app.clone(), manifest.name.clone());
+        // The record's own, where there is one: all that is remembered of the actor shares it then.
+        let id = desired.artifacts.get_key_value(&id).map_or(id, |(known, _)| known.clone());
         let before = placement.and_then(|placement| placement.actors.get(&id));
         let unplaced_before = placement.and_then(|placement| placement.unplaced.get(&id)).map(String::as_str);
         let scaled = input.scaling.wanted(&id, manifest, placement);

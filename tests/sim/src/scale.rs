@@ -84,6 +84,7 @@ pub fn measure(hosts: usize, actors: usize) -> Result<Figures, String> {
     lattice.specs("specs of all hosts");
     // What was decided comes back once: then nobody is waiting any more.
     lattice.plan("plan, every decision has come into force")?;
+    lattice.specs("specs of all hosts, which have them");
     let heard = lattice.beat(None)?;
     lattice.plan("plan, all hosts were heard")?;
     lattice.plan("plan, nothing has changed")?;

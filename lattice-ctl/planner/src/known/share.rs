@@ -39,13 +39,11 @@ pub(super) fn desired(record: &mut Arc<DesiredApp>, texts: &mut Texts) {
     let Some(record) = Arc::get_mut(record) else { return };
     record.application.actors.shrink_to_fit();
     record.application.actors.iter_mut().for_each(|actor| once(&mut texts.names, &mut actor.name));
-    let artifacts = std::mem::take(&mut record.artifacts).into_iter().map(|(mut id, mut artifact)| {
-        once(&mut texts.names, &mut id.name);
-        if id.app == record.application.name {
-            id.app.clone_from(&record.application.name);
-        }
+    let artifacts = std::mem::take(&mut record.artifacts).into_iter().map(|(id, mut artifact)| {
+        let (mut name, ours) = (id.name.clone(), &record.application.name);
+        once(&mut texts.names, &mut name);
         once(&mut texts.digests, &mut artifact.digest);
-        (id, artifact)
+        (ActorId::new(if id.app == *ours { ours.clone() } else { id.app.clone() }, name), artifact)
     });
     record.artifacts = artifacts.collect();
 }

@@ -90,7 +90,7 @@ impl Books {
         } else if held.running > 0 {
             held.running -= 1;
             self.running = self.running.minus(Amount::of(&held.need, 1));
-            self.freed = self.freed.plus(held.used);
+            self.freed = self.freed.plus(Amount::of(&held.used, 1));
         }
     }
 
@@ -99,7 +99,7 @@ impl Books {
         if held.running < earlier.running {
             held.running += 1;
             self.running = self.running.plus(Amount::of(&held.need, 1));
-            self.freed = self.freed.minus(held.used);
+            self.freed = self.freed.minus(Amount::of(&held.used, 1));
         } else if held.pending < earlier.pending {
             held.pending += 1;
             self.pending = self.pending.plus(Amount::of(&held.need, 1));
@@ -115,7 +115,7 @@ pub(super) struct Held {
     pending: u32,
     /// What one running replica uses in fact, as far as the host says, of what it has said that it
     /// needs: one that needs nothing of something fits anywhere, and gives nothing of it back.
-    pub(super) used: Amount,
+    pub(super) used: Resources,
     pub(super) priority: u8,
     /// Its state is on this host: it gives way to nobody.
     pub(super) pinned: bool,
@@ -127,11 +127,11 @@ impl Held {
         let status = status.filter(|status| status.state == RunState::Running);
         let running = status.map_or(0, |status| status.replicas).min(count);
         let Claim { need, priority, pinned } = *claim;
-        let mut used = status.map_or(Amount::default(), used_by_one);
-        (used.cpu, used.memory) = (
-            if need.cpu_millis > 0 { used.cpu } else { 0 },
-            if need.memory_mib > 0 { used.memory } else { 0 },
-        );
+        let used = status.map(used_by_one).unwrap_or_default();
+        let used = Resources {
+            cpu_millis: if need.cpu_millis > 0 { used.cpu_millis } else { 0 },
+            memory_mib: if need.memory_mib > 0 { used.memory_mib } else { 0 },
+        };
         Self { need, running, pending: count - running, used, priority, pinned }
     }
 
@@ -152,7 +152,7 @@ pub(super) struct Claim {
     pub(super) pinned: bool,
 }
 
-fn used_by_one(status: &ActorStatus) -> Amount {
-    let one = |all: u32| u64::from(all) / u64::from(status.replicas.max(1));
-    Amount { cpu: one(status.cpu_used_millis), memory: one(status.memory_used_mib) }
+fn used_by_one(status: &ActorStatus) -> Resources {
+    let one = |all: u32| all / status.replicas.max(1);
+    Resources { cpu_millis: one(status.cpu_used_millis), memory_mib: one(status.memory_used_mib) }
 }

@@ -293,7 +293,7 @@ impl Ledger {
             let before = account.books.freed;
             account.books.give_back(&mut held);
             if account.books.freed != before {
-                account.gone.entry(actor.clone()).or_insert((0, held.used)).0 += 1;
+                account.gone.entry(actor.clone()).or_insert((0, Amount::of(&held.used, 1))).0 += 1;
             }
             Some(held)
         });
