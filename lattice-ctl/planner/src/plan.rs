@@ -28,6 +28,7 @@ mod account;
 mod books;
 mod choose;
 mod consider;
+mod decide;
 mod explain;
 mod fill;
 mod fit;

@@ -336,6 +336,23 @@ impl<'run, 'seen> Tasks<'run, 'seen> {
         self.apps.iter().filter(|app| app.is_whole).filter_map(|app| app.placement)
     }
 
+    /// Those that rest though their turn would do something.
+    #[cfg(test)]
+    pub(super) fn restless(&mut self, room: &mut Room<'_, 'seen>) -> Vec<ActorId> {
+        let resting = self.all.iter().enumerate().filter(|(_, (_, state))| matches!(state, State::Rests));
+        let resting: Vec<usize> = resting.map(|(index, _)| index).collect();
+        let lacks = |task: &Task<'_>| {
+            let mut kept = task.groups.iter().map(|group| group.count).zip(&task.kept);
+            task.is_changed()
+                || !task.displaced.is_empty()
+                || kept.len() != task.groups.len()
+                || kept.any(|(wanted, kept)| wanted != Some(*kept))
+        };
+        let open =
+            |index: usize| self.open(index, room).filter(|task| lacks(task)).map(|task| task.id.clone());
+        resting.into_iter().filter_map(open).collect()
+    }
+
     /// The applications, and what came out for every actor, by actor.
     pub(super) fn finish(self) -> (Vec<Dealt<'seen>>, Outcomes<'seen>) {
         let names = self.apps.iter().map(|app| (app.name.clone(), app.placement)).collect();

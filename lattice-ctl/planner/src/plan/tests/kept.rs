@@ -180,6 +180,7 @@ impl Story {
 
     fn plan(&mut self, in_force: bool) {
         let input = self.world.input();
+        assert_eq!(self.planner.clone().restless(&input), [], "at rest, and yet there is something to do");
         let kept = self.planner.plan(&input);
         let fresh = plan(&input);
         assert_eq!(kept, fresh, "kept (left) and from nothing (right)");
