@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 /// Drops the contents of versions that no plan looks at. The list of versions stays.
 ///
-/// With a rule, the decision's version stays, or, when that is the newest, the one before it: another
-/// controller may still decide by that one.
+/// With a rule, those from the decision's version on stay: another controller may have decided by a later
+/// one already, and its decision comes after this record. When it is the newest, the one before it stays.
 pub(super) fn forget(record: &mut Arc<DesiredApp>, placement: Option<&Placement>) {
     let is_needed = needed(record, placement);
     let is_any = record.history.iter().any(|past| past.content.is_some() && !is_needed(past.version));
@@ -31,7 +31,7 @@ fn needed(record: &DesiredApp, placement: Option<&Placement>) -> impl Fn(u64) ->
     move |version| {
         let counts = match decided {
             None => true,
-            Some(decided) if decided < newest => version == decided,
+            Some(decided) if decided < newest => version >= decided,
             Some(_) => Some(version) == before,
         };
         rolls && version != newest && counts
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_a_plan_compares_with_stays() {
-        assert_eq!(kept(true, Some(3)), [3]);
+        assert_eq!(kept(true, Some(3)), [4, 3], "by the fourth others may have decided meanwhile");
         assert_eq!(kept(true, Some(5)), [4], "another may still decide by it");
         assert_eq!(kept(true, None), [4, 3, 2, 1], "nobody knows yet by which it was decided");
         assert_eq!(kept(false, None), [0u64; 0], "in force at once, whatever was before");
