@@ -12,6 +12,7 @@ use crate::kinds::Kind;
 use crate::log::ShardLog;
 use host_core::guest::{Done, Guest, GuestFault, Opening, Saved};
 use host_store::SnapshotStore;
+use keys::Digest;
 use lattice_journal::record::SnapshotRef;
 use lattice_journal::{Commit, Event, Ledger, RecordSeq, ShardId, Snapshot};
 use lattice_protocol::{EntityKey, ErrorCode, Report};
@@ -58,6 +59,8 @@ pub(crate) type Brought = Box<dyn FnOnce(Result<Ready, Report>) + Send>;
 pub(crate) struct Ready {
     pub(crate) ledger: Ledger,
     pub(crate) guest: Arc<dyn Guest>,
+    /// What it runs.
+    pub(crate) component: Digest,
     /// Events that came after the snapshot, and the time that it took to fold them, microseconds.
     pub(crate) since: (usize, u64),
     /// The snapshot that it began with, and the last record in that.
@@ -86,7 +89,8 @@ pub(crate) struct Base {
     pub(crate) commits: Vec<Commit>,
 }
 
-async fn serve(sources: &Sources, batch: Vec<(Wanted, Brought)>) {
+/// Brings several actors, each part of the log read once.
+pub(crate) async fn serve(sources: &Sources, batch: Vec<(Wanted, Brought)>) {
     let (batch, done): (Vec<Wanted>, Vec<Brought>) = batch.into_iter().unzip();
     let sought = batch.iter().map(Wanted::sought).collect();
     let mut snapshots = load_snapshots(sources, sought, Pick::Skip(0)).await;
@@ -350,6 +354,7 @@ async fn fold(
         None => Ledger::new(wanted.key.clone()),
     };
     let opening = Opening { key: wanted.key.clone(), snapshot: saved, alone };
+    let component = wanted.kind.guests.component();
     let guest = told(|done| wanted.kind.guests.open(opening, done)).await.map_err(Fault::Guest)?;
     let mut events: Vec<Event> = Vec::new();
     let mut folded = 0;
@@ -367,7 +372,7 @@ async fn fold(
     }
     let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let snapshot = snapshot.as_ref().map(|(snapshot, reference)| (reference.clone(), snapshot.record));
-    Ok(Ready { ledger, guest, since: (folded, took_us), snapshot })
+    Ok(Ready { ledger, guest, component, since: (folded, took_us), snapshot })
 }
 
 /// Waits for what a callback gets.

@@ -1,14 +1,18 @@
 //! What a shard learns from its valid records while they are read at the start: where each actor's
 //! commits are, which timers run, which effects may not have left, what must not be trimmed.
 
+use crate::activate::{Ready, Wanted};
 use crate::index::{Index, Schedule};
+use crate::kinds::Kind;
 use crate::shard::Opened;
 use bytes::Bytes;
 use lattice_journal::append::Tail;
+use lattice_journal::document::Document;
 use lattice_journal::outbox::{Outbox, OutboxPosition, outgoing};
 use lattice_journal::trim::{SnapshotList, Trimmer};
 use lattice_journal::{Record, RecordSeq, Sealed};
-use std::collections::VecDeque;
+use lattice_protocol::EntityKey;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// See the module.
@@ -56,9 +60,62 @@ impl History {
         }
     }
 
-    /// A shard that goes on from there.
-    pub(crate) fn open(self, tail: Tail, first: RecordSeq) -> Opened {
+    /// What a checkpoint stands for is forgotten: as if it had begun behind that.
+    pub(crate) fn begin_behind(&mut self, document: &Document) {
+        self.index.trim(document.checkpoint.through);
+        self.trimmer = Trimmer::new(document.list());
+        for (key, places) in self.index.iter() {
+            places.iter().for_each(|place| self.trimmer.committed(key, *place));
+        }
+        self.bytes = 0;
+    }
+
+    /// How much is remembered: actors, places of their commits, snapshots, timers, effects.
+    pub(crate) fn size(&self) -> usize {
+        let timers = self.schedule.len();
+        self.index.len() + self.trimmer.snapshots().len() + timers + self.outgoing.len()
+    }
+
+    /// The records of an actor behind this one.
+    pub(crate) fn after(&self, key: &EntityKey, record: RecordSeq) -> &[RecordSeq] {
+        self.index.after(key, record)
+    }
+
+    /// The actors with the youngest commits.
+    pub(crate) fn recent(&self, most: usize) -> Vec<EntityKey> {
+        let last = |(key, places): (&EntityKey, &[RecordSeq])| Some((*places.last()?, key.clone()));
+        let mut all: Vec<_> = self.index.iter().filter_map(last).collect();
+        all.sort_unstable_by(|left, right| right.cmp(left));
+        all.into_iter().take(most).map(|(_, key)| key).collect()
+    }
+
+    /// What it takes to fold an actor up to the last record.
+    pub(crate) fn wanted(
+        &self,
+        key: &EntityKey,
+        kind: Kind,
+        (first, last): (RecordSeq, RecordSeq),
+    ) -> Wanted {
+        Wanted {
+            key: key.clone(),
+            kind,
+            alone: false,
+            last,
+            places: self.index.after(key, RecordSeq(0)).to_vec(),
+            first,
+            must: self.trimmer.snapshots().get(key),
+        }
+    }
+
+    /// A shard that goes on from there; with actors that are folded already, each up to a record.
+    pub(crate) fn open(
+        self,
+        tail: Tail,
+        first: RecordSeq,
+        folded: HashMap<EntityKey, (Ready, RecordSeq)>,
+    ) -> Opened {
         Opened {
+            folded,
             tail,
             relayed: self.relayed,
             outgoing: self.outgoing.into(),
@@ -70,3 +127,6 @@ impl History {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Index {
     records: BTreeMap<EntityKey, Vec<RecordSeq>>,
+    /// All places together.
+    places: usize,
 }
 
 impl Index {
@@ -21,11 +23,29 @@ impl Index {
         for commit in record.commits() {
             match self.records.get_mut(&commit.key) {
                 // Several commits of one actor in one record are one place.
-                Some(places) if places.last() == Some(&record.seq) => {}
+                Some(places) if places.last() == Some(&record.seq) => continue,
                 Some(places) => places.push(record.seq),
                 None => drop(self.records.insert(commit.key.clone(), vec![record.seq])),
             }
+            self.places += 1;
         }
+    }
+
+    /// How many places are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places
+    }
+
+    /// Is none known?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The actors with commits that are kept, each with its records.
+    pub fn iter(&self) -> impl Iterator<Item = (&EntityKey, &[RecordSeq])> {
+        self.records.iter().map(|(key, places)| (key, places.as_slice()))
     }
 
     /// The records of an actor behind this one.
@@ -48,10 +68,13 @@ impl Index {
 
     /// The log was trimmed through this record.
     pub fn trim(&mut self, through: RecordSeq) {
+        let mut left = 0;
         self.records.retain(|_, places| {
             places.drain(..places.partition_point(|place| *place <= through));
+            left += places.len();
             !places.is_empty()
         });
+        self.places = left;
     }
 }
 
@@ -142,6 +165,18 @@ impl Schedule {
         self.timers.get(key)?.get(name).filter(|timer| timer.due_ms == *due_ms)
     }
 
+    /// How many timers run.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Does none run?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.due.is_empty()
+    }
+
     /// How many timers of an actor run.
     #[must_use]
     pub fn of(&self, key: &EntityKey) -> usize {
@@ -225,9 +260,10 @@ mod tests {
             });
         }
         assert_eq!(index.after(&key("a/1"), RecordSeq(1)), [RecordSeq(2), RecordSeq(3)]);
+        assert_eq!(index.len(), 3, "several commits of one actor in one record are one place");
         index.trim(RecordSeq(2));
-        assert_eq!(index.after(&key("a/1"), RecordSeq(0)), [RecordSeq(3)]);
+        assert_eq!((index.after(&key("a/1"), RecordSeq(0)), index.len()), (&[RecordSeq(3)][..], 1));
         index.trim(RecordSeq(3));
-        assert!(!index.knows(&key("a/1")));
+        assert!(!index.knows(&key("a/1")) && index.is_empty() && index.len() == 0);
     }
 }

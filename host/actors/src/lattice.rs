@@ -11,12 +11,16 @@
 //!      ▼                                                                     │
 //!  owned: a shard loop, and the subject of the shard's calls ── fenced, or lease ended ──┘
 //! ```
+//! Whoever would be first if the owner died stands by: it follows the shard's stream, and a takeover goes
+//! on from what it has ([`standby`]).
+//!
 //! | task | does |
 //! |---|---|
 //! | `session` | renews this host's lease by compare-and-set; begins a new session when one has ended |
 //! | `watch` | who is alive, who owns what, from the two buckets |
-//! | `rule` | what this host takes over |
+//! | `rule` | what this host takes over, and what it stands by for |
 //! | `shard` (one per owned shard) | takes over, serves, gives up |
+//! | `standby` (one per shard that it stands by for) | follows the stream, folds ahead, hands over |
 //!
 //! [`values`] is what the buckets hold.
 //!
@@ -29,6 +33,7 @@ mod owned;
 mod rule;
 mod session;
 mod shelf;
+mod standby;
 mod stream;
 mod takeover;
 mod values;
@@ -45,7 +50,10 @@ use lattice_journal::shard::StopReason;
 use lattice_journal::{SessionId, ShardId};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{EntityKey, ErrorCode, HostId, KindName, Report};
+use standby::Seat;
+pub use standby::StandbyStats;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -91,6 +99,8 @@ pub(crate) struct Inner {
     owners: Arc<dyn Kv>,
     scope: TaskScope,
     state: Mutex<State>,
+    /// What all standbys of this host remember together.
+    standing_by: Arc<AtomicUsize>,
     /// An owner, or a shard of this host, is another than before.
     changed: Notify,
 }
@@ -107,6 +117,8 @@ struct State {
     orphaned: BTreeMap<Part, u64>,
     /// Shards being taken over or owned here; with their inbox once they are open.
     parts: BTreeMap<Part, Option<Inbox>>,
+    /// Shards that this host stands by for.
+    standing: BTreeMap<Part, Seat>,
     /// Shards that are given up for another host.
     moving: BTreeMap<Part, HostId>,
     /// Shards that cannot be opened as they are: why, and until when it is not tried again (monotonic).
@@ -128,7 +140,8 @@ impl LatticeActors {
         let owners = kv.assume(&options.subjects.shards_bucket())?;
         let scope = parent.child("lattice actors");
         let (state, changed) = (Mutex::default(), Notify::new());
-        Ok(Self { inner: Arc::new(Inner { options, sessions, owners, scope, state, changed }) })
+        let standing_by = Arc::default();
+        Ok(Self { inner: Arc::new(Inner { options, sessions, owners, scope, state, standing_by, changed }) })
     }
 
     /// A kind runs here from now on, or with another component.
@@ -206,6 +219,13 @@ impl LatticeActors {
         let (now_ms, ttl_ms) = (self.inner.now_ms(), self.inner.options.lease.ttl_ms);
         let state = self.inner.state();
         state.seen.get(host.as_str()).is_some_and(|(_, _, seen_ms)| now_ms.saturating_sub(*seen_ms) < ttl_ms)
+    }
+
+    /// How far this host is as a standby of an actor's shard, if it is one and has begun.
+    #[must_use]
+    pub fn standby(&self, key: &EntityKey) -> Option<StandbyStats> {
+        let part = (key.kind.clone(), Self::part(key));
+        self.inner.state().standing.get(&part)?.stats()
     }
 
     /// The hosts that own shards of a kind, as far as is known here.

@@ -46,5 +46,5 @@ pub mod shard;
 pub use device::{Actors, DeviceOptions};
 pub use door::Door;
 pub use kinds::{Effects, Kind, Peers};
-pub use lattice::{LatticeActors, LatticeOptions};
-pub use policy::{KindPolicy, Policy};
+pub use lattice::{LatticeActors, LatticeOptions, StandbyStats};
+pub use policy::{KindPolicy, Policy, StandbyPolicy};

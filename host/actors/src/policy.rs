@@ -26,6 +26,29 @@ impl Default for KindPolicy {
     }
 }
 
+/// What a host remembers of shards that others own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandbyPolicy {
+    /// How many hosts stand by for a shard: the first ones in rank after its owner.
+    pub hosts: u64,
+    /// Shards that this host stands by for at most.
+    pub shards: usize,
+    /// Bytes of the last records of one shard.
+    pub record_bytes: usize,
+    /// Actors of one shard that are folded.
+    pub actors: usize,
+    /// Places of commits, snapshots' names, timers and waiting effects of all those shards together: about
+    /// 200 bytes each.
+    pub entries: usize,
+}
+
+impl Default for StandbyPolicy {
+    /// At most 32 MiB of records, 50 MiB of entries, and 2 048 folded actors on a host.
+    fn default() -> Self {
+        Self { hosts: 1, shards: 64, record_bytes: 512 << 10, actors: 32, entries: 262_144 }
+    }
+}
+
 /// How a shard works on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -48,6 +71,8 @@ pub struct Policy {
     pub checkpoint_bytes: u64,
     /// Snapshots that such a shard takes or stores at once: those of one checkpoint are stored together.
     pub checkpoint_snapshots: usize,
+    /// What is remembered of shards that others own.
+    pub standby: StandbyPolicy,
     /// How full a log may be, percent, before what would be kept for people goes as well.
     pub full_percent: u8,
     /// Time between two looks at what is idle, due or trimmable.
@@ -66,6 +91,7 @@ impl Default for Policy {
             checkpoint_records: 1_000,
             checkpoint_bytes: 8 << 20,
             checkpoint_snapshots: 512,
+            standby: StandbyPolicy::default(),
             full_percent: 75,
             period: Duration::from_secs(1),
         }

@@ -29,7 +29,7 @@ pub(crate) use message::{Inbox, Message};
 pub use opening::ShardStats;
 pub(crate) use opening::{Opened, Realm, Shared};
 
-use crate::activate::{Brought, Sources, Wanted};
+use crate::activate::{Brought, Ready, Sources, Wanted};
 use crate::index::{Index, Schedule};
 use crate::kinds::Kind;
 use crate::log::ShardLog;
@@ -67,6 +67,9 @@ pub(crate) struct ShardLoop {
     /// Before which trimming makes no sense: what could go is kept for people (monotonic).
     trim_not_before_ms: u64,
     kinds: BTreeMap<KindName, Kind>,
+    /// Actors that were folded before the shard was opened, each up to this record: until they are wanted.
+    folded: HashMap<EntityKey, (Ready, RecordSeq)>,
+    opened_ms: u64,
     live: HashMap<EntityKey, Live>,
     /// Actors in memory in the order in which they are looked at when room is needed.
     round: VecDeque<EntityKey>,
@@ -115,6 +118,7 @@ impl ShardLoop {
         let mut outbox = Outbox::new(shared.policy.relay, opened.relayed);
         opened.outgoing.iter().for_each(|record| outbox.durable(record));
         let policy = shared.policy.shard;
+        let opened_ms = shared.clock.monotonic_ms();
         let shard = Shard::new(policy, opened.tail, opened.relayed, shared.lease_until_ms);
         let shard_loop = Self {
             shared,
@@ -129,6 +133,8 @@ impl ShardLoop {
             grown_bytes: opened.bytes,
             trim_not_before_ms: 0,
             kinds,
+            folded: opened.folded,
+            opened_ms,
             live: HashMap::new(),
             round: VecDeque::new(),
             waiters: HashMap::new(),

@@ -138,7 +138,7 @@ impl EntityTarget for LinkedKind {
         let key = EntityKey::new(self.kind.clone(), id);
         let ask = match command_id {
             Some(id) => EntityAsk::Command { key, name: name.to_owned(), by: CommandBy::Id(id) },
-            None => EntityAsk::Query { key, name: name.to_owned() },
+            None => EntityAsk::Query { key, name: name.to_owned(), stale: false },
         };
         let left = until.saturating_duration_since(Instant::now());
         let call = EntityCall {
@@ -168,7 +168,7 @@ fn json<T: Serialize>(value: &T) -> Result<(EntityAnswer, Bytes), Report> {
 
 fn submitted(answer: Submitted) -> Result<(EntityAnswer, Bytes), Report> {
     let Submitted { reply, seq, epoch, repeated, .. } = answer;
-    Ok((EntityAnswer { seq: seq.0, epoch: epoch.0, repeated }, reply))
+    Ok((EntityAnswer { seq: seq.0, epoch: epoch.0, repeated, stale: None }, reply))
 }
 
 /// All persistent actors, as this host reaches them.
@@ -282,7 +282,7 @@ impl Entities {
                 };
                 submitted(door?.submit(key, Command { reference, name, body }, patience).await?)
             }
-            EntityAsk::Query { key, name } => submitted(door?.query(key, (name, body), patience).await?),
+            EntityAsk::Query { key, name, .. } => submitted(door?.query(key, (name, body), patience).await?),
             EntityAsk::List => json(&self.list(call.kind).await?),
             EntityAsk::State { key, at } => json(&door?.state_at(key, at).await?),
             EntityAsk::Journal { key, from, most } => {
@@ -302,6 +302,8 @@ impl Entities {
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 json(&serde_json::json!({ "from": self.host, "to": to, "tookMs": took_ms }))
             }
+            // What owners ask of each other, and nobody asks yet.
+            EntityAsk::Reserve { .. } => Err(moving()),
             EntityAsk::SetAside => {
                 let all = self.device.set_aside().await?.into_iter();
                 json(&all.filter(|aside| aside.actor.kind == call.kind).collect::<Vec<_>>())

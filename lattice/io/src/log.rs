@@ -9,6 +9,7 @@ use crate::kv::Replicas;
 use crate::stream::StreamError;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use lattice_journal::Position;
 use lattice_journal::append::{AppendOutcome, ReadBack};
 use lattice_protocol::{ErrorCode, Report};
@@ -60,7 +61,13 @@ pub trait Logs: Send + Sync {
     /// Opens a log, and makes it if it is not there; one that is keeps its settings. `Refused` where there
     /// would be fewer copies than are wanted.
     fn open(&self, options: LogOptions) -> BoxFuture<'_, Result<Arc<dyn Log>, StreamError>>;
+
+    /// The same of a log that is there; none when it is not. Makes nothing.
+    fn find(&self, options: LogOptions) -> BoxFuture<'_, Result<Option<Arc<dyn Log>>, StreamError>>;
 }
+
+/// Entries as they come, in order: see [`Log::follow`].
+pub type Following = BoxStream<'static, (Position, Bytes)>;
 
 /// One log.
 pub trait Log: Send + Sync {
@@ -75,6 +82,11 @@ pub trait Log: Send + Sync {
 
     /// At most `most` entries (1 to [`MAX_READ`]) behind a place, from the log's leader.
     fn read(&self, after: Position, most: usize) -> BoxFuture<'_, Result<ReadBack, LogError>>;
+
+    /// Entries behind a place, those that are there and those that come, without asking for each: from
+    /// whichever copy, which may be late. It ends when the connection is lost, and may end at any time;
+    /// where a place is left out, the log was trimmed.
+    fn follow(&self, after: Position) -> BoxFuture<'_, Result<Following, StreamError>>;
 
     /// Lets everything up to a place go.
     fn trim(&self, through: Position) -> BoxFuture<'_, Result<(), StreamError>>;

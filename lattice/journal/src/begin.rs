@@ -23,7 +23,7 @@ use crate::chain::{Chain, Invalid};
 use crate::document::Document;
 use crate::error::DecodeError;
 use crate::ids::{Position, ShardId};
-use crate::record::{Body, Sealed};
+use crate::record::{Body, Checkpoint, Sealed};
 use keys::Digest;
 use lattice_protocol::{ErrorCode, Report};
 use std::collections::{BTreeSet, VecDeque};
@@ -140,6 +140,8 @@ pub struct Begun {
     pub first: Position,
     /// What was wrong with checkpoints that were passed over: to be told, loudly.
     pub troubles: Vec<String>,
+    /// A later checkpoint of the last owner, which it has not told of yet; nothing stands on it here.
+    pub newer: Option<(Hint, Checkpoint)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +165,7 @@ pub struct Begin {
     tail: Tail,
     checkpoint: Option<(Hint, Document)>,
     confirmed: bool,
+    newer: Option<(Hint, Checkpoint)>,
     first: Position,
     restarts: u32,
     troubles: Vec<String>,
@@ -182,6 +185,7 @@ impl Begin {
             tail: Tail::new(Chain::new(shard)),
             checkpoint: None,
             confirmed: false,
+            newer: None,
             first: Position(1),
             restarts: 0,
             troubles: Vec::new(),
@@ -199,8 +203,8 @@ impl Begin {
     /// What was begun with, after [`BeginAction::Begun`].
     #[must_use]
     pub fn into_begun(self) -> Begun {
-        let Self { tail, checkpoint, first, troubles, .. } = self;
-        Begun { tail, checkpoint, first, troubles }
+        let Self { tail, checkpoint, first, troubles, newer, .. } = self;
+        Begun { tail, checkpoint, first, troubles, newer }
     }
 
     /// The log does not go back that far: this is the first place that it keeps.
@@ -256,6 +260,7 @@ impl Begin {
     fn follow(&mut self, document: Option<Box<Document>>) -> Vec<BeginAction> {
         self.phase = Phase::Following;
         self.confirmed = false;
+        self.newer = None;
         let after = self.tail.position;
         vec![BeginAction::Restart(document), BeginAction::Read { after, one: false }]
     }
@@ -332,6 +337,9 @@ impl Begin {
                 }
             }
         }
+        for sealed in &followed.valid {
+            self.note_newer(sealed);
+        }
         let mut actions = Vec::new();
         if !followed.skipped.is_empty() {
             actions.push(BeginAction::Skipped(followed.skipped));
@@ -345,6 +353,25 @@ impl Begin {
             actions.push(BeginAction::Read { after: self.tail.position, one: false });
         }
         actions
+    }
+
+    /// What an owner has made counts for whoever follows it; what one before it had made and not told of, the
+    /// next one has not begun behind.
+    fn note_newer(&mut self, sealed: &Sealed) {
+        match &sealed.record().body {
+            Body::EpochOpened { .. } => self.newer = None,
+            Body::Checkpoint(checkpoint) => {
+                let own = self.checkpoint.as_ref().map(|(hint, _)| hint.document);
+                let record = self.tail.places.of(sealed.record().seq);
+                if let (Some(kept), Some(record)) = (checkpoint.kept, record) {
+                    let hint = Hint { document: kept.document, position: kept.position, record };
+                    // What comes before the one that it begins behind is older.
+                    let is_own = own == Some(kept.document);
+                    self.newer = (!is_own).then(|| (hint, checkpoint.without_place()));
+                }
+            }
+            Body::Commits { .. } => {}
+        }
     }
 
     fn at_the_end(&mut self) -> Vec<BeginAction> {
@@ -373,4 +400,4 @@ impl Begin {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

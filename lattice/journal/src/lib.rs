@@ -21,6 +21,7 @@
 //! | [`outbox`] | effects on their way out, from the journal itself |
 //! | [`trim`] | how much history may go, and the checkpoint that anchors the rest |
 //! | [`document`], [`begin`] | what stands in the lattice for it, and where reading begins then |
+//! | [`standby`] | following a log without owning it |
 //! | [`places`] | where records are in their log |
 //! | [`hlc`] | time that never goes back |
 //! | [`error`] | what is wrong with bytes, and with what they say |
@@ -63,6 +64,7 @@ pub mod places;
 pub mod record;
 pub mod shard;
 pub mod snapshot;
+pub mod standby;
 pub mod takeover;
 pub mod trim;
 

@@ -58,6 +58,9 @@ pub enum EntityAsk {
         key: EntityKey,
         /// The query's name.
         name: String,
+        /// May a standby answer, when the owner does not? Then the answer says how old it is.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        stale: bool,
     },
     /// Actors of a kind. The answer is JSON, as that of everything below.
     List,
@@ -89,6 +92,14 @@ pub enum EntityAsk {
         /// Where to.
         to: HostId,
     },
+    /// Be ready to take a shard over: has this host room for it, and has it followed it through this
+    /// record? It is then kept for the shard for a while. Asked of a host by the shard's owner.
+    Reserve {
+        /// Which shard of the kind.
+        shard: u16,
+        /// The owner's last record.
+        record: u64,
+    },
     /// What was set aside.
     SetAside,
     /// Send something again that was set aside.
@@ -114,7 +125,11 @@ impl EntityAsk {
             | Self::Journal { key, .. }
             | Self::Move { key, .. }
             | Self::Verify { key } => Some(key),
-            Self::List | Self::SetAside | Self::Replay { .. } | Self::Discard { .. } => None,
+            Self::List
+            | Self::Reserve { .. }
+            | Self::SetAside
+            | Self::Replay { .. }
+            | Self::Discard { .. } => None,
         }
     }
 }
@@ -148,6 +163,20 @@ pub struct EntityAnswer {
     /// Was the command carried out before?
     #[serde(default)]
     pub repeated: bool,
+    /// How old it may be; none: it is the owner's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<Stale>,
+}
+
+/// How old a standby's answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stale {
+    /// The last record of the shard that is in it.
+    pub record: u64,
+    /// Since when the standby has not been told that this is all there is, milliseconds. 0: it asked the
+    /// shard's log for this answer.
+    pub age_ms: u64,
 }
 
 impl EntityCall {
@@ -206,7 +235,8 @@ mod tests {
         let by = CommandBy::Actor { from: "battery/b".parse().unwrap(), sequence: 3 };
         for ask in [
             EntityAsk::Command { key: key.clone(), name: "add".into(), by },
-            EntityAsk::Query { key: key.clone(), name: "level".into() },
+            EntityAsk::Query { key: key.clone(), name: "level".into(), stale: true },
+            EntityAsk::Reserve { shard: 3, record: 70 },
             EntityAsk::State { key: key.clone(), at: Moment::Time(5) },
             EntityAsk::Journal { key: key.clone(), from: 1, most: 10 },
             EntityAsk::List,
@@ -220,8 +250,14 @@ mod tests {
         let frame = Bytes::from(call(other).encode(b"").unwrap());
         assert_eq!(EntityCall::decode(&frame).unwrap_err().code, ErrorCode::Name);
         assert_eq!(EntityCall::decode(&frame.slice(..9)).unwrap_err().code, ErrorCode::Malformed);
-        let answer = EntityAnswer { seq: 7, epoch: 2, repeated: true };
-        let frame = Bytes::from(answer.encode(b"12").unwrap());
-        assert_eq!(EntityAnswer::decode(&frame).unwrap(), (answer, Bytes::from_static(b"12")));
+        for stale in [None, Some(Stale { record: 9, age_ms: 40 })] {
+            let answer = EntityAnswer { seq: 7, epoch: 2, repeated: true, stale };
+            let frame = Bytes::from(answer.encode(b"12").unwrap());
+            assert_eq!(EntityAnswer::decode(&frame).unwrap(), (answer, Bytes::from_static(b"12")));
+        }
+        // Of a host that knows nothing of standbys.
+        let old = serde_json::json!({ "ask": "query", "key": key, "name": "level" });
+        let read: EntityAsk = serde_json::from_value(old).unwrap();
+        assert_eq!(read, EntityAsk::Query { key, name: "level".into(), stale: false });
     }
 }

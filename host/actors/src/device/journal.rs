@@ -14,6 +14,7 @@ use lattice_journal::record::{Checkpoint, SnapshotRef};
 use lattice_journal::trim::SnapshotList;
 use lattice_journal::{Chain, Position, RecordSeq, Sealed, ShardId};
 use lattice_protocol::{EntityKey, ErrorCode, Report};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -132,7 +133,7 @@ impl DeviceLog {
         tracing::info!(record = %reading.chain.seq(), %epoch, first = recovered.first, "journal open");
         let position = Position(reading.chain.seq().0);
         let tail = Tail::at(reading.chain, position);
-        let opened = reading.history.open(tail, RecordSeq(recovered.first));
+        let opened = reading.history.open(tail, RecordSeq(recovered.first), HashMap::new());
         let (sender, closed) = oneshot::channel();
         let journal = Arc::new(Held { journal, _closed: sender });
         Ok((Self { journal, checkpoints: Arc::new(checkpoints) }, opened, closed))

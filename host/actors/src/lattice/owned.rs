@@ -1,13 +1,17 @@
 //! One shard of this host: taken over, served until it stops, given back.
 
+use super::standby::{Folded, Followers, Seat};
+use super::stream::StreamLog;
 use super::takeover::{self, Stuck};
 use super::values::{OwnerValue, Part, RELEASED, owner_key};
-use super::{Inner, PAUSE, SHARDS, stream};
+use super::{Inner, PAUSE, SHARDS};
+use crate::history::History;
 use crate::policy::Policy;
 use crate::shard::{Message, Realm, ShardLoop, Shared};
 use lattice_io::TaskScope;
 use lattice_journal::SessionId;
 use lattice_journal::shard::StopReason;
+use lattice_journal::standby::Standby;
 use lattice_protocol::{ErrorCode, HostId, Report};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +24,19 @@ const HEARD_MS: u64 = 100;
 
 impl Inner {
     /// Takes a shard over and serves it until it stops.
-    pub(super) async fn own(&self, part: &Part, session: SessionId) {
+    pub(super) async fn own(&self, part: &Part, session: SessionId, seat: Option<Seat>) {
         let began = self.now_ms();
-        let scope = self.scope.child(format_args!("{}.{}", part.0, part.1));
-        match self.serve(part, session.clone(), &scope, began).await {
+        let followers = match seat {
+            Some(seat) => seat.hand_over().await,
+            None => None,
+        };
+        let (scope, followed) = match followers {
+            Some(Followers { log, scope, history, standby, folded }) => {
+                (scope, Some((log, (history, standby, folded))))
+            }
+            None => (self.scope.child(format_args!("{}.{}", part.0, part.1)), None),
+        };
+        match self.serve(part, session.clone(), (&scope, followed), began).await {
             Ok(StopReason::Shutdown) => self.release(part, &session).await,
             Ok(reason) => tracing::info!(kind = %part.0, shard = %part.1, "{}", reason.report()),
             Err(Stuck::Closed(report)) => {
@@ -102,18 +115,15 @@ impl Inner {
         &self,
         part: &Part,
         session: SessionId,
-        scope: &TaskScope,
+        (scope, followed): (&TaskScope, Option<(StreamLog, (History, Standby, Folded))>),
         began_ms: u64,
     ) -> Result<StopReason, Stuck> {
-        let replicas = self.state().kinds.get(&part.0).map(|kind| kind.policy.replicas).unwrap_or_default();
-        let owners = Arc::clone(&self.owners);
-        let log = match stream::StreamLog::open(&self.options, (part, replicas), owners, scope).await {
-            Ok(log) => log,
-            // The server says no, and will go on saying it.
-            Err(report) if report.code == ErrorCode::Io => return Err(Stuck::Closed(report)),
-            Err(report) => return Err(report.into()),
+        let (log, followed) = match followed {
+            Some((log, followed)) => (log, Some(followed)),
+            None => (self.open_log(part, scope).await?, None),
         };
-        let opened = takeover::run(self, part, session, &log).await?;
+        let ahead = followed.is_some();
+        let opened = takeover::run(self, part, session, &log, followed).await?;
         let epoch = opened.tail.chain.epoch();
         let behind = opened.first.0.saturating_sub(1);
         let read = opened.tail.chain.seq().0.saturating_sub(behind);
@@ -142,7 +152,18 @@ impl Inner {
             (shard, messages)
         };
         let took_ms = self.now_ms().saturating_sub(began_ms);
-        tracing::info!(kind = %part.0, shard = %part.1, %epoch, behind, read, took_ms, "shard taken over");
+        tracing::info!(kind = %part.0, shard = %part.1, %epoch, behind, read, ahead, took_ms, "shard taken over");
         Ok(shard.run(messages).await)
+    }
+
+    async fn open_log(&self, part: &Part, scope: &TaskScope) -> Result<StreamLog, Stuck> {
+        let replicas = self.state().kinds.get(&part.0).map(|kind| kind.policy.replicas).unwrap_or_default();
+        let owners = Arc::clone(&self.owners);
+        let opening = StreamLog::open(&self.options, (part, replicas), owners, scope).await;
+        opening.map_err(|report| match report.code {
+            // The server says no, and will go on saying it.
+            ErrorCode::Io => Stuck::Closed(report),
+            _ => report.into(),
+        })
     }
 }

@@ -1,8 +1,10 @@
 //! Which shards this host takes over, and when: whoever is first in rank at once, the next ones a step
-//! later each, so that hosts that see the same decide the same without asking each other.
+//! later each, so that hosts that see the same decide the same without asking each other. And which ones
+//! it stands by for: those for which it would be first if their owners died.
 
-use super::values::{Part, RELEASED, SessionValue, owner_key};
-use super::{Inner, SHARDS};
+use super::standby::{self, Seat};
+use super::values::{OwnerValue, Part, RELEASED, SessionValue, owner_key};
+use super::{Inner, SHARDS, State};
 use lattice_journal::{Hash, SessionId, ShardId};
 use lattice_protocol::KindName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,16 +25,18 @@ impl Inner {
         // Those that have shards are heard of first.
         self.until(|state| state.hears_sessions && state.hears_owners).await;
         tokio::time::sleep(LOOK).await;
+        let mut picture = None;
         loop {
             let changed = self.changed.notified();
             let (due, wake_ms) = self.due();
-            for (part, session) in due {
+            for (part, session, seat) in due {
                 let inner = Arc::clone(&self);
                 self.scope.spawn_best_effort("shard", async move {
-                    inner.own(&part, session).await;
+                    inner.own(&part, session, seat).await;
                     inner.gone(&part);
                 });
             }
+            self.stand_by(&mut picture);
             let wait = Duration::from_millis(wake_ms.saturating_sub(self.now_ms())).min(LOOK);
             // Elapsed: somebody's time is over.
             drop(tokio::time::timeout(wait, changed).await);
@@ -51,8 +55,45 @@ impl Inner {
         session != mine && state.seen.values().any(is_it)
     }
 
-    /// The shards to take over now, marked as being taken; and when to look again if nothing changes.
-    fn due(&self) -> (Vec<(Part, SessionId)>, u64) {
+    /// Takes the seats that are this host's, and leaves the others; when the picture is another than before.
+    fn stand_by(self: &Arc<Self>, before: &mut Option<Picture>) {
+        let mut state = self.state();
+        let Some((session, _)) = state.lease.clone() else { return };
+        let alive = self.alive(&state, &session);
+        let parts = state.parts.keys().cloned().collect();
+        let kinds = state.kinds.keys().cloned().collect();
+        let picture = Picture { session, kinds, alive, owners: state.owners.clone(), parts };
+        if before.as_ref() == Some(&picture) {
+            return;
+        }
+        let seats = picture.seats(self.options.policy.standby.hosts);
+        let left: Vec<Part> =
+            state.standing.keys().filter(|part| !seats.contains_key(*part)).cloned().collect();
+        left.iter().for_each(|part| drop(state.standing.remove(part)));
+        for (part, _) in seats.into_iter().filter(|(_, seat)| *seat == Seated::Begins) {
+            if !state.standing.contains_key(&part)
+                && state.standing.len() < self.options.policy.standby.shards
+            {
+                let seat = standby::sit(self, part.clone());
+                state.standing.insert(part, seat);
+            }
+        }
+        *before = Some(picture);
+    }
+
+    /// Sessions that live, this host's among them, and the kinds that they run.
+    fn alive(&self, state: &State, session: &SessionId) -> BTreeMap<String, BTreeSet<KindName>> {
+        let (now_ms, ttl_ms) = (self.now_ms(), self.options.lease.ttl_ms);
+        let lives = |(value, _, seen_ms): &&(SessionValue, u64, u64)| {
+            value.session == session.as_str() || now_ms.saturating_sub(*seen_ms) < ttl_ms
+        };
+        let alive = state.seen.values().filter(lives);
+        alive.map(|(value, ..)| (value.session.clone(), value.kinds.clone())).collect()
+    }
+
+    /// The shards to take over now, marked as being taken, each with the seat of who stood by for it; and when
+    /// to look again if nothing changes.
+    fn due(&self) -> (Vec<(Part, SessionId, Option<Seat>)>, u64) {
         let now_ms = self.now_ms();
         let mut wake_ms = u64::MAX;
         let mut state = self.state();
@@ -63,14 +104,7 @@ impl Inner {
         let ttl_ms = self.options.lease.ttl_ms;
         let ends = state.seen.values().map(|(.., seen_ms)| seen_ms.saturating_add(ttl_ms));
         wake_ms = ends.filter(|end| *end > now_ms).fold(wake_ms, u64::min);
-        let alive: BTreeMap<String, BTreeSet<KindName>> = state
-            .seen
-            .values()
-            .filter(|(value, _, seen_ms)| {
-                value.session == session.as_str() || now_ms.saturating_sub(*seen_ms) < ttl_ms
-            })
-            .map(|(value, ..)| (value.session.clone(), value.kinds.clone()))
-            .collect();
+        let alive = self.alive(&state, &session);
         let kinds: Vec<KindName> = state.kinds.keys().cloned().collect();
         let parts = kinds.iter().flat_map(|kind| (0..SHARDS).map(|shard| (kind.clone(), ShardId(shard))));
         let mut due = Vec::new();
@@ -101,10 +135,51 @@ impl Inner {
             } else {
                 state.orphaned.remove(&part);
                 state.parts.insert(part.clone(), None);
-                due.push((part, session.clone()));
+                let seat = state.standing.remove(&part);
+                due.push((part, session.clone(), seat));
             }
         }
         (due, wake_ms)
+    }
+}
+
+/// Everything that says which seats are this host's.
+#[derive(PartialEq)]
+struct Picture {
+    session: SessionId,
+    kinds: Vec<KindName>,
+    alive: BTreeMap<String, BTreeSet<KindName>>,
+    owners: BTreeMap<String, OwnerValue>,
+    parts: BTreeSet<Part>,
+}
+
+/// A seat that is this host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seated {
+    Begins,
+    /// Nobody that lives owns the shard: who stands by for it stays until somebody does.
+    Stays,
+}
+
+impl Picture {
+    /// Of each shard that is another's, the first so many in rank beside its owner.
+    fn seats(&self, hosts: u64) -> BTreeMap<Part, Seated> {
+        let all = self.kinds.iter().flat_map(|kind| (0..SHARDS).map(|shard| (kind.clone(), ShardId(shard))));
+        let seat = |part: Part| {
+            let runs = |owner: &&OwnerValue| {
+                self.alive.get(&owner.session).is_some_and(|kinds| kinds.contains(&part.0))
+            };
+            match self.owners.get(&owner_key(&part)).filter(runs) {
+                None => Some((part, Seated::Stays)),
+                Some(owner) => {
+                    let mut others = self.alive.clone();
+                    others.remove(&owner.session);
+                    let rank = rank(&part, self.session.as_str(), &others);
+                    (rank < hosts).then_some((part, Seated::Begins))
+                }
+            }
+        };
+        all.filter(|part| !self.parts.contains(part)).filter_map(seat).collect()
     }
 }
 
@@ -124,6 +199,40 @@ fn rank(part: &Part, session: &str, alive: &BTreeMap<String, BTreeSet<KindName>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_stands_by_is_who_takes_over_and_one_only_and_stays_until_it_is_done() {
+        let kind: KindName = "meter".parse().unwrap();
+        let hosts = ["H1", "H2", "H3", "H4"];
+        let session = |host: &str| SessionId::new(&host.parse().unwrap(), [7; 16]);
+        let alive: BTreeMap<String, BTreeSet<KindName>> =
+            hosts.iter().map(|host| (session(host).to_string(), BTreeSet::from([kind.clone()]))).collect();
+        for shard in (0..SHARDS).map(|shard| (kind.clone(), ShardId(shard))) {
+            for owner in hosts {
+                let value = OwnerValue { session: session(owner).to_string(), epoch: 3, to: None };
+                let picture = |host: &str| Picture {
+                    session: session(host),
+                    kinds: vec![kind.clone()],
+                    alive: alive.clone(),
+                    owners: BTreeMap::from([(owner_key(&shard), value.clone())]),
+                    parts: BTreeSet::new(),
+                };
+                let seated = |host: &&&str| picture(host).seats(1).get(&shard) == Some(&Seated::Begins);
+                let others: Vec<&&str> = hosts.iter().filter(|host| **host != owner).collect();
+                let standing: Vec<_> = others.iter().copied().filter(seated).collect();
+                assert_eq!(standing.len(), 1);
+                let mut left = alive.clone();
+                left.remove(&value.session);
+                assert_eq!(rank(&shard, session(standing[0]).as_str(), &left), 0, "it is first then");
+                for host in &others {
+                    let dead = Picture { alive: left.clone(), ..picture(host) };
+                    assert_eq!(dead.seats(1).get(&shard), Some(&Seated::Stays));
+                }
+                let owned = Picture { parts: BTreeSet::from([shard.clone()]), ..picture(standing[0]) };
+                assert_eq!(owned.seats(1).get(&shard), None);
+            }
+        }
+    }
 
     #[test]
     fn each_shard_has_one_first_and_the_death_of_a_host_moves_only_its_own() {

@@ -122,7 +122,7 @@ impl Shelf {
         }
     }
 
-    /// This owner goes on behind this checkpoint.
+    /// This owner goes on behind this checkpoint; or who stands by is at it.
     pub(super) fn opened(&self, epoch: Epoch, current: Option<(Digest, Document)>) {
         let current = current.map(|(name, document)| (name, Arc::new(document)));
         let mut state = self.state();
@@ -132,6 +132,19 @@ impl Shelf {
             state.placed = placed(document);
         }
         state.current = current;
+    }
+
+    /// Is this document in the store? None always is.
+    pub(super) async fn has(&self, document: Option<Digest>) -> Result<bool, Report> {
+        match document {
+            None => Ok(true),
+            Some(name) => Ok(self.store().await?.contains(name).await?),
+        }
+    }
+
+    /// Keeps no packs in memory: until it is asked for the next one.
+    pub(super) fn forget(&self) {
+        self.state().cache.clear();
     }
 
     /// Is this snapshot in the lattice?

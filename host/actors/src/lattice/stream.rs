@@ -1,5 +1,5 @@
-//! A stream of the lattice as a shard's log. The owner keeps its last valid records in memory, as far as
-//! they fit; older ones are read from the stream when they are wanted. What stands for history that goes
+//! A stream of the lattice as a shard's log. Its owner, and who stands by, keep its last valid records in
+//! memory, as far as they fit; older ones are read from the stream when they are wanted. What stands for history that goes
 //! is on the [`Shelf`].
 //!
 //! A checkpoint, step by step; a crash between any two of them loses nothing:
@@ -29,8 +29,8 @@ use tokio::sync::mpsc;
 
 /// Patience of one append.
 const APPEND: Duration = Duration::from_secs(2);
-/// Bytes of records that are kept in memory.
-const CACHE_BYTES: usize = 8 << 20;
+/// Bytes of records that an owner keeps in memory.
+pub(super) const CACHE_BYTES: usize = 8 << 20;
 /// Places between two wanted records that are read along rather than asked apart.
 const GAP: u64 = 8;
 
@@ -45,10 +45,11 @@ pub(super) struct StreamLog {
     hints: Hints,
 }
 
-#[derive(Default)]
 struct Cache {
     records: BTreeMap<RecordSeq, Bytes>,
     bytes: usize,
+    /// Most bytes.
+    most: usize,
     /// Where the valid records are, as far back as the stream is kept.
     places: Places,
 }
@@ -75,6 +76,40 @@ struct HintValue {
     record: u64,
 }
 
+impl Default for Cache {
+    fn default() -> Self {
+        Self { records: BTreeMap::new(), bytes: 0, most: CACHE_BYTES, places: Places::default() }
+    }
+}
+
+impl Cache {
+    fn remember(&mut self, sealed: &Sealed) {
+        let bytes = sealed.bytes().clone();
+        self.bytes += bytes.len();
+        if let Some(before) = self.records.insert(sealed.record().seq, bytes) {
+            self.bytes -= before.len();
+        }
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
+        while self.bytes > self.most
+            && let Some((_, bytes)) = self.records.pop_first()
+        {
+            self.bytes -= bytes.len();
+        }
+    }
+}
+
+fn log_options(options: &LatticeOptions, (kind, shard): &Part, replicas: Replicas) -> LogOptions {
+    LogOptions {
+        name: options.subjects.shard_stream(kind, shard.0),
+        subject: options.subjects.shard(kind, shard.0),
+        max_bytes: None,
+        replicas,
+    }
+}
+
 impl StreamLog {
     /// Opens the stream of a shard, and makes it if it is not there.
     ///
@@ -86,20 +121,37 @@ impl StreamLog {
         bucket: Arc<dyn Kv>,
         scope: &TaskScope,
     ) -> Result<Self, Report> {
+        let log = options.lattice.logs.open(log_options(options, part, replicas)).await?;
+        Ok(Self::over(log, options, (part, replicas), (bucket, scope)))
+    }
+
+    /// The same of a stream that is there; none when it is not. Makes nothing.
+    ///
+    /// # Errors
+    /// What the lattice says.
+    pub(super) async fn find(
+        options: &LatticeOptions,
+        (part, replicas): (&Part, Replicas),
+        bucket: Arc<dyn Kv>,
+        scope: &TaskScope,
+    ) -> Result<Option<Self>, Report> {
+        let log = options.lattice.logs.find(log_options(options, part, replicas)).await?;
+        Ok(log.map(|log| Self::over(log, options, (part, replicas), (bucket, scope))))
+    }
+
+    fn over(
+        log: Arc<dyn Log>,
+        options: &LatticeOptions,
+        (part, replicas): (&Part, Replicas),
+        (bucket, scope): (Arc<dyn Kv>, &TaskScope),
+    ) -> Self {
         let (kind, shard) = part;
-        let log = options.lattice.logs.open(LogOptions {
-            name: options.subjects.shard_stream(kind, shard.0),
-            subject: options.subjects.shard(kind, shard.0),
-            max_bytes: None,
-            replicas,
-        });
-        let log = log.await?;
         let shelf = Arc::new(Shelf::new(options, part, replicas));
         #[allow(clippy::disallowed_methods, reason = "at most the snapshots that a shard takes at once")]
         let (items, waiting) = mpsc::unbounded_channel();
         scope.spawn_until_cancelled("keep", Arc::clone(&shelf).run(waiting));
         let hints = Hints { bucket, key: format!("{kind}.{shard}.checkpoint") };
-        Ok(Self { log, shelf, scope: scope.clone(), cache: Arc::default(), items, hints })
+        Self { log, shelf, scope: scope.clone(), cache: Arc::default(), items, hints }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -108,27 +160,25 @@ impl StreamLog {
 
     /// A valid record was read.
     pub(super) fn remember(&self, sealed: &Sealed) {
-        let mut cache = self.cache();
-        let bytes = sealed.bytes().clone();
-        cache.bytes += bytes.len();
-        if let Some(before) = cache.records.insert(sealed.record().seq, bytes) {
-            cache.bytes -= before.len();
-        }
-        while cache.bytes > CACHE_BYTES
-            && let Some((_, bytes)) = cache.records.pop_first()
-        {
-            cache.bytes -= bytes.len();
-        }
+        self.cache().remember(sealed);
     }
 
     /// Reading begins anew.
     pub(super) fn forget(&self) {
-        *self.cache() = Cache::default();
+        let mut cache = self.cache();
+        *cache = Cache { most: cache.most, ..Cache::default() };
     }
 
-    /// The log is followed to its end.
-    pub(super) fn opened(&self, places: Places) {
+    /// The log is followed this far, by its owner or a standby.
+    pub(super) fn follows(&self, places: Places) {
         self.cache().places = places;
+    }
+
+    /// Keeps so many bytes of records in memory.
+    pub(super) fn keep_in_memory(&self, most: usize) {
+        let mut cache = self.cache();
+        cache.most = most;
+        cache.make_room();
     }
 
     /// Where the last checkpoints are said to be.
@@ -310,8 +360,9 @@ impl ShardLog for StreamLog {
     }
 
     fn durable(&self, sealed: &Sealed, at: Position) {
-        self.remember(sealed);
-        self.cache().places.note(sealed.record().seq, at);
+        let mut cache = self.cache();
+        cache.remember(sealed);
+        cache.places.note(sealed.record().seq, at);
     }
 
     fn used_percent(&self) -> u8 {

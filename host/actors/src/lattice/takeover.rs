@@ -1,19 +1,25 @@
-//! Becoming the owner of a shard: the steps of [`lattice_journal::takeover`], carried out.
+//! Becoming the owner of a shard: the steps of [`lattice_journal::takeover`], carried out; from what a
+//! standby has followed, where there was one.
 
-use super::stream::StreamLog;
+use super::standby::Folded;
+use super::stream::{CACHE_BYTES, StreamLog};
 use super::{Inner, OwnerValue, PAUSE, Part, owner_key};
+use crate::activate::Ready;
 use crate::history::History;
 use crate::index::Schedule;
 use crate::shard::Opened;
 use lattice_io::log::{LogError, MAX_READ};
-use lattice_journal::append::{AppendOutcome, LogAction};
-use lattice_journal::begin::{Begin, BeginAction, Begun, Refusal};
+use lattice_journal::append::{AppendOutcome, Followed, LogAction, Tail};
+use lattice_journal::begin::{Begin, BeginAction, Begun, Hint, Refusal};
 use lattice_journal::chain::Invalid;
+use lattice_journal::document::Document;
+use lattice_journal::record::Body;
+use lattice_journal::standby::{Lost, Standby};
 use lattice_journal::takeover::{ShardKey, ShardOwner, Takeover, TakeoverAction};
 use lattice_journal::trim::SnapshotList;
 use lattice_journal::{Position, RecordSeq, SessionId};
-use lattice_protocol::{ErrorCode, Report};
-use std::collections::VecDeque;
+use lattice_protocol::{EntityKey, ErrorCode, Report};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// Patience of one append.
@@ -42,12 +48,13 @@ pub(super) async fn run(
     part: &Part,
     session: SessionId,
     log: &StreamLog,
+    followed: Option<(History, Standby, Folded)>,
 ) -> Result<Opened, Stuck> {
-    let (mut history, begun) = begin(part, log).await?;
-    let checkpoint = begun.checkpoint.map(|(hint, document)| (hint.document, document));
+    let Start { mut history, tail, checkpoint, is_sound, folded } = start(part, log, followed).await?;
+    let checkpoint = checkpoint.map(|(hint, document)| (hint.document, document));
     let first = checkpoint.as_ref().map_or(RecordSeq(1), |(_, document)| document.checkpoint.through.next());
     let mine = session.clone();
-    let mut takeover = Takeover::new(session, begun.tail);
+    let mut takeover = Takeover::new(session, tail);
     let mut todo: VecDeque<TakeoverAction> = takeover.start().into();
     while let Some(action) = todo.pop_front() {
         if inner.state().lease.as_ref().is_none_or(|(_, until_ms)| inner.now_ms() >= *until_ms) {
@@ -90,6 +97,12 @@ pub(super) async fn run(
             }
             TakeoverAction::Fold(records) => {
                 for sealed in &records {
+                    // What a checkpoint stands on is not here, and what the one before stands on may be gone:
+                    // an owner clears away what its own does not name.
+                    if !matches!(&sealed.record().body, Body::Commits { .. }) {
+                        let what = "the shard had another owner, or checkpoint, during the takeover";
+                        return Err(Report::new(ErrorCode::Fenced, what).into());
+                    }
                     history.take(sealed);
                     log.remember(sealed);
                 }
@@ -97,12 +110,12 @@ pub(super) async fn run(
             TakeoverAction::Skipped(skipped) => tell_skipped(part, skipped),
             TakeoverAction::Opened => {
                 let tail = takeover.into_tail();
-                log.opened(tail.places.clone());
+                log.follows(tail.places.clone());
                 log.shelf.opened(tail.chain.epoch(), checkpoint);
-                if begun.troubles.is_empty() {
+                if is_sound {
                     log.sweep();
                 }
-                return Ok(history.open(tail, first));
+                return Ok(history.open(tail, first, folded));
             }
             TakeoverAction::Lost { epoch } => {
                 let what = "fenced: another host has the shard";
@@ -119,8 +132,82 @@ pub(super) async fn run(
     Err(Report::new(ErrorCode::Internal, "a takeover that has nothing more to do").into())
 }
 
+/// Where a takeover goes on from.
+struct Start {
+    history: History,
+    tail: Tail,
+    checkpoint: Option<(Hint, Document)>,
+    /// No checkpoint had to be passed over.
+    is_sound: bool,
+    folded: HashMap<EntityKey, (Ready, RecordSeq)>,
+}
+
+/// From what a standby has followed, if the log is still that one; else from the log alone.
+async fn start(
+    part: &Part,
+    log: &StreamLog,
+    followed: Option<(History, Standby, Folded)>,
+) -> Result<Start, Stuck> {
+    if let Some((mut history, mut standby, folded)) = followed {
+        match check(log, &mut standby).await {
+            Ok(since) => {
+                tell_skipped(part, since.skipped);
+                for sealed in &since.valid {
+                    history.take(sealed);
+                    log.remember(sealed);
+                }
+                log.keep_in_memory(CACHE_BYTES);
+                // A checkpoint came last of all: what it stands on is not here.
+                if standby.wanted().is_none() {
+                    let (tail, checkpoint) = standby.into_parts();
+                    return Ok(Start {
+                        history,
+                        tail,
+                        checkpoint,
+                        is_sound: true,
+                        folded: folded.into_ready(),
+                    });
+                }
+            }
+            Err(error) => {
+                tracing::warn!(kind = %part.0, shard = %part.1, %error, "what was followed is not used");
+            }
+        }
+        log.forget();
+        log.keep_in_memory(CACHE_BYTES);
+    }
+    let (history, begun) = begin(part, log).await?;
+    let Begun { tail, checkpoint, troubles, .. } = begun;
+    Ok(Start { history, tail, checkpoint, is_sound: troubles.is_empty(), folded: HashMap::new() })
+}
+
+/// Asks the log's leader for what was followed last, and what came since; and whether the checkpoint that it
+/// stands on is still kept.
+async fn check(log: &StreamLog, standby: &mut Standby) -> Result<Followed, Report> {
+    let nothing = || Report::new(ErrorCode::Internal, "nothing was followed");
+    let after = standby.check_after().ok_or_else(nothing)?;
+    let lost = |lost: Lost| Report::new(ErrorCode::Damaged, lost.to_string());
+    let document = standby.checkpoint();
+    let (back, there) = tokio::join!(log.log.read(after, MAX_READ), log.shelf.has(document));
+    if !there? {
+        let what = "the document of the checkpoint that was followed has gone";
+        return Err(Report::new(ErrorCode::Damaged, what));
+    }
+    let mut back = back?;
+    let mut complete = back.complete;
+    let mut since = standby.check(back).map_err(lost)?;
+    while !complete {
+        back = log.log.read(standby.tail().position, MAX_READ).await?;
+        complete = back.complete;
+        let further = standby.follow(back.entries).map_err(lost)?;
+        since.valid.extend(further.valid);
+        since.skipped.extend(further.skipped);
+    }
+    Ok(since)
+}
+
 /// Follows the log to its end, from a checkpoint if there is one.
-async fn begin(part: &Part, log: &StreamLog) -> Result<(History, Begun), Stuck> {
+pub(super) async fn begin(part: &Part, log: &StreamLog) -> Result<(History, Begun), Stuck> {
     let mut history = History::new(Schedule::default(), SnapshotList::default());
     let mut begin = Begin::new(part.1, log.hints().await?);
     let mut todo: VecDeque<BeginAction> = begin.start().into();
@@ -170,7 +257,7 @@ async fn begin(part: &Part, log: &StreamLog) -> Result<(History, Begun), Stuck> 
     Err(Report::new(ErrorCode::Internal, "a beginning that has nothing more to do").into())
 }
 
-fn tell_skipped(part: &Part, skipped: Vec<(Position, Invalid)>) {
+pub(super) fn tell_skipped(part: &Part, skipped: Vec<(Position, Invalid)>) {
     for (at, invalid) in skipped {
         tracing::warn!(%at, error = %invalid.report(part.1), "record skipped");
     }

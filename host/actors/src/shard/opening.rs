@@ -1,5 +1,6 @@
 //! What a shard is made of when it opens, and what it tells about itself.
 
+use crate::activate::Ready;
 use crate::index::{Index, Schedule};
 use crate::kinds::Peers;
 use crate::policy::Policy;
@@ -10,6 +11,7 @@ use lattice_journal::outbox::OutboxPosition;
 use lattice_journal::trim::Trimmer;
 use lattice_journal::{Record, RecordSeq, ShardId};
 use lattice_protocol::{EntityKey, KindName};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What a shard is opened with.
@@ -25,6 +27,8 @@ pub(crate) struct Opened {
     pub(crate) first: RecordSeq,
     /// Bytes of the records that are kept.
     pub(crate) bytes: u64,
+    /// Actors that are folded already, each up to this record.
+    pub(crate) folded: HashMap<EntityKey, (Ready, RecordSeq)>,
 }
 
 /// What a shard needs of the host.

@@ -118,6 +118,13 @@ impl ShardLoop {
         let Some(kind) = self.kinds.get(&key.kind).cloned() else {
             return done(Err(no_kind(&key.kind)));
         };
+        if let Some((ready, at)) = self.folded.remove(key)
+            && !alone
+            && ready.component == kind.guests.component()
+            && self.index.after(key, at).is_empty()
+        {
+            return done(Ok(ready));
+        }
         let must = self.trimmer.snapshots().get(key);
         let wanted = Wanted {
             key: key.clone(),

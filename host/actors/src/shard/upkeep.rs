@@ -11,6 +11,7 @@ use lattice_journal::shard::{Answer, Input, Question, Submitted, Token};
 use lattice_journal::snapshot::{SinceSnapshot, Snapshot};
 use lattice_journal::{Ledger, Now, Position, RecordSeq, Sealed};
 use lattice_protocol::{EntityKey, ErrorCode, Report};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Pause before history that is kept for people is looked at again, milliseconds.
@@ -19,6 +20,8 @@ const LOOK_AGAIN_MS: u64 = 60_000;
 const PAUSE_MS: u64 = 5_000;
 /// Actors looked at when room is needed.
 const ROUND: usize = 10_000;
+/// How long actors that were folded before the shard was opened wait to be wanted, milliseconds.
+const FOLDED_MS: u64 = 60_000;
 
 impl ShardLoop {
     /// One look at everything.
@@ -46,6 +49,9 @@ impl ShardLoop {
         self.step(Input::SaveRelayed, now);
         self.append_again();
         self.trim(now);
+        if now.monotonic_ms >= self.opened_ms.saturating_add(FOLDED_MS) {
+            self.folded = HashMap::new();
+        }
         if self.round.len() > 2 * self.live.len() + ROUND {
             let live = &self.live;
             let mut seen = std::collections::HashSet::new();

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use keys::Digest;
 use lattice_io::bus::BusError;
-use lattice_io::log::{LogError, LogOptions};
+use lattice_io::log::{Following, LogError, LogOptions};
 use lattice_io::{
     BlobError, BlobInfo, BlobStores, Blobs, BoxFuture, Kv, KvBuckets, KvEntry, KvError, KvOptions, KvWatch,
     Lattice, Log, Logs, Replicas, StreamError, WatchKeys,
@@ -142,6 +142,13 @@ impl Logs for AllLogs {
             Ok(Arc::new(OneLog(Arc::clone(&self.0), log, is_mine)) as Arc<dyn Log>)
         })
     }
+    fn find(&self, options: LogOptions) -> BoxFuture<'_, Result<Option<Arc<dyn Log>>, StreamError>> {
+        Box::pin(async move {
+            let is_mine = self.0.is_stream(&options.name);
+            let log = self.0.step_if(is_mine, "find", no_stream, self.1.find(options)).await?;
+            Ok(log.map(|log| Arc::new(OneLog(Arc::clone(&self.0), log, is_mine)) as Arc<dyn Log>))
+        })
+    }
 }
 
 /// The last: does every step of it count?
@@ -170,6 +177,12 @@ impl Log for OneLog {
             let back = self.0.step_if(self.2, "read", no_log, self.1.read(after, most)).await?;
             self.0.read.fetch_add(back.entries.len() as u64, Ordering::SeqCst);
             Ok(back)
+        })
+    }
+    fn follow(&self, after: Position) -> BoxFuture<'_, Result<Following, StreamError>> {
+        Box::pin(async move {
+            self.0.alive(no_stream)?;
+            self.1.follow(after).await
         })
     }
     fn trim(&self, through: Position) -> BoxFuture<'_, Result<(), StreamError>> {

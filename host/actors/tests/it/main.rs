@@ -8,6 +8,7 @@ mod crashes;
 mod effects;
 mod fuse;
 mod lattice;
+mod standby;
 mod support;
 mod turns;
 mod upkeep;

@@ -25,7 +25,7 @@ pub struct QueryArgs {
 pub async fn run(args: &Args, query: &QueryArgs) -> Outcome {
     let body = call::data(query.data.as_deref())?;
     let client = Client::connect(args).await?;
-    let ask = EntityAsk::Query { key: query.actor.key.clone(), name: query.name.clone() };
+    let ask = EntityAsk::Query { key: query.actor.key.clone(), name: query.name.clone(), stale: false };
     let answered = entity::ask(&client, &query.actor, ask, (&body, query.timeout)).await;
     client.close().await;
     let (answer, reply) = answered?;

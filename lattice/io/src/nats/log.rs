@@ -3,14 +3,15 @@
 //!
 //! Every request but the append goes to JetStream's API, which the leader answers; a direct get,
 //! which any copy may answer, is never used. Message ids are not used either: a repetition is told
-//! by its content, for ever, and not only within a window.
+//! by its content, for ever, and not only within a window. Who only follows has a consumer of its own,
+//! which may be fed by any copy.
 
 use super::core::{ApiError, Core, code};
 use super::kv::StoredAnswer;
-use super::stream::{check_name, stream_error};
+use super::stream::{NatsStreams, check_name, stream_error};
 use crate::bus::check_subject;
-use crate::log::{Log, LogError, LogOptions, Logs, MAX_READ};
-use crate::stream::StreamError;
+use crate::log::{Following, Log, LogError, LogOptions, Logs, MAX_READ};
+use crate::stream::{Consumer, Pull, ReadFrom, StreamError, Streams};
 use async_nats::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,11 +23,17 @@ use lattice_journal::append::{AppendOutcome, ReadBack};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Sequence";
 /// Messages asked for at once.
 const AT_ONCE: usize = 64;
+/// Messages of one pull of a follower, and how long it waits for them. The server forgets a consumer that
+/// has not pulled for half a minute.
+const PULLED: usize = 256;
+const PULL: Duration = Duration::from_secs(10);
+/// How much earlier by the server's clock a pull may end.
+const EARLY: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 struct Info {
@@ -64,6 +71,27 @@ impl NatsLogs {
             Ok(_) | Err(ApiError::Refused { code: code::STREAM_EXISTS, .. }) => {}
             Err(error) => return Err(stream_error(&name, error)),
         }
+        self.checked(name, subject, &options).await
+    }
+
+    async fn find_now(&self, options: LogOptions) -> Result<Option<Arc<dyn Log>>, StreamError> {
+        check_name(&options.name)?;
+        check_subject(&options.subject, false)?;
+        let LogOptions { name, subject, .. } = options.clone();
+        match self.checked(name, subject, &options).await {
+            Ok(log) => Ok(Some(log)),
+            Err(StreamError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A stream that is there, if it keeps what it acknowledges as it shall.
+    async fn checked(
+        &self,
+        name: String,
+        subject: String,
+        options: &LogOptions,
+    ) -> Result<Arc<dyn Log>, StreamError> {
         let log = NatsLog { core: self.core.clone(), name, subject };
         let config = log.info().await?.config;
         if config.num_replicas < options.replicas.count() {
@@ -85,6 +113,10 @@ impl NatsLogs {
 impl Logs for NatsLogs {
     fn open(&self, options: LogOptions) -> BoxFuture<'_, Result<Arc<dyn Log>, StreamError>> {
         self.open_now(options).boxed()
+    }
+
+    fn find(&self, options: LogOptions) -> BoxFuture<'_, Result<Option<Arc<dyn Log>>, StreamError>> {
+        self.find_now(options).boxed()
     }
 }
 
@@ -179,6 +211,13 @@ impl NatsLog {
         }
     }
 
+    async fn follow_now(&self, after: Position) -> Result<Following, StreamError> {
+        let from = ReadFrom::Sequence(after.0.saturating_add(1));
+        let consumer = NatsStreams::new(self.core.clone()).read(&self.name, from).await?;
+        let followed = futures::stream::unfold(Followed { consumer, pull: None }, Followed::next);
+        Ok(followed.boxed())
+    }
+
     async fn trim_now(&self, through: Position) -> Result<(), StreamError> {
         let last = self.info().await?.state.last_seq;
         let keep = through.0.min(last).saturating_add(1);
@@ -202,7 +241,47 @@ impl Log for NatsLog {
         self.read_now(after, most).boxed()
     }
 
+    fn follow(&self, after: Position) -> BoxFuture<'_, Result<Following, StreamError>> {
+        self.follow_now(after).boxed()
+    }
+
     fn trim(&self, through: Position) -> BoxFuture<'_, Result<(), StreamError>> {
         self.trim_now(through).boxed()
+    }
+}
+
+/// A consumer that is pulled for ever.
+struct Followed {
+    consumer: Arc<dyn Consumer>,
+    pull: Option<Pulled>,
+}
+
+/// A pull under way: when it was begun, and how much may still come.
+struct Pulled {
+    pull: Pull,
+    began: Instant,
+    left: usize,
+}
+
+impl Followed {
+    async fn next(mut self) -> Option<((Position, Bytes), Self)> {
+        loop {
+            let mut pulled = match self.pull.take() {
+                Some(pulled) => pulled,
+                None => {
+                    let began = Instant::now();
+                    Pulled { pull: self.consumer.pull(PULLED, PULL).await.ok()?, began, left: PULLED }
+                }
+            };
+            if let Some(delivery) = pulled.pull.next().await {
+                pulled.left = pulled.left.saturating_sub(1);
+                self.pull = Some(pulled);
+                return Some(((Position(delivery.sequence), delivery.message.payload), self));
+            }
+            // Over before its time, and not filled: the consumer has gone, or the connection.
+            if pulled.left > 0 && pulled.began.elapsed() + EARLY < PULL {
+                return None;
+            }
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Logs of shards, held to their model, and what only concurrency and a lost server show.
 
 use crate::{Fixture, SOON};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use futures::StreamExt;
 use lattice_io::log::{Log, LogError, LogOptions};
 use lattice_io::{Replicas, StreamError};
 use lattice_journal::Position;
@@ -15,12 +16,17 @@ crate::conformance! {
     of_two_who_expect_the_same_one_is_stored,
     what_is_stored_is_there_for_who_opens_it_again,
     without_a_server_nothing_is_stored_and_that_is_certain,
+    who_follows_gets_what_is_there_and_what_comes_until_the_server_goes,
+    a_log_that_is_not_there_is_not_made_by_looking_for_it,
+}
+
+fn options(name: &str) -> LogOptions {
+    let (subject, replicas) = (format!("shards.{name}"), Replicas::One);
+    LogOptions { name: name.to_owned(), subject, max_bytes: Some(16 << 20), replicas }
 }
 
 async fn open(fixture: &Fixture, name: &str) -> Result<Arc<dyn Log>> {
-    let (subject, replicas) = (format!("shards.{name}"), Replicas::One);
-    let options = LogOptions { name: name.to_owned(), subject, max_bytes: Some(16 << 20), replicas };
-    Ok(fixture.lattice.logs.open(options).await?)
+    Ok(fixture.lattice.logs.open(options(name)).await?)
 }
 
 async fn perform(log: &dyn Log, last: Position, step: &Step) -> Result<Answer> {
@@ -92,5 +98,47 @@ async fn without_a_server_nothing_is_stored_and_that_is_certain(fixture: &Fixtur
     ensure!(log.read(Position(0), 1).await.is_err());
     fixture.heal().await?;
     assert_eq!(log.append(Position(0), "x".into(), SOON).await?, AppendOutcome::Stored(Position(1)));
+    Ok(())
+}
+
+async fn who_follows_gets_what_is_there_and_what_comes_until_the_server_goes(
+    fixture: &Fixture,
+) -> Result<()> {
+    let log = open(fixture, "SHARD").await?;
+    // More than one pull.
+    let entries = || (0..600_u64).map(|place| (Position(place + 1), Bytes::from(place.to_string())));
+    let append = |place: u64| log.append(Position(place), Bytes::from(place.to_string()), SOON);
+    for place in 0..300 {
+        append(place).await?;
+    }
+    let mut following = log.follow(Position(5)).await?;
+    let mut next = async || tokio::time::timeout(SOON, following.next()).await;
+    for expected in entries().skip(5).take(295) {
+        assert_eq!(next().await?, Some(expected));
+    }
+    for expected in entries().skip(300) {
+        append(expected.0.0 - 1).await?;
+        assert_eq!(next().await?, Some(expected));
+    }
+    fixture.cut().await?;
+    assert_eq!(next().await?, None, "it ends");
+    ensure!(log.follow(Position(0)).await.is_err());
+    fixture.heal().await?;
+    // What was trimmed is left out: that is seen by the places.
+    log.trim(Position(200)).await?;
+    let mut following = log.follow(Position(100)).await?;
+    let first = tokio::time::timeout(SOON, following.next()).await?.context("an entry")?;
+    assert_eq!(Some(first), entries().nth(200));
+    Ok(())
+}
+
+async fn a_log_that_is_not_there_is_not_made_by_looking_for_it(fixture: &Fixture) -> Result<()> {
+    for _ in 0..2 {
+        ensure!(fixture.lattice.logs.find(options("SHARD")).await?.is_none());
+    }
+    let log = open(fixture, "SHARD").await?;
+    log.append(Position(0), "a".into(), SOON).await?;
+    let found = fixture.lattice.logs.find(options("SHARD")).await?.context("it is there")?;
+    assert_eq!(found.read(Position(0), 1).await?.entries, vec![(Position(1), "a".into())]);
     Ok(())
 }

@@ -11,15 +11,15 @@ use bytes::Bytes;
 use lattice_protocol::seeded::Seeded;
 use std::collections::BTreeMap;
 
-struct World {
-    log: ModelLog,
+pub(crate) struct World {
+    pub(crate) log: ModelLog,
     /// Everything that was ever appended.
-    all: Vec<Bytes>,
-    store: BTreeMap<Digest, Bytes>,
+    pub(crate) all: Vec<Bytes>,
+    pub(crate) store: BTreeMap<Digest, Bytes>,
     hints: Vec<Hint>,
     owner: Tail,
     fenced: Vec<Chain>,
-    current: Option<(Digest, Document)>,
+    pub(crate) current: Option<(Digest, Document)>,
     now_ms: u64,
 }
 
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    fn begin(&self) -> Result<Begun, Refusal> {
+    pub(crate) fn begin(&self) -> Result<Begun, Refusal> {
         begin(&self.log, &self.store, &self.hints)
     }
 
@@ -173,7 +173,7 @@ impl World {
         tail
     }
 
-    fn holds(&self, begun: &Begun) {
+    pub(crate) fn holds(&self, begun: &Begun) {
         let truth = self.truth();
         let seen = |tail: &Tail| (tail.chain.seq(), tail.chain.head(), tail.chain.epoch(), tail.position);
         assert_eq!(seen(&begun.tail), seen(&truth));
@@ -220,7 +220,7 @@ fn begin(log: &ModelLog, store: &BTreeMap<Digest, Bytes>, hints: &[Hint]) -> Res
     panic!("it neither began nor was refused")
 }
 
-fn world(seed: u64, steps: usize, mut each: impl FnMut(&World, &mut Seeded)) -> World {
+pub(crate) fn world(seed: u64, steps: usize, mut each: impl FnMut(&World, &mut Seeded)) -> World {
     let mut random = Seeded::new(seed);
     let mut world = World::new();
     for _ in 0..steps {

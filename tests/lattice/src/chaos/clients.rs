@@ -161,7 +161,7 @@ impl Shared {
     }
 
     async fn query(&self, actor: &EntityKey, write_down: bool) -> Result<()> {
-        let ask = EntityAsk::Query { key: actor.clone(), name: "balance".to_owned() };
+        let ask = EntityAsk::Query { key: actor.clone(), name: "balance".to_owned(), stale: false };
         if !write_down {
             let call = self.call(ask);
             let subject = self.subjects.kind_call(&actor.kind);
