@@ -28,11 +28,13 @@
 //! | [`files`] | the few operations on files that it needs, behind a trait: faults are injected there |
 //! | `recovery` | from files to a journal: checks, cuts, refuses |
 //! | `writer` | the thread: gather, write, sync, rotate, trim |
+//! | [`mark`] | that there is one, kept beside it |
 //! | [`error`] | what fails, and what to do |
 
 pub mod error;
 pub mod files;
 mod frame;
+pub mod mark;
 mod recovery;
 mod writer;
 

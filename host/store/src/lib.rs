@@ -44,6 +44,7 @@ pub use aside::AsideStore;
 pub use checkpoint::CheckpointStore;
 pub use envelope::{Envelope, SnapshotKey};
 pub use error::StoreError;
+pub use journal::mark::JournalMark;
 pub use journal::{Journal, JournalError, JournalOptions};
 pub use local_key::LocalKey;
 pub use lock::DataDir;

@@ -7,7 +7,7 @@ use crate::index::Schedule;
 use crate::log::{Appended, KeepDone, Read, ShardLog, Trim, Trimmed};
 use crate::shard::Opened;
 use bytes::Bytes;
-use host_store::{CheckpointStore, Journal, JournalError};
+use host_store::{CheckpointStore, Journal, JournalError, JournalMark};
 use lattice_io::BoxFuture;
 use lattice_journal::append::{AppendOutcome, ReadBack, Tail};
 use lattice_journal::record::{Checkpoint, SnapshotRef};
@@ -100,6 +100,8 @@ impl DeviceLog {
                 (checkpoint.through, chain, list, schedule)
             }
         };
+        let mark = JournalMark::new(&options.data);
+        let known = mark.known()?.max(through.0);
         let mut reading = Reading { chain, through, history: History::new(schedule, list), failed: None };
         let visit = &mut |position, entry| reading.visit(position, entry);
         let (journal, recovered) = Journal::open(&options.data, options.journal, visit)?;
@@ -108,6 +110,7 @@ impl DeviceLog {
                 Report::new(ErrorCode::Damaged, "journal: no checkpoint stands for what was trimmed");
             return Err(report.got(format!("entries from {}", recovered.first)).limit(through.next()));
         }
+        mark.check(known, recovered.last)?;
         if let Some(torn) = &recovered.torn {
             tracing::warn!(
                 file = torn.file,
@@ -129,6 +132,9 @@ impl DeviceLog {
             // There is no other owner: it goes on under the last epoch, and trims to get room.
             Err(error @ JournalError::Full { .. }) => tracing::error!(%error, "opened without room"),
             Err(error) => return Err(error.into()),
+        }
+        if let Err(error) = mark.save(reading.chain.seq().0) {
+            tracing::warn!(%error, "how far the journal goes is not marked: the mark before counts");
         }
         tracing::info!(record = %reading.chain.seq(), %epoch, first = recovered.first, "journal open");
         let position = Position(reading.chain.seq().0);

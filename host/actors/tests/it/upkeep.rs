@@ -1,6 +1,6 @@
 //! Snapshots, idleness, trimming: what is kept small, and that nothing is lost by it.
 
-use crate::support::{Host, Settings, host_with, key, until};
+use crate::support::{Host, Settings, host, host_with, key, until};
 use host_actors::KindPolicy;
 use host_actors::inspect::Moment;
 use lattice_journal::snapshot::SnapshotPolicy;
@@ -145,4 +145,36 @@ async fn a_damaged_journal_is_refused_and_says_where() {
     let refused = second.query("sum/a", "balance").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Damaged, "{refused}");
     assert!(refused.what.contains("offset"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_has_gone_is_not_begun_anew_until_its_loss_is_accepted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let first = host(path);
+    first.reply(1, "sum/a", "add", "5").await;
+    let older = path.join("older");
+    first.end().await;
+    std::fs::rename(path.join("journal"), &older).unwrap();
+    let second = host(path);
+    until("it is told", async || {
+        second.actors.door().err().is_some_and(|report| report.code == ErrorCode::Damaged)
+    })
+    .await;
+    let report = second.actors.door().err().unwrap();
+    assert!(report.hint.as_ref().is_some_and(|hint| hint.contains("journal-mark")), "{report}");
+    assert!(!path.join("journal").exists(), "nothing is made in its place");
+    second.end().await;
+    // Put back, it is as it was.
+    std::fs::rename(&older, path.join("journal")).unwrap();
+    let third = host(path);
+    assert_eq!(third.reply(2, "sum/a", "add", "1").await, "6");
+    third.end().await;
+    for gone in ["journal", "journal-mark", "journal-mark.previous", "snapshots"] {
+        let gone = path.join(gone);
+        if gone.is_dir() { std::fs::remove_dir_all(gone).unwrap() } else { std::fs::remove_file(gone).unwrap() }
+    }
+    let fourth = host(path);
+    assert_eq!(fourth.reply(3, "sum/a", "add", "2").await, "2");
+    fourth.end().await;
 }

@@ -29,6 +29,16 @@ pub enum JournalError {
         /// What is wrong.
         what: String,
     },
+    /// What is there is not, or not all, of what was acknowledged.
+    #[error("the journal in {data} has entries up to {last}, and had {known} when it was last opened")]
+    Lost {
+        /// The data directory.
+        data: String,
+        /// How far it went.
+        known: u64,
+        /// How far it goes now.
+        last: u64,
+    },
     /// A write or a sync failed: nothing is taken any more until the host is started again.
     #[error("journal stopped: {reason}")]
     Stopped {
@@ -97,6 +107,10 @@ impl From<JournalError> for Report {
             JournalError::Io { .. } => report(ErrorCode::Io).hint("check the data directory and its disk"),
             JournalError::Damaged { .. } => report(ErrorCode::Damaged)
                 .hint("rebuild this host's journal from its replica; keep the file for inspection"),
+            JournalError::Lost { data, .. } => report(ErrorCode::Damaged).hint(format!(
+                "restore {data} from a copy; to accept that what its actors did is lost, stop the host and remove \
+                 journal, journal-mark*, checkpoint* and snapshots there: it begins with none"
+            )),
             JournalError::Stopped { .. } => report(ErrorCode::JournalStopped)
                 .hint("check the disk, then start the host again: it recovers what was acknowledged"),
             JournalError::Full { .. } => report(ErrorCode::InsufficientResources)
