@@ -9,6 +9,7 @@
 //! | [`accept`] | which of two host specs wins |
 //! | [`admit`] | whether an actor may start on this host |
 //! | [`reconcile`] | what leads from what runs to what shall run |
+//! | [`overload`] | which calls begin, wait or are refused when the processors cannot keep up |
 //! | [`pool`] | whether a call gets an instance, waits, or is refused |
 //! | [`retry`] | whether and when an attempt at a call is repeated |
 //! | [`circuit`] | whether a target that fails often is tried at all |
@@ -25,6 +26,7 @@ pub mod admit;
 pub mod circuit;
 pub mod guest;
 pub mod leave;
+pub mod overload;
 pub mod pool;
 pub mod reconcile;
 pub mod retry;
@@ -33,6 +35,7 @@ pub mod supervise;
 pub use accept::{Verdict, accept};
 pub use admit::{Capacity, admit_links, admit_memory};
 pub use circuit::{Admission, Circuit, CircuitPolicy, Ticket};
+pub use overload::{Line, OverloadLimits};
 pub use pool::{Decision, PoolLimits, PoolState};
 pub use reconcile::{Action, ActorNow, Changes, Inventory, Phase, ProviderNow, Steps, links_of, reconcile};
 pub use retry::{Attempt, Outcome, Retry, RetryPolicy};

@@ -33,6 +33,10 @@ pub struct HostConfig {
     pub listen: IpAddr,
     /// Memory for actors, bytes; what the host admits against.
     pub memory_bytes: u64,
+    /// Calls over HTTP that may wait for each processor when there is more to compute than they can.
+    pub max_waiting: u32,
+    /// Longest wait of such a call.
+    pub max_wait: Duration,
     /// CPU it offers, thousandths of a core.
     pub cpu_millis: u32,
     /// Longest time that a leaving host waits for others to run what it runs.
@@ -63,6 +67,8 @@ impl HostConfig {
             heartbeat: Duration::from_secs(5),
             listen: IpAddr::from([127, 0, 0, 1]),
             memory_bytes: 512 << 20,
+            max_waiting: 32,
+            max_wait: Duration::from_secs(1),
             cpu_millis: default_cpu_millis(),
             handover: Duration::from_secs(15),
             drain: Duration::from_secs(10),
@@ -98,6 +104,12 @@ impl HostConfig {
         }
         if self.memory_bytes < 16 << 20 {
             refuse("memory", "less than 16 MiB", "give the host at least 16 MiB for actors");
+        }
+        if self.max_waiting > 1_000_000 {
+            refuse("max-waiting", "more than a million", "a line that long serves nobody in time");
+        }
+        if self.max_wait > Duration::from_secs(600) {
+            refuse("max-wait", "longer than ten minutes", "no caller waits that long");
         }
         for (key, value) in &self.labels {
             let plain =

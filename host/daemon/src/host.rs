@@ -82,6 +82,8 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         cache_dir: Some(store.cache_dir().map_err(Report::from)?),
         cache_key: *store.key(),
         memory_budget_bytes: config.memory_bytes,
+        max_waiting: config.max_waiting,
+        max_wait_ms: u64::try_from(config.max_wait.as_millis()).unwrap_or(u64::MAX),
         ..RuntimeConfig::default()
     })?;
     let scope = parent.child("host");

@@ -30,7 +30,7 @@ use crate::runtime::Runtime;
 use crate::state::ActorShared;
 use crate::wiring::Wiring;
 use crate::worker::Work;
-use crate::{fault, message, typed};
+use crate::{fault, message, overload, typed};
 use bytes::Bytes;
 use health::Health;
 use host_core::pool::PoolLimits;
@@ -176,7 +176,7 @@ impl Actor {
         &self.tasks
     }
 
-    /// Serves one HTTP request.
+    /// Serves one HTTP request, unless the processors cannot keep up (`crate::overload`).
     ///
     /// # Errors
     /// `E_NO_HANDLER`, `E_TOO_LARGE`, `E_OVERLOADED`, `E_TIMEOUT`, `E_TRAP`, `E_GUEST`, and what
@@ -187,13 +187,24 @@ impl Actor {
         info: CallInfo,
     ) -> Result<http::Response<Body>, Report> {
         let (info, began) = self.bounded(info);
-        let outcome = match (&self.component.handlers.http, self.component.profile) {
-            (None, _) => Err(self.no_handler("wasi:http/incoming-handler")),
-            (Some(HttpHandler::Incoming(_)), Profile::Plain) => incoming::handle(self, request, info).await,
-            (Some(_), _) => service::handle(self, request, info).await,
+        let outcome = match self.runtime.entrance.enter(self.id(), info.deadline).await {
+            Ok(permit) => overload::begin(permit, self.http(request, info)).await,
+            Err(report) => Err(report),
         };
         self.meters.count(began, &outcome);
         outcome
+    }
+
+    async fn http(
+        self: &Arc<Self>,
+        request: http::Request<Body>,
+        info: CallInfo,
+    ) -> Result<http::Response<Body>, Report> {
+        match (&self.component.handlers.http, self.component.profile) {
+            (None, _) => Err(self.no_handler("wasi:http/incoming-handler")),
+            (Some(HttpHandler::Incoming(_)), Profile::Plain) => incoming::handle(self, request, info).await,
+            (Some(_), _) => service::handle(self, request, info).await,
+        }
     }
 
     /// Hands one message to the actor.

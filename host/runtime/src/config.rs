@@ -24,6 +24,11 @@ pub struct RuntimeConfig {
     pub start_ms: u64,
     /// Components compiled at once: more would starve the actors that run.
     pub compilations: usize,
+    /// Calls over HTTP that may wait for each processor when there is more to compute than they can; of more the
+    /// oldest are refused.
+    pub max_waiting: u32,
+    /// Longest wait of such a call, milliseconds.
+    pub max_wait_ms: u64,
     /// Largest component file, bytes.
     pub max_artifact_bytes: usize,
 }
@@ -40,6 +45,8 @@ impl Default for RuntimeConfig {
             compile_ms: 60_000,
             start_ms: 1_000,
             compilations: 1,
+            max_waiting: 32,
+            max_wait_ms: 1_000,
             max_artifact_bytes: keys::section::MAX_COMPONENT_BYTES,
         }
     }

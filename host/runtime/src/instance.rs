@@ -5,17 +5,17 @@
 
 use crate::call::CallInfo;
 use crate::component::Component;
-use crate::fault;
 use crate::limits::{Limiter, MemoryBudget};
 use crate::state::{ActorShared, CallScope, InstanceState};
 use crate::stdio::{GuestStream, Stream};
+use crate::{fault, overload};
 use lattice_protocol::Report;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use wasmtime::Store;
 use wasmtime::component::ResourceTable;
+use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpCtx;
 
@@ -89,7 +89,7 @@ pub(crate) fn new_store(
     store.limiter(|state| &mut state.limits);
     // At each tick a busy guest makes way, and whoever waits for it looks at its deadline.
     store.set_epoch_deadline(1);
-    store.epoch_deadline_async_yield_and_update(1);
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(overload::make_way()))));
     let payload = usize::try_from(actor.limits.body_bytes).unwrap_or(usize::MAX);
     store.set_hostcall_fuel(payload.saturating_mul(FUEL_PER_BYTE).max(1 << 20));
     store.set_max_component_handles(MAX_HANDLES);

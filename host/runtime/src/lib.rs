@@ -14,6 +14,7 @@
 //! | [`runtime`], `cache` | loading: compiled components on disk, authenticated before they are loaded |
 //! | [`component`] | load checks, import classes, the compiled and pre-linked component |
 //! | [`actor`], `pool`, `instance`, `worker` | a running actor: its instances, their reuse, its queue |
+//! | `overload` | which calls over HTTP begin, wait or are refused when the processors cannot keep up |
 //! | `http`, `message` | calls that come in through `wasi:http` and `wasmcloud:messaging` |
 //! | `state`, `limits`, `stdio`, `fault` | what one store holds, what it may use, why it failed |
 //! | [`wiring`], `grants` | links as a running actor sees them, and what they narrow |
@@ -39,6 +40,7 @@ mod http;
 mod instance;
 mod limits;
 mod message;
+mod overload;
 pub mod persistent;
 mod pool;
 pub mod runtime;

@@ -6,17 +6,20 @@ use crate::component::check;
 use crate::config::RuntimeConfig;
 use crate::engine::{Engines, ProfileEngine};
 use crate::limits::MemoryBudget;
+use crate::overload::Entrance;
 use crate::pool::Pool;
 use bytes::Bytes;
 use keys::{Claims, Digest, Verified};
 use lattice_protocol::{ErrorCode, Report};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Loads components and lends engines to actors.
 pub struct Runtime {
     pub(crate) config: RuntimeConfig,
     pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) entrance: Arc<Entrance>,
     engines: Engines,
     cache: Option<Cache>,
     #[cfg_attr(not(feature = "compiler"), allow(dead_code, reason = "only compilation takes turns"))]
@@ -25,7 +28,8 @@ pub struct Runtime {
 
 impl Runtime {
     /// Creates the engine for WASI 0.2 and opens the cache. A cache that cannot be opened is
-    /// reported and done without.
+    /// reported and done without. Calls over HTTP wait for as many processors as the runtime of tasks has
+    /// threads in which this is called.
     ///
     /// # Errors
     /// `E_INTERNAL` when there can be no engine on this machine.
@@ -38,7 +42,11 @@ impl Runtime {
                 })
                 .ok()
         });
+        let threads =
+            tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let patience = Duration::from_millis(config.max_wait_ms);
         Ok(Arc::new(Self {
+            entrance: Entrance::new(threads, config.max_waiting, patience),
             budget: Arc::new(MemoryBudget::new(config.memory_budget_bytes)),
             compilations: Arc::new(Semaphore::new(config.compilations.max(1))),
             engines,
@@ -97,7 +105,7 @@ impl Runtime {
     ) -> Result<wasmtime::component::Component, Report> {
         let table_elements = u64::try_from(crate::engine::MAX_TABLE_ELEMENTS).unwrap_or(u64::MAX);
         let bounds = check::Bounds { memory_bytes: engine.max_memory, table_elements };
-        let patience = std::time::Duration::from_millis(self.config.compile_ms);
+        let patience = Duration::from_millis(self.config.compile_ms);
         let too_long = || {
             Report::new(ErrorCode::CompileTimeout, "compilation took too long")
                 .limit(format!("{} ms", self.config.compile_ms))

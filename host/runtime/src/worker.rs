@@ -17,7 +17,7 @@ use crate::component::Component;
 use crate::http::service;
 use crate::instance::Instance;
 use crate::pool::Pool;
-use crate::{fault, message};
+use crate::{fault, message, overload};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use lattice_protocol::{ErrorCode, Report};
@@ -154,7 +154,7 @@ async fn run(
         serve(accessor, jobs, |job| handle(accessor, &component, guest, job)).await
     });
     let outcome = tokio::select! {
-        outcome = serving => outcome.and_then(|served| served),
+        outcome = overload::spending(serving) => outcome.and_then(|served| served),
         () = cancel.cancelled() => Ok(()),
     };
     if let Err(error) = outcome {

@@ -12,6 +12,7 @@ mod losses;
 mod many;
 mod messages;
 mod orders;
+mod overload;
 mod plans;
 mod redis;
 mod remote;
@@ -49,6 +50,16 @@ pub enum Case {
     JsonOrder,
     /// The same, warm instances
     JsonOrderWarm,
+    /// Three times as much as a host can do: what is served, beside its peak
+    HttpOverload,
+    /// The same: the latency of what is served, 99th percentile, beside little load
+    #[value(name = "http-overload-p99")]
+    HttpOverloadP99,
+    /// The same: refusals that say when to come back
+    #[value(name = "http-overload-503")]
+    HttpOverload503,
+    /// The same: the most resident memory of the host, beside its peak's
+    HttpOverloadMemory,
     /// What a host adds to the latency of one request when 1 000 come in a second
     HttpLatency,
     /// One actor calls another on the same host, by a WIT interface, warm
@@ -156,6 +167,10 @@ impl Case {
             Self::HttpHelloFresh | Self::HttpHelloWarm | Self::HttpHelloP3Warm => http::run(self, plan).await,
             Self::JsonOrder => orders::run(plan, false).await,
             Self::JsonOrderWarm => orders::run(plan, true).await,
+            Self::HttpOverload => overload::run(plan, overload::What::Goodput).await,
+            Self::HttpOverloadP99 => overload::run(plan, overload::What::Latency).await,
+            Self::HttpOverload503 => overload::run(plan, overload::What::Refusals).await,
+            Self::HttpOverloadMemory => overload::run(plan, overload::What::Memory).await,
             Self::HttpLatency => latency::run(plan).await,
             Self::TypedCallWarm => calls::typed_call(plan).await,
             Self::KeyvalueGet => calls::keyvalue_get(plan).await,

@@ -9,7 +9,7 @@
 //! | [`inside`] | actors of this process: the runtime as a host makes it |
 //! | [`entities`] | persistent actors of this process, over a journal or a lattice |
 //! | [`outside`] | a `trellis host` process that runs what is on its disk |
-//! | [`load`], [`native`] | wrk; the plain hyper server that HTTP is compared with |
+//! | [`load`], [`offered`], [`native`] | wrk; load on a schedule; the plain hyper server that HTTP is compared with |
 //! | [`orders`] | an order as JSON, and the native server that takes it |
 //! | [`peers`], [`history`] | for `--compare`: `wasmtime serve`, and what earlier runs measured |
 //!
@@ -24,6 +24,7 @@ mod inside;
 mod load;
 mod machine;
 mod native;
+mod offered;
 mod orders;
 mod outside;
 mod peers;

@@ -286,7 +286,12 @@ pub fn resident_mib(process: &Process) -> Result<f64> {
 
 /// Processor time that a process has used, in user and kernel mode, microseconds.
 pub fn cpu_us(process: &Process) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
+    processor_us(process.id())
+}
+
+/// The same of whatever has this id.
+pub fn processor_us(id: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
     // The name, in parentheses, may hold anything; fields are counted behind it.
     let fields = stat.rsplit_once(')').map(|(_, fields)| fields).context("no stat")?;
     let ticks: f64 =

@@ -13,6 +13,8 @@ mod failover;
 mod foreign;
 #[path = "it/measured.rs"]
 mod measured;
+#[path = "it/overload.rs"]
+mod overload;
 #[path = "it/people.rs"]
 mod people;
 #[path = "it/persistent.rs"]

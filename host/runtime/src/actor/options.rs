@@ -110,8 +110,10 @@ impl Meters {
         std::future::poll_fn(|context| {
             let start = Instant::now();
             let outcome = future.as_mut().poll(context);
-            let spent = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.cpu_ns.fetch_add(spent, Ordering::Relaxed);
+            let spent = start.elapsed();
+            crate::overload::spend(spent);
+            let spent_ns = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+            self.cpu_ns.fetch_add(spent_ns, Ordering::Relaxed);
             outcome
         })
         .await

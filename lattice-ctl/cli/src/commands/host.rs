@@ -58,6 +58,13 @@ pub struct HostFlags {
     /// Memory for actors, MiB.
     #[arg(long, default_value_t = 512)]
     pub memory_mib: u64,
+    /// Calls over HTTP that may wait for each processor when there is more to compute than they can. Of more
+    /// the oldest are refused with 503, and the newest served first, until nobody waits.
+    #[arg(long, default_value_t = 32, value_name = "CALLS")]
+    pub max_waiting: u32,
+    /// Longest wait of such a call, milliseconds; then it is refused with 503.
+    #[arg(long, default_value_t = 1_000, value_name = "MILLISECONDS")]
+    pub max_wait_ms: u64,
 }
 
 impl HostFlags {
@@ -81,6 +88,8 @@ impl HostFlags {
         config.heartbeat = Duration::from_millis(self.heartbeat_ms);
         config.listen = self.listen;
         config.memory_bytes = self.memory_mib.saturating_mul(1 << 20);
+        config.max_waiting = self.max_waiting;
+        config.max_wait = Duration::from_millis(self.max_wait_ms);
         config.secrets.dir.clone_from(&self.secrets_dir);
         config
     }
