@@ -6,7 +6,7 @@ use crate::lattice::{Node, node_with, submit};
 use crate::support::{key, until};
 use futures::StreamExt;
 use host_actors::inspect::Moment;
-use host_actors::{KindPolicy, LatticeActors, Policy};
+use host_actors::{KindPolicy, LatticeActors, Policy, StandbyPolicy};
 use lattice_io::log::{LogError, LogOptions};
 use lattice_io::memory::Memory;
 use lattice_io::nats::{self, NatsOptions};
@@ -28,7 +28,9 @@ const RECORDS: u64 = 10;
 
 fn small(retain_ms: u64) -> (Policy, KindPolicy) {
     let period = Duration::from_millis(5);
-    let policy = Policy { period, checkpoint_records: RECORDS, ..Policy::default() };
+    // Whoever takes over here has not stood by: it reads what there is.
+    let standby = StandbyPolicy { hosts: 0, ..StandbyPolicy::default() };
+    let policy = Policy { period, checkpoint_records: RECORDS, standby, ..Policy::default() };
     let snapshots = SnapshotPolicy { events: 7, ..SnapshotPolicy::default() };
     (policy, KindPolicy { snapshots, retain_ms, ..KindPolicy::default() })
 }

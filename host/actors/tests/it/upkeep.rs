@@ -172,7 +172,11 @@ async fn a_journal_that_has_gone_is_not_begun_anew_until_its_loss_is_accepted() 
     third.end().await;
     for gone in ["journal", "journal-mark", "journal-mark.previous", "snapshots"] {
         let gone = path.join(gone);
-        if gone.is_dir() { std::fs::remove_dir_all(gone).unwrap() } else { std::fs::remove_file(gone).unwrap() }
+        if gone.is_dir() {
+            std::fs::remove_dir_all(gone).unwrap()
+        } else {
+            std::fs::remove_file(gone).unwrap()
+        }
     }
     let fourth = host(path);
     assert_eq!(fourth.reply(3, "sum/a", "add", "2").await, "2");
