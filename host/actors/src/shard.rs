@@ -279,7 +279,7 @@ impl ShardLoop {
     }
 
     fn submit(&mut self, token: Token, key: EntityKey, command: Command, now: Now) {
-        self.step(Request { token, key, command }.into(), now);
+        self.step(Request { token, key, command: Arc::new(command) }.into(), now);
     }
 
     /// Is this actor one of this shard, and does its kind run here?
@@ -300,17 +300,16 @@ impl ShardLoop {
                 .limit(lattice_journal::outbox::MAX_WAITING)
                 .hint("repair the links' targets: see `trellis actor list`"));
         }
-        if let Some(live) = self.live.get(key)
-            && let Some(left) = live.paused(now.monotonic_ms)
-        {
-            return Err(Report::new(ErrorCode::CrashLooping, "the actor traps at every command")
+        match self.live.get(key).map(|live| live.paused(now.monotonic_ms)) {
+            Some(Some(left)) => Err(Report::new(ErrorCode::CrashLooping, "the actor traps at every command")
                 .at(key)
-                .hint(format!("tried again in {left} ms; see its log")));
+                .hint(format!("tried again in {left} ms; see its log"))),
+            None if self.shard.actors() >= self.shared.policy.shard.actors => {
+                self.make_room(now);
+                Ok(())
+            }
+            Some(None) | None => Ok(()),
         }
-        if !self.live.contains_key(key) && self.shard.actors() >= self.shared.policy.shard.actors {
-            self.make_room(now);
-        }
-        Ok(())
     }
 
     /// One step of the state machine, and all that it wants done.

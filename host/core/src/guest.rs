@@ -99,7 +99,7 @@ pub trait Guest: Send + Sync {
     /// Takes events in, in order.
     fn fold(&self, events: Vec<Event>, done: Done<()>);
     /// Decides, and takes the events of the decision in.
-    fn decide(&self, turn: Turn, command: Command, done: Done<Verdict>);
+    fn decide(&self, turn: Turn, command: Arc<Command>, done: Done<Verdict>);
     /// Answers from the state. The inner error is the actor's own no.
     fn query(&self, now_ms: u64, query: (String, bytes::Bytes), done: Done<Result<bytes::Bytes, Report>>);
     /// Saves the state, canonically.

@@ -8,12 +8,13 @@
 use crate::ids::ActorSeq;
 use bytes::Bytes;
 use lattice_protocol::EntityKey;
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 /// A command's id: a UUIDv7 (RFC 9562). Ids order by their time of issue.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CommandId([u8; 16]);
 
 /// A text that is not a UUIDv7.
@@ -69,15 +70,31 @@ impl CommandId {
     }
 }
 
+impl Ord for CommandId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for CommandId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl fmt::Display for CommandId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // One write, not sixteen: each command is named to its actor.
+        let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+        let mut text = String::with_capacity(36);
         for (index, byte) in self.0.iter().enumerate() {
             if matches!(index, 4 | 6 | 8 | 10) {
-                formatter.write_str("-")?;
+                text.push('-');
             }
-            write!(formatter, "{byte:02x}")?;
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 15));
         }
-        Ok(())
+        formatter.write_str(&text)
     }
 }
 
@@ -158,11 +175,9 @@ impl Command {
     /// Tells this command from another one under the same id.
     #[must_use]
     pub fn digest(&self) -> [u8; 8] {
-        let mut hasher = blake3::Hasher::new();
         // The length keeps name and body apart.
-        hasher.update(&(self.name.len() as u64).to_le_bytes());
-        hasher.update(self.name.as_bytes()).update(&self.body);
-        crate::ids::Hash(*hasher.finalize().as_bytes()).short()
+        let parts = [&(self.name.len() as u64).to_le_bytes(), self.name.as_bytes(), &self.body];
+        crate::ids::Hash::of_parts(&parts).short()
     }
 }
 

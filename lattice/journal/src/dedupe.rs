@@ -17,6 +17,10 @@ use bytes::Bytes;
 use lattice_protocol::{EntityKey, ErrorCode, Report};
 use std::collections::BTreeMap;
 
+mod recent;
+
+use recent::Recent;
+
 /// Ids remembered of commands from outside.
 pub const MAX_IDS: usize = 1_024;
 /// Bytes remembered of their replies; the oldest ids go first.
@@ -118,7 +122,7 @@ impl From<Refused> for Report {
 /// What one actor remembers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dedupe {
-    pub(crate) ids: BTreeMap<CommandId, First>,
+    pub(crate) ids: Recent,
     /// Every id at or below it that is not in `ids` has expired.
     pub(crate) floor: Option<CommandId>,
     pub(crate) senders: BTreeMap<EntityKey, (u64, First)>,
@@ -131,11 +135,11 @@ impl Dedupe {
         floor: Option<CommandId>,
         senders: BTreeMap<EntityKey, (u64, First)>,
     ) -> Self {
-        let mut dedupe = Self { ids, floor, senders, reply_bytes: 0 };
-        let senders = dedupe.senders.values_mut().map(|(_, first)| first);
-        dedupe.ids.values_mut().chain(senders).for_each(|first| first.reply = own(&first.reply));
-        dedupe.reply_bytes = dedupe.ids.values().map(|first| first.reply.len()).sum();
-        dedupe
+        let own = |first: First| First { reply: own(&first.reply), ..first };
+        let senders = senders.into_iter().map(|(key, (number, first))| (key, (number, own(first)))).collect();
+        let ids: Recent = ids.into_iter().map(|(id, first)| (id, own(first))).collect();
+        let reply_bytes = ids.iter().map(|(_, first)| first.reply.len()).sum();
+        Self { ids, floor, senders, reply_bytes }
     }
 
     /// What is known about a command from outside or from another actor. Timers and answers are
@@ -152,7 +156,7 @@ impl Dedupe {
     }
 
     fn check_id(&self, id: CommandId, digest: [u8; 8], unix_ms: u64) -> Result<Known, Refused> {
-        if let Some(first) = self.ids.get(&id) {
+        if let Some(first) = self.ids.get(id) {
             return repeated(first, digest, || id.to_string());
         }
         let ahead_ms = id.issued_ms().saturating_sub(unix_ms);
@@ -199,7 +203,7 @@ impl Dedupe {
     }
 
     fn forget(&mut self, unix_ms: u64) {
-        while let Some((id, first)) = self.ids.first_key_value() {
+        while let Some((id, first)) = self.ids.front() {
             let too_old = unix_ms.saturating_sub(id.issued_ms()) > MAX_AGE_MS;
             let too_much = self.ids.len() > MAX_IDS || self.reply_bytes > MAX_REPLY_BYTES;
             if !too_old && !too_much {
@@ -207,7 +211,7 @@ impl Dedupe {
             }
             self.reply_bytes = self.reply_bytes.saturating_sub(first.reply.len());
             self.floor = self.floor.max(Some(*id));
-            self.ids.pop_first();
+            self.ids.pop_front();
         }
     }
 }

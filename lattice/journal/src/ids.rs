@@ -86,6 +86,23 @@ impl Hash {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// Of these bytes, one after the other.
+    #[must_use]
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if length <= blake3::BLOCK_LEN * 4 {
+            // A hasher is larger than what most of them hash.
+            let mut all = Vec::with_capacity(length);
+            parts.iter().for_each(|part| all.extend_from_slice(part));
+            return Self::of(&all);
+        }
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(part);
+        }
+        Self(*hasher.finalize().as_bytes())
+    }
+
     /// Its first eight bytes: enough to find an accident, not a forger.
     #[must_use]
     pub fn short(&self) -> [u8; 8] {

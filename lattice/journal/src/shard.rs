@@ -30,7 +30,11 @@ use crate::outbox::OutboxPosition;
 use crate::record::Body;
 use actor::Actor;
 use lattice_protocol::{EntityKey, Report};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+/// By actor, hashed without chance: each command is looked up here a dozen times.
+pub(crate) type ByActor<T> = HashMap<EntityKey, T, BuildHasherDefault<DefaultHasher>>;
 
 /// A decided turn whose commit is not durable yet.
 #[derive(Debug, Clone)]
@@ -38,6 +42,13 @@ struct Turn {
     token: Token,
     commit: Commit,
     /// The commit says only that the command is settled.
+    refused: Option<Report>,
+}
+
+/// One whose commit is in the record on its way.
+#[derive(Debug, Clone)]
+struct Sent {
+    token: Token,
     refused: Option<Report>,
 }
 
@@ -55,11 +66,11 @@ enum Intake {
 pub struct Shard {
     policy: ShardPolicy,
     appender: Appender,
-    actors: BTreeMap<EntityKey, Actor>,
+    actors: ByActor<Actor>,
     /// Decided, and waiting for a record.
     waiting: VecDeque<Turn>,
-    /// In the record on its way, in its order.
-    flight: Vec<Turn>,
+    /// In the record on its way, one for each of its commits, in its order.
+    flight: Vec<Sent>,
     /// Checkpoints, and positions of the outbox that no commit carried: before the next commits.
     control: VecDeque<Body>,
     relayed: OutboxPosition,
@@ -80,7 +91,7 @@ impl Shard {
         Self {
             policy,
             appender: Appender::new(tail),
-            actors: BTreeMap::new(),
+            actors: ByActor::default(),
             waiting: VecDeque::new(),
             flight: Vec::new(),
             control: VecDeque::new(),
@@ -194,16 +205,19 @@ impl Shard {
         }
         // What has not been decided waits elsewhere.
         let moving = types::moving();
-        let queued: Vec<Token> = self.actors.values_mut().flat_map(Actor::take_queue).collect();
+        let mut queued: Vec<Token> = self.actors.values_mut().flat_map(Actor::take_queue).collect();
+        queued.sort_unstable();
         self.actions.extend(queued.into_iter().map(|token| Action::Refuse { token, report: moving.clone() }));
     }
 
     fn tell_when_drained(&mut self) {
-        let quiet = self.flight.is_empty()
-            && self.waiting.is_empty()
-            && self.appender.is_idle()
-            && self.actors.values().all(|actor| !actor.is_deciding());
-        if self.intake == (Intake::Closed { told: false }) && quiet && self.stopped.is_none() {
+        let is_quiet = || {
+            self.flight.is_empty()
+                && self.waiting.is_empty()
+                && self.appender.is_idle()
+                && self.actors.values().all(|actor| !actor.is_deciding())
+        };
+        if self.intake == (Intake::Closed { told: false }) && self.stopped.is_none() && is_quiet() {
             self.intake = Intake::Closed { told: true };
             self.actions.push(Action::Drained { last: self.tail().chain.seq() });
         }
@@ -217,7 +231,8 @@ impl Shard {
         let (certain, unknown) = (reason.report(), reason.unknown());
         let sent: BTreeSet<Token> = self.flight.drain(..).map(|turn| turn.token).collect();
         self.waiting.clear();
-        for token in std::mem::take(&mut self.actors).into_values().flat_map(Actor::into_tokens) {
+        let all = std::mem::take(&mut self.actors).into_values().flat_map(Actor::into_tokens);
+        for token in all.collect::<BTreeSet<Token>>() {
             let report = if sent.contains(&token) { &unknown } else { &certain };
             self.actions.push(Action::Refuse { token, report: report.clone() });
         }

@@ -2,8 +2,11 @@
 //! name can never escape the subject, the KV key or the file name it becomes part of.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Longest name, in bytes. An nkey (56) fits.
 pub const MAX_NAME_BYTES: usize = 64;
@@ -33,7 +36,7 @@ macro_rules! token_name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(std::sync::Arc<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks that the text is one token.
@@ -157,15 +160,15 @@ macro_rules! qualified {
         ///
         /// Copies share the parts: a controller has a million of them in half a dozen lists.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(std::sync::Arc<Qualified<$part>>);
+        pub struct $name(Arc<Qualified<$part>>);
         impl $name {
             /// Joins the two parts.
             #[must_use]
             pub fn new(app: AppName, name: $part) -> Self {
-                Self(std::sync::Arc::new(Qualified { app, name }))
+                Self(Arc::new(Qualified { app, name }))
             }
         }
-        impl std::ops::Deref for $name {
+        impl Deref for $name {
             type Target = Qualified<$part>;
             fn deref(&self) -> &Self::Target {
                 &self.0
@@ -217,20 +220,52 @@ qualified!(
     ProviderName
 );
 
-/// A persistent actor in the lattice: `kind/id`.
+/// The two parts of a persistent actor's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct EntityKey {
+pub struct EntityParts {
     /// Its kind.
     pub kind: KindName,
     /// Which one of that kind.
     pub id: EntityId,
 }
 
+/// A persistent actor in the lattice: `kind/id`.
+///
+/// Copies share the parts, and are found equal without a look at them.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct EntityKey(Arc<EntityParts>);
+
 impl EntityKey {
     /// Joins the two parts.
     #[must_use]
     pub fn new(kind: KindName, id: EntityId) -> Self {
-        Self { kind, id }
+        Self(Arc::new(EntityParts { kind, id }))
+    }
+}
+
+impl Deref for EntityKey {
+    type Target = EntityParts;
+    fn deref(&self) -> &EntityParts {
+        &self.0
+    }
+}
+
+impl fmt::Debug for EntityKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EntityParts { kind, id } = &**self;
+        formatter.debug_struct("EntityKey").field("kind", kind).field("id", id).finish()
+    }
+}
+
+impl Ord for EntityKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for EntityKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

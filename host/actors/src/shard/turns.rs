@@ -13,6 +13,7 @@ use lattice_journal::shard::{Answer, Input, Outcome, Question, Token};
 use lattice_journal::snapshot::SinceSnapshot;
 use lattice_journal::{Command, Commit, Effect, Hash, Ledger, Now};
 use lattice_protocol::{ActorId, EntityKey, ErrorCode, KindName, Report};
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// A timer this late was missed: nobody could fire it.
@@ -25,7 +26,7 @@ const FOLD_US: u64 = 5;
 /// What a guest is to do.
 #[derive(Debug, Clone)]
 pub(super) enum Work {
-    Decide(Token, Command),
+    Decide(Token, Arc<Command>),
     Ask(Token, Question),
 }
 
@@ -91,16 +92,21 @@ impl Live {
 
 /// The same for the same turn of the same actor, and different for every other.
 fn seed(key: &EntityKey, command: &str, seq: u64) -> u64 {
-    u64::from_le_bytes(Hash::of(format!("{key} {seq} {command}").as_bytes()).short())
+    let (kind, id, seq) = (key.kind.as_str().as_bytes(), key.id.as_str().as_bytes(), seq.to_le_bytes());
+    // Neither name has a slash.
+    let parts = [kind, b"/", id, b"/", &seq, command.as_bytes()];
+    u64::from_le_bytes(Hash::of_parts(&parts).short())
 }
 
 impl ShardLoop {
     fn actor(&mut self, key: &EntityKey) -> &mut Live {
-        let now_ms = self.shared.clock.monotonic_ms();
-        if !self.live.contains_key(key) {
-            self.round.push_back(key.clone());
+        match self.live.entry(key.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                self.round.push_back(key.clone());
+                new.insert(Live::new(self.shared.clock.monotonic_ms()))
+            }
         }
-        self.live.entry(key.clone()).or_insert_with(|| Live::new(now_ms))
     }
 
     /// Brings an actor into memory.
@@ -235,7 +241,7 @@ impl ShardLoop {
     }
 
     fn begin_work(&mut self, key: &EntityKey, now: Now) {
-        let Some(live) = self.live.get(key) else { return };
+        let Some(live) = self.live.get_mut(key) else { return };
         if live.given {
             return;
         }
@@ -244,6 +250,7 @@ impl ShardLoop {
         let Some(kind) = self.kinds.get(&key.kind) else {
             return self.not_ready(key, no_kind(&key.kind), now);
         };
+        live.given = true;
         let component = kind.guests.component();
         let turn = |command: &Command| turn(key, ledger, command, now);
         let at = || Box::new((ledger.clone(), self.shard.tail().chain.seq(), component));
@@ -263,9 +270,6 @@ impl ShardLoop {
                 let done = move |result| inbox.send(Message::Saved { key: of, token, at, result });
                 guest.save(Box::new(done));
             }
-        }
-        if let Some(live) = self.live.get_mut(key) {
-            live.given = true;
         }
     }
 

@@ -148,7 +148,7 @@ impl Guest for Live {
         self.apply(&events);
         done(Ok(()));
     }
-    fn decide(&self, turn: Turn, command: Command, done: Done<Verdict>) {
+    fn decide(&self, turn: Turn, command: Arc<Command>, done: Done<Verdict>) {
         if self.gone() {
             return done(Err(GuestFault::Gone));
         }

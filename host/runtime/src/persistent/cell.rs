@@ -29,7 +29,7 @@ pub(super) struct Making {
 pub(super) enum Job {
     Open(Arc<Live>, Opening, Done<Arc<dyn Guest>>),
     Fold(u64, Vec<Event>, Done<()>),
-    Decide(u64, Turn, Command, Done<Verdict>),
+    Decide(u64, Turn, Arc<Command>, Done<Verdict>),
     Query(u64, u64, (String, Bytes), Done<Result<Bytes, Report>>),
     Save(u64, Done<Saved>),
     Close(u64),
@@ -185,7 +185,7 @@ impl Guest for Live {
     fn fold(&self, events: Vec<Event>, done: Done<()>) {
         self.cell.send(Job::Fold(self.slot, events, done));
     }
-    fn decide(&self, turn: Turn, command: Command, done: Done<Verdict>) {
+    fn decide(&self, turn: Turn, command: Arc<Command>, done: Done<Verdict>) {
         self.cell.send(Job::Decide(self.slot, turn, command, done));
     }
     fn query(&self, now_ms: u64, query: (String, Bytes), done: Done<Result<Bytes, Report>>) {

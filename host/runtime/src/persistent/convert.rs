@@ -14,8 +14,8 @@ pub(super) fn event(event: &Event) -> types::Event {
     }
 }
 
-pub(super) fn command(command: Command) -> types::Command {
-    types::Command { name: command.name, body: command.body.into() }
+pub(super) fn command(command: &Command) -> types::Command {
+    types::Command { name: command.name.clone(), body: command.body.to_vec() }
 }
 
 pub(super) fn turn(turn: Turn) -> types::Turn {

@@ -104,7 +104,7 @@ impl Room {
             }
             Job::Fold(slot, events, done) => tell(self.fold(slot, &events).await, done, false),
             Job::Decide(slot, turn, command, done) => {
-                tell(self.decide(slot, turn, command).await, done, true)
+                tell(self.decide(slot, turn, &command).await, done, true)
             }
             Job::Query(slot, now_ms, query, done) => tell(self.query(slot, now_ms, query).await, done, true),
             Job::Save(slot, done) => tell(self.save(slot).await, done, false),
@@ -161,7 +161,7 @@ impl Room {
         Err(Fault::Mild(GuestFault::Trapped(report.hint("an actor reads every event that it ever wrote"))))
     }
 
-    async fn decide(&mut self, slot: u64, turn: Turn, command: Command) -> Result<Verdict, Fault> {
+    async fn decide(&mut self, slot: u64, turn: Turn, command: &Command) -> Result<Verdict, Fault> {
         let state = self.state(slot)?;
         let until = Instant::now() + self.turn;
         let bounds =

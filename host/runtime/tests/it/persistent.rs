@@ -67,7 +67,7 @@ async fn decide(guest: &dyn Guest, name: &str, body: &str) -> Result<Verdict, Gu
         command_id: "c-1".to_owned(),
         sender: Some("meter/m-1".parse().unwrap()),
     };
-    told(|done| guest.decide(turn, command, done)).await
+    told(|done| guest.decide(turn, command.into(), done)).await
 }
 
 async fn reply(guest: &dyn Guest, name: &str, body: &str) -> String {

@@ -121,7 +121,7 @@ pub(super) fn map<K: Ord + Clone, V>(
 
 fn write_dedupe(writer: &mut Writer, dedupe: &Dedupe) {
     writer.count(dedupe.ids.len());
-    for (id, first) in &dedupe.ids {
+    for (id, first) in dedupe.ids.iter() {
         writer.raw(id.as_bytes());
         write_first(writer, first);
     }

@@ -4,6 +4,7 @@
 use super::types::{Question, Request, Token};
 use crate::command::{Command, CommandRef};
 use crate::ledger::Ledger;
+use lattice_protocol::EntityKey;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Most commands remembered for having trapped; the oldest go first.
@@ -17,6 +18,12 @@ pub(super) enum Turn {
 }
 
 impl Turn {
+    /// Its actor goes by this copy of its key.
+    pub(super) fn is_of(&mut self, key: &EntityKey) {
+        if let Self::Command(request) = self {
+            request.key.clone_from(key);
+        }
+    }
     pub(super) fn token(&self) -> Token {
         match self {
             Self::Command(request) => request.token,

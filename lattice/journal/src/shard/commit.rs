@@ -2,7 +2,7 @@
 
 use super::actor::{self, Actor};
 use super::types::{self, Action, Answer, Input, Outcome, Question, Request, StopReason, Submitted, Token};
-use super::{Intake, Shard, Turn};
+use super::{Intake, Sent, Shard, Turn};
 use crate::append::Progress;
 use crate::commit::Commit;
 use crate::dedupe::Known;
@@ -29,7 +29,7 @@ impl Shard {
         self.enqueue(key, actor::Turn::Question(token, question), now);
     }
 
-    fn enqueue(&mut self, key: EntityKey, turn: actor::Turn, now: Now) {
+    fn enqueue(&mut self, key: EntityKey, mut turn: actor::Turn, now: Now) {
         let token = turn.token();
         if let Some(reason) = &self.stopped {
             let report = reason.report();
@@ -38,7 +38,8 @@ impl Shard {
         if self.intake != Intake::Open {
             return self.refuse(token, types::moving());
         }
-        if !self.actors.contains_key(&key) {
+        let known = self.actors.get_key_value(&key).map(|(known, _)| known.clone());
+        if known.is_none() {
             if self.actors.len() >= self.policy.actors {
                 let report = Report::new(ErrorCode::Overloaded, "too many actors in memory")
                     .limit(self.policy.actors)
@@ -47,6 +48,9 @@ impl Shard {
             }
             self.actions.push(Action::Activate { key: key.clone() });
         }
+        // From here on by the key that is known: the same pointer is found equal at once.
+        let key = known.unwrap_or(key);
+        turn.is_of(&key);
         let limit = self.policy.queue;
         let actor = self.actors.entry(key.clone()).or_insert_with(Actor::new);
         if actor.waiting() >= limit {
@@ -272,16 +276,17 @@ impl Shard {
     fn gather(&mut self) -> Body {
         let most =
             self.policy.record_bytes.min(MAX_RECORD_BYTES) - RECORD_HEAD_BYTES.min(self.policy.record_bytes);
-        let mut bytes = 0;
+        let (mut bytes, mut commits) = (0, Vec::new());
         while let Some(turn) = self.waiting.front() {
             bytes += size(&turn.commit);
             let full = bytes > most || self.flight.len() >= self.policy.record_commits;
             if full && !self.flight.is_empty() {
                 break;
             }
-            self.flight.extend(self.waiting.pop_front());
+            let Some(Turn { token, commit, refused }) = self.waiting.pop_front() else { break };
+            self.flight.push(Sent { token, refused });
+            commits.push(commit);
         }
-        let commits = self.flight.iter().map(|turn| turn.commit.clone()).collect();
         let relayed = (self.relayed > self.written).then_some(self.relayed);
         Body::Commits { relayed, commits }
     }
@@ -309,18 +314,18 @@ impl Shard {
     /// The record is valid: its turns are over.
     fn durable(&mut self, sealed: Sealed, then: &[Sealed], now: Now) {
         let epoch = sealed.record().epoch;
-        let turns = std::mem::take(&mut self.flight);
-        let mut keys = Vec::with_capacity(turns.len());
-        for Turn { token, commit, refused } in turns {
+        let sent = std::mem::take(&mut self.flight);
+        let mut keys = Vec::with_capacity(sent.len());
+        for (Sent { token, refused }, commit) in sent.into_iter().zip(sealed.record().commits()) {
             let (reply, seq) = (commit.reply.clone(), commit.seq);
             let Some(actor) = self.actors.get_mut(&commit.key) else { continue };
-            if let Some(Err(error)) = actor.ledger_mut().map(|ledger| ledger.apply(&commit)) {
+            if let Some(Err(error)) = actor.ledger_mut().map(|ledger| ledger.apply(commit)) {
                 return self.stop(StopReason::Defect(error.to_string()));
             }
             actor.end_turn();
             let answer = Submitted { reply, seq, epoch, repeated: false, refused };
             self.actions.push(Action::Reply { token, answer });
-            keys.push(commit.key);
+            keys.push(commit.key.clone());
         }
         if !then.is_empty() {
             let by = self.epoch();

@@ -43,7 +43,7 @@ fn amount(bytes: &Bytes) -> i64 {
 
 impl Bench {
     fn submit(&mut self, token: u64, actor: &str, command: Command) {
-        let request = Request { token: Token(token), key: key(actor), command };
+        let request = Request { token: Token(token), key: key(actor), command: command.into() };
         self.step(request.into());
     }
 
@@ -330,7 +330,7 @@ fn a_decision_that_fits_no_record_is_refused_and_folded_away() {
     bench
         .shard
         .step(Input::Appended { attempt, outcome: bench.log.append(expected, sealed.bytes()) }, now(0));
-    let request = Request { token: Token(2), key: key("meter/m-1"), command: add(2, 1) };
+    let request = Request { token: Token(2), key: key("meter/m-1"), command: add(2, 1).into() };
     bench.shard.step(request.into(), now(0));
     let huge = Effect::Publish { link: "l".into(), subject: "s".into(), body: vec![0; 2 << 20].into() };
     let outcome = Outcome::Decided {
@@ -369,7 +369,7 @@ fn the_outboxs_position_travels_with_the_next_commits_or_alone() {
 #[test]
 fn an_actor_that_cannot_be_brought_into_memory_refuses_its_commands() {
     let mut bench = bench();
-    let request = Request { token: Token(1), key: key("meter/m-1"), command: add(1, 5) };
+    let request = Request { token: Token(1), key: key("meter/m-1"), command: add(1, 5).into() };
     bench.shard.step(request.into(), now(0));
     let report = Report::new(ErrorCode::Damaged, "snapshot");
     bench.step(Input::NotActivated { key: key("meter/m-1"), report });

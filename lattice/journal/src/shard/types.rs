@@ -11,6 +11,7 @@ use crate::record::{Checkpoint, Sealed};
 use bytes::Bytes;
 use keys::Digest;
 use lattice_protocol::{EntityKey, ErrorCode, Report};
+use std::sync::Arc;
 
 /// Bounds of one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +45,8 @@ pub struct Request {
     pub token: Token,
     /// For whom it is.
     pub key: EntityKey,
-    /// What.
-    pub command: Command,
+    /// What; whoever handles it shares it.
+    pub command: Arc<Command>,
 }
 
 /// What an actor is asked between two of its turns, when its state is what its journal says.
@@ -220,7 +221,7 @@ pub enum Action {
         /// Goes back with the answer.
         token: Token,
         /// What.
-        command: Command,
+        command: Arc<Command>,
     },
     /// Ask the guest; answer with [`Input::Answered`]. Until then no turn of this actor begins.
     Ask {
@@ -260,7 +261,7 @@ pub enum Action {
         /// Whose.
         key: EntityKey,
         /// Which.
-        command: Command,
+        command: Arc<Command>,
     },
     /// Records that do not count: report them.
     Skipped(Vec<(Position, Invalid)>),

@@ -152,7 +152,7 @@ impl World {
     fn submit(&mut self, host: usize, n: u64) {
         // Three actors; the amount tells commands apart.
         let key = key(&format!("meter/m-{}", n % 3));
-        self.feed(host, Request { token: Token(n), key, command: add(n, 1 << (n % 20)) }.into());
+        self.feed(host, Request { token: Token(n), key, command: add(n, 1 << (n % 20)).into() }.into());
     }
 
     fn feed(&mut self, host: usize, input: Input) {

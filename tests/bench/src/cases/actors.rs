@@ -217,7 +217,7 @@ pub async fn turn(plan: &Plan) -> Result<Row> {
                         let _ = sender.send(left.1.load(Ordering::Relaxed));
                     }
                 };
-                guest.decide(turn, command("add", "1"), Box::new(done));
+                guest.decide(turn, command("add", "1").into(), Box::new(done));
             }
             ensure!(decided.recv_timeout(PATIENCE)? == 0, "a turn failed");
         }
