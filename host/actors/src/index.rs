@@ -6,13 +6,13 @@ use lattice_journal::command::CommandRef;
 use lattice_journal::ledger::Timer;
 use lattice_journal::{Command, Commit, Effect, Record, RecordSeq};
 use lattice_protocol::EntityKey;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The records with commits of each actor, as far as the log is kept.
 #[derive(Debug, Default)]
 pub struct Index {
-    records: HashMap<EntityKey, Vec<RecordSeq>>,
+    records: BTreeMap<EntityKey, Vec<RecordSeq>>,
     /// All places together.
     places: usize,
 }
@@ -61,7 +61,7 @@ impl Index {
         self.records.contains_key(key)
     }
 
-    /// The actors with commits that are kept, in no order.
+    /// The actors with commits that are kept.
     pub fn actors(&self) -> impl Iterator<Item = &EntityKey> {
         self.records.keys()
     }

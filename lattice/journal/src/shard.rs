@@ -34,7 +34,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// By actor, hashed without chance: each command is looked up here a dozen times.
-pub(crate) type ByActor<T> = HashMap<EntityKey, T, BuildHasherDefault<DefaultHasher>>;
+type ByActor<T> = HashMap<EntityKey, T, BuildHasherDefault<DefaultHasher>>;
 
 /// A decided turn whose commit is not durable yet.
 #[derive(Debug, Clone)]

@@ -11,7 +11,6 @@ use crate::error::DecodeError;
 use crate::ids::{ActorSeq, Hash, RecordSeq, ShardId};
 use crate::outbox::OutboxPosition;
 use crate::record::{Checkpoint, Sealed, SnapshotRef};
-use crate::shard::ByActor;
 use bytes::Bytes;
 use lattice_protocol::EntityKey;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +95,7 @@ struct Needed {
 /// Keeps count of what is still needed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trimmer {
-    needed: ByActor<Needed>,
+    needed: BTreeMap<EntityKey, Needed>,
     order: BTreeSet<(RecordSeq, EntityKey)>,
     snapshots: SnapshotList,
 }
