@@ -4,8 +4,8 @@ use crate::activate::{Sources, Wanted};
 use crate::inspect::{self, CommitView, Moment, Verified};
 use crate::shard::{Inbox, Listing, Look, Message, StateView};
 use bytes::Bytes;
-use lattice_journal::Command;
 use lattice_journal::shard::Submitted;
+use lattice_journal::{Command, RecordSeq};
 use lattice_protocol::{EntityKey, ErrorCode, KindName, Report};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -79,6 +79,14 @@ impl Door {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Message::Look(Look::List { kind, reply }));
         answer.await.map_err(|_| ended())
+    }
+
+    /// The shard's last record.
+    ///
+    /// # Errors
+    /// The shard has ended.
+    pub(crate) async fn last(&self) -> Result<RecordSeq, Report> {
+        self.ask(|reply| Message::Look(Look::Last { reply })).await
     }
 
     async fn history(&self, key: EntityKey) -> Result<(Sources, Wanted), Report> {

@@ -43,6 +43,15 @@ pub trait Peers: Send + Sync {
     ) -> BoxFuture<'_, Result<Submitted, Report>>;
 }
 
+/// Whether this host has room.
+pub trait Room: Send + Sync {
+    /// Can it take one more shard now?
+    ///
+    /// # Errors
+    /// `E_INSUFFICIENT_RESOURCES`, with what there is too little of.
+    fn check(&self) -> Result<(), Report>;
+}
+
 /// One kind on this host.
 #[derive(Clone)]
 pub struct Kind {

@@ -20,6 +20,7 @@
 //! | `watch` | who is alive, who owns what, from the two buckets |
 //! | `rule` | what this host takes over, and what it stands by for |
 //! | `shard` (one per owned shard) | takes over, serves, gives up |
+//! | `balance` | hands shards to hosts that have fewer, one after the other |
 //! | `standby` (one per shard that it stands by for) | follows the stream, folds ahead, hands over |
 //!
 //! [`values`] is what the buckets hold.
@@ -29,6 +30,7 @@
 //! its own records confirm, and with another one before it; a shard that cannot be opened whole is closed,
 //! and says so ([`LatticeActors::closed`]). A shard's loop checks the lease before each step, and stops by itself.
 
+mod balance;
 mod owned;
 mod rule;
 mod session;
@@ -40,27 +42,30 @@ mod values;
 mod watch;
 
 use crate::door::Door;
-use crate::kinds::{self, Kind, Peers};
+use crate::kinds::{self, Kind, Peers, Room};
 use crate::policy::Policy;
 use crate::shard::{Inbox, Message};
+use bytes::Bytes;
 use host_store::{AsideStore, SnapshotStore};
 use lattice_io::{Clock, Kv, Lattice, TaskScope};
 use lattice_journal::lease::LeasePolicy;
 use lattice_journal::shard::StopReason;
-use lattice_journal::{SessionId, ShardId};
+use lattice_journal::{RecordSeq, SessionId, ShardId};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{EntityKey, ErrorCode, HostId, KindName, Report};
 use standby::Seat;
-pub use standby::StandbyStats;
+pub use standby::{StaleAnswer, StandbyStats};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use values::{OwnerValue, Part, SessionValue, owner_key};
 
 /// Shards of one kind. It never changes afterwards: it decides which stream a history is in.
 pub const SHARDS: u16 = 16;
+/// Standbys that read their shards' logs at once.
+const BEGINNING: usize = 4;
 /// Pause after an attempt that failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -85,6 +90,8 @@ pub struct LatticeOptions {
     pub snapshots: Arc<SnapshotStore>,
     /// What is set aside.
     pub aside: Arc<AsideStore>,
+    /// Room for further shards.
+    pub room: Arc<dyn Room>,
 }
 
 /// The kinds of durability `lattice` on a host. Clones are handles to the same.
@@ -99,6 +106,10 @@ pub(crate) struct Inner {
     owners: Arc<dyn Kv>,
     scope: TaskScope,
     state: Mutex<State>,
+    /// Shards are handed over one after the other.
+    handing: Semaphore,
+    /// Standbys that begin at once.
+    beginning: Semaphore,
     /// What all standbys of this host remember together.
     standing_by: Arc<AtomicUsize>,
     /// An owner, or a shard of this host, is another than before.
@@ -119,8 +130,12 @@ struct State {
     parts: BTreeMap<Part, Option<Inbox>>,
     /// Shards that this host stands by for.
     standing: BTreeMap<Part, Seat>,
-    /// Shards that are given up for another host.
-    moving: BTreeMap<Part, HostId>,
+    /// Shards that are given up for another host; did a person choose it?
+    moving: BTreeMap<Part, (HostId, bool)>,
+    /// The shard that comes here next, and until when its place is kept (monotonic).
+    reserved: Option<(Part, u64)>,
+    /// The session of each host, and when it was first seen (monotonic).
+    joined: BTreeMap<String, (String, u64)>,
     /// Shards that cannot be opened as they are: why, and until when it is not tried again (monotonic).
     closed: BTreeMap<Part, (Report, u64)>,
     /// All that was there when watching began has been heard.
@@ -140,8 +155,11 @@ impl LatticeActors {
         let owners = kv.assume(&options.subjects.shards_bucket())?;
         let scope = parent.child("lattice actors");
         let (state, changed) = (Mutex::default(), Notify::new());
+        let (handing, beginning) = (Semaphore::new(1), Semaphore::new(BEGINNING));
         let standing_by = Arc::default();
-        Ok(Self { inner: Arc::new(Inner { options, sessions, owners, scope, state, standing_by, changed }) })
+        let inner =
+            Inner { options, sessions, owners, scope, state, handing, beginning, standing_by, changed };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// A kind runs here from now on, or with another component.
@@ -162,6 +180,7 @@ impl LatticeActors {
             scope.spawn_until_cancelled("watch sessions", Arc::clone(inner).watch_sessions());
             scope.spawn_until_cancelled("watch owners", Arc::clone(inner).watch_owners());
             scope.spawn_until_cancelled("rule", Arc::clone(inner).rule());
+            scope.spawn_until_cancelled("balance", Arc::clone(inner).balance());
         }
         Ok(())
     }
@@ -228,6 +247,33 @@ impl LatticeActors {
         self.inner.state().standing.get(&part)?.stats()
     }
 
+    /// The host that stands by first for an actor's shard, as far as is known here.
+    #[must_use]
+    pub fn standby_host(&self, key: &EntityKey) -> Option<HostId> {
+        self.inner.first_beside_owner(&(key.kind.clone(), Self::part(key)))
+    }
+
+    /// Asks an actor something if this host stands by for it: from what it knows, which may be old. None when
+    /// it does not, or cannot answer now.
+    ///
+    /// # Errors
+    /// What the actor refuses, what ended the query, `E_TIMEOUT`.
+    pub async fn query_stale(
+        &self,
+        key: &EntityKey,
+        query: (String, Bytes),
+        patience: Duration,
+    ) -> Option<Result<StaleAnswer, Report>> {
+        let part = (key.kind.clone(), Self::part(key));
+        let answer = self.inner.state().standing.get(&part)?.query(key.clone(), query);
+        match tokio::time::timeout(patience, answer).await {
+            Ok(answer) => answer.ok(),
+            Err(_) => Some(Err(Report::new(ErrorCode::Timeout, "query not answered in time")
+                .at(key)
+                .limit(format!("{} ms", patience.as_millis())))),
+        }
+    }
+
     /// The hosts that own shards of a kind, as far as is known here.
     #[must_use]
     pub fn owners(&self, kind: &KindName) -> BTreeSet<HostId> {
@@ -245,29 +291,32 @@ impl LatticeActors {
         owned.filter_map(|((_, shard), inbox)| Some((*shard, Door { inbox: inbox.clone()? }))).collect()
     }
 
-    /// Gives an actor's shard up for another host, and waits until that one has it.
+    /// Gives an actor's shard up for another host, which has said that it is ready, and waits until it has it.
     ///
     /// # Errors
-    /// `E_MOVING` when this host does not own it, `E_HOST_NOT_FOUND` when the other one does not run
-    /// the kind, `E_TIMEOUT`: then whoever is first in rank has it, or will.
+    /// `E_MOVING` when this host does not own it, `E_HOST_NOT_FOUND` when the other one does not run the kind
+    /// or its lease has ended, what that one says (`E_INSUFFICIENT_RESOURCES` without room, `E_OVERLOADED`
+    /// while it takes another one), `E_TIMEOUT`. Until it was ready nothing has moved; afterwards whoever is
+    /// first in rank has the shard, or will.
     pub async fn migrate(&self, key: &EntityKey, to: &HostId, patience: Duration) -> Result<(), Report> {
-        if *to == self.inner.options.host {
-            return Ok(());
-        }
         let part = (key.kind.clone(), Self::part(key));
-        self.inner.give_up(&part, to)?;
-        let prefix = format!("{to}.");
-        let there = async {
-            let has = |owner: &OwnerValue| owner.session.starts_with(&prefix);
-            let key = owner_key(&part);
-            self.inner.until(|state| state.owners.get(&key).is_some_and(has)).await;
-        };
-        tokio::time::timeout(patience, there).await.map_err(|_| {
-            Report::new(ErrorCode::Timeout, "the other host has not taken the shard over in time")
-                .at(key)
-                .limit(format!("{} ms", patience.as_millis()))
-                .hint("see who has it: trellis actor list")
-        })
+        self.inner.hand(&part, (to, true), patience).await.map_err(|report| report.at(key))
+    }
+
+    /// Gets ready to take a shard over from its owner, and keeps its place for a while: answers when this host
+    /// has followed the shard through this record.
+    ///
+    /// # Errors
+    /// `E_HOST_NOT_FOUND` when it does not run the kind, `E_FENCED` without a lease,
+    /// `E_INSUFFICIENT_RESOURCES` without room, `E_OVERLOADED` while another shard is on its way here,
+    /// `E_DAMAGED` when it cannot open the shard, `E_TIMEOUT`.
+    pub async fn reserve(
+        &self,
+        (kind, shard): (&KindName, ShardId),
+        record: RecordSeq,
+        patience: Duration,
+    ) -> Result<(), Report> {
+        self.inner.reserve(&(kind.clone(), shard), record, patience).await
     }
 
     /// Gives up every shard, and ends.

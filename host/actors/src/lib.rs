@@ -45,6 +45,6 @@ pub mod shard;
 
 pub use device::{Actors, DeviceOptions};
 pub use door::Door;
-pub use kinds::{Effects, Kind, Peers};
-pub use lattice::{LatticeActors, LatticeOptions, StandbyStats};
+pub use kinds::{Effects, Kind, Peers, Room};
+pub use lattice::{LatticeActors, LatticeOptions, StaleAnswer, StandbyStats};
 pub use policy::{KindPolicy, Policy, StandbyPolicy};

@@ -73,6 +73,8 @@ pub struct Policy {
     pub checkpoint_snapshots: usize,
     /// What is remembered of shards that others own.
     pub standby: StandbyPolicy,
+    /// Pause between two shards that are handed to hosts that have fewer; none: none are.
+    pub balance: Option<Duration>,
     /// How full a log may be, percent, before what would be kept for people goes as well.
     pub full_percent: u8,
     /// Time between two looks at what is idle, due or trimmable.
@@ -92,6 +94,7 @@ impl Default for Policy {
             checkpoint_bytes: 8 << 20,
             checkpoint_snapshots: 512,
             standby: StandbyPolicy::default(),
+            balance: Some(Duration::from_secs(1)),
             full_percent: 75,
             period: Duration::from_secs(1),
         }

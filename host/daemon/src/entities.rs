@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use host_actors::shard::Listing;
-use host_actors::{Actors, Door, Effects, Kind, KindPolicy, LatticeActors, Peers};
+use host_actors::{Actors, Door, Effects, Kind, KindPolicy, LatticeActors, Peers, Room, StaleAnswer};
 use host_runtime::PersistentKind;
 use host_runtime::wiring::{EntityReply, EntityTarget};
 use lattice_io::call::{answer_each, ask_entity};
@@ -11,7 +11,7 @@ use lattice_io::{Bus, Replicas, TaskScope};
 use lattice_journal::command::CommandRef;
 use lattice_journal::shard::Submitted;
 use lattice_journal::snapshot::SnapshotPolicy;
-use lattice_journal::{ActorSeq, Command, Epoch};
+use lattice_journal::{ActorSeq, Command, Epoch, RecordSeq, ShardId};
 use lattice_protocol::entity::{CommandBy, EntityAnswer, EntityAsk, EntityCall};
 use lattice_protocol::subject::{SERVE_GROUP, Subjects};
 use lattice_protocol::{
@@ -28,6 +28,8 @@ const MAX_IN_HAND: usize = 4_096;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Patience for an owner that may have died, milliseconds.
 const PASSED_MS: u64 = 2_000;
+/// The same of a query that a standby may answer as well.
+const PASSED_STALE_MS: u64 = 1_000;
 /// Longest wait for one call, whatever its head says.
 const MAX_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -118,6 +120,28 @@ impl Peers for OverBus {
                 refused: None,
             })
         })
+    }
+}
+
+/// Room in what the host offers of its memory.
+pub struct MemoryRoom {
+    /// What it offers, bytes.
+    pub bytes: u64,
+}
+
+/// How much of it may be in use when a further shard comes, percent.
+const FULL_PERCENT: u64 = 90;
+
+impl Room for MemoryRoom {
+    fn check(&self) -> Result<(), Report> {
+        let (used, most) = (crate::load::resident_bytes(), self.bytes / 100 * FULL_PERCENT);
+        if used <= most {
+            return Ok(());
+        }
+        Err(Report::new(ErrorCode::InsufficientResources, "the host has no memory for a further shard")
+            .got(format!("{} MiB in use", used >> 20))
+            .limit(format!("{} MiB", most >> 20))
+            .hint("nothing was moved; name another host, or give it more: --memory"))
     }
 }
 
@@ -217,6 +241,13 @@ impl Entities {
     /// `E_MOVING` when it does not.
     pub async fn answer_here(&self, call: EntityCall, body: Bytes) -> Result<(EntityAnswer, Bytes), Report> {
         self.check_app(&call)?;
+        if let EntityAsk::Query { key, stale: true, .. } = &call.ask
+            && self.lattice.door(key).is_none()
+            && self.lattice.runs(&call.kind).is_some()
+        {
+            let key = key.clone();
+            return self.stale_here(&key, &call, &body).await.unwrap_or_else(|| Err(moving()));
+        }
         let door = match call.ask.key() {
             Some(key) if self.lattice.runs(&call.kind).is_some() => self.lattice.door(key).ok_or_else(moving),
             _ => self.device.door(),
@@ -243,6 +274,7 @@ impl Entities {
         body: Bytes,
     ) -> Result<(EntityAnswer, Bytes), Report> {
         let until = Instant::now() + Duration::from_millis(call.remaining_ms).min(MAX_PATIENCE);
+        let may_be_stale = matches!(call.ask, EntityAsk::Query { stale: true, .. });
         loop {
             let left = until.saturating_duration_since(Instant::now());
             call.remaining_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
@@ -250,18 +282,55 @@ impl Entities {
                 (Some(door), _) => self.carry_out(Ok(door), call.clone(), body.clone()).await,
                 (None, Some(owner)) if owner != self.host => {
                     // A dead owner must not use up the caller's time.
-                    let passed =
-                        EntityCall { remaining_ms: call.remaining_ms.min(PASSED_MS), ..call.clone() };
+                    let most_ms = if may_be_stale { PASSED_STALE_MS } else { PASSED_MS };
+                    let passed = EntityCall { remaining_ms: call.remaining_ms.min(most_ms), ..call.clone() };
                     let subject = self.subjects.owner_call(&call.kind, &owner);
                     ask_entity(&*self.bus, &subject, &passed, &body).await
                 }
                 (None, _) => Err(self.lattice.closed(key).unwrap_or_else(moving)),
             };
+            if may_be_stale
+                && attempt.as_ref().is_err_and(|report| passes(report.code))
+                && let Some(answer) = self.stale(key, &call, &body).await
+            {
+                return answer;
+            }
             match attempt {
                 Err(report) if passes(report.code) && left > PAUSE => tokio::time::sleep(PAUSE).await,
                 settled => return settled,
             }
         }
+    }
+
+    /// The answer of whoever stands by for an actor; none when nobody can give one now.
+    async fn stale(
+        &self,
+        key: &EntityKey,
+        call: &EntityCall,
+        body: &Bytes,
+    ) -> Option<Result<(EntityAnswer, Bytes), Report>> {
+        if let Some(answer) = self.stale_here(key, call, body).await {
+            return Some(answer);
+        }
+        let host = self.lattice.standby_host(key).filter(|host| *host != self.host)?;
+        let passed = EntityCall { remaining_ms: call.remaining_ms.min(PASSED_MS), ..call.clone() };
+        let subject = self.subjects.owner_call(&call.kind, &host);
+        let answer = ask_entity(&*self.bus, &subject, &passed, body).await;
+        (!answer.as_ref().is_err_and(|report| passes(report.code))).then_some(answer)
+    }
+
+    async fn stale_here(
+        &self,
+        key: &EntityKey,
+        call: &EntityCall,
+        body: &Bytes,
+    ) -> Option<Result<(EntityAnswer, Bytes), Report>> {
+        let EntityAsk::Query { name, .. } = &call.ask else { return None };
+        let patience = Duration::from_millis(call.remaining_ms).min(MAX_PATIENCE);
+        let answer = self.lattice.query_stale(key, (name.clone(), body.clone()), patience).await?;
+        Some(answer.map(|StaleAnswer { reply, seq, epoch, stale }| {
+            (EntityAnswer { seq, epoch, repeated: false, stale: Some(stale) }, reply)
+        }))
     }
 
     async fn carry_out(
@@ -302,8 +371,11 @@ impl Entities {
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 json(&serde_json::json!({ "from": self.host, "to": to, "tookMs": took_ms }))
             }
-            // What owners ask of each other, and nobody asks yet.
-            EntityAsk::Reserve { .. } => Err(moving()),
+            EntityAsk::Reserve { shard, record } => {
+                let part = (&call.kind, ShardId(shard));
+                self.lattice.reserve(part, RecordSeq(record), patience).await?;
+                json(&serde_json::json!({ "ready": true }))
+            }
             EntityAsk::SetAside => {
                 let all = self.device.set_aside().await?.into_iter();
                 json(&all.filter(|aside| aside.actor.kind == call.kind).collect::<Vec<_>>())

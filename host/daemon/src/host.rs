@@ -9,7 +9,7 @@ use crate::artifacts::Artifacts;
 use crate::config::HostConfig;
 use crate::control::{Control, Event, Parts, Snapshot};
 use crate::directory::Directory;
-use crate::entities::{Entities, OverBus};
+use crate::entities::{Entities, MemoryRoom, OverBus};
 use crate::files::Files;
 use crate::heartbeat::Pulse;
 use crate::identity::Identity;
@@ -216,6 +216,7 @@ fn persistent_actors(
         peers,
         snapshots,
         aside,
+        room: Arc::new(MemoryRoom { bytes: config.memory_bytes }),
     };
     Ok(Entities {
         device,

@@ -32,9 +32,7 @@ impl LoadMeter {
             cpu_ms.saturating_mul(1_000) / elapsed_ms
         });
         self.last = Some((now, ticks));
-        let resident =
-            std::fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident_kib).unwrap_or(0)
-                * 1_024;
+        let resident = resident_bytes();
         Load {
             cpu_millis: self.cpu_millis,
             // A busy sample may exceed what is offered; a heartbeat never says more than all.
@@ -43,6 +41,12 @@ impl LoadMeter {
             memory_used_mib: u32::try_from(resident.min(self.memory_bytes) / MIB).unwrap_or(u32::MAX),
         }
     }
+}
+
+/// Memory that this process uses, bytes; 0 where `/proc` is missing.
+pub(crate) fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status");
+    status.ok().as_deref().and_then(resident_kib).unwrap_or(0).saturating_mul(1_024)
 }
 
 /// User and system time of `/proc/self/stat`: fields 14 and 15, counted after the command name,

@@ -6,15 +6,18 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use host_actors::{
     Actors, DeviceOptions, Door, Effects, Kind, KindPolicy, LatticeActors, LatticeOptions, Peers, Policy,
+    Room,
 };
 use host_core::guest::GuestKind;
 use host_runtime::persistent::{KindOptions, PersistentKind};
 use host_runtime::{Component, Wiring};
 use host_store::{AsideStore, DataDir, JournalOptions, SnapshotStore};
+use lattice_io::call::answer_each;
 use lattice_io::{BoxFuture, Clock, Lattice, SystemClock, TaskScope};
 use lattice_journal::lease::LeasePolicy;
 use lattice_journal::shard::Submitted;
-use lattice_journal::{Command, CommandId, CommandRef, SessionId};
+use lattice_journal::{Command, CommandId, CommandRef, RecordSeq, SessionId, ShardId};
+use lattice_protocol::entity::{EntityAnswer, EntityAsk, EntityCall};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{EntityKey, ErrorCode, HostId, Limits, Report};
 use std::collections::BTreeMap;
@@ -62,6 +65,33 @@ impl Effects for Nowhere {
 impl Peers for Nowhere {
     fn submit(&self, _: EntityKey, _: Command, _: Duration) -> BoxFuture<'_, Result<Submitted, Report>> {
         nobody()
+    }
+}
+
+impl Room for Nowhere {
+    fn check(&self) -> Result<(), Report> {
+        Ok(())
+    }
+}
+
+/// Keeps places for shards that come, as a host's daemon does when it is asked.
+async fn reserves(lattice: Lattice, host: HostId, actors: LatticeActors, scope: TaskScope) {
+    let answering = move |frame: Bytes| {
+        let actors = actors.clone();
+        async move {
+            let (call, _) = EntityCall::decode(&frame)?;
+            let EntityAsk::Reserve { shard, record } = call.ask else {
+                return Err(Report::new(ErrorCode::Usage, "only places for shards are asked for here"));
+            };
+            let patience = Duration::from_millis(call.remaining_ms);
+            actors.reserve((&call.kind, ShardId(shard)), RecordSeq(record), patience).await?;
+            Ok(Bytes::from(EntityAnswer::default().encode(b"")?))
+        }
+    };
+    let (Ok(name), Ok(kind)) = ("bench".parse(), "account".parse()) else { return };
+    let subject = Subjects::new(name).owner_call(&kind, &host);
+    if let Ok(calls) = lattice.bus.subscribe(&subject, None).await {
+        answer_each(calls, Arc::clone(&lattice.bus), scope, 16, answering).await;
     }
 }
 
@@ -171,14 +201,18 @@ impl Shards {
             host: host.clone(),
             lattice: lattice.clone(),
             subjects: Subjects::new("bench".parse()?),
-            policy: Policy::default(),
+            // What is measured moves by hand only.
+            policy: Policy { balance: None, ..Policy::default() },
             lease: LeasePolicy { ttl_ms: 1_500, renew_ms: 375, margin_ms: 300 },
             clock: Arc::new(SystemClock::new()),
             peers: Arc::new(Nowhere),
             snapshots: Arc::new(SnapshotStore::open(&data, None)?),
             aside: Arc::new(AsideStore::open(&data)?),
+            room: Arc::new(Nowhere),
         };
         let actors = LatticeActors::new(options, &scope)?;
+        let serving = reserves(lattice.clone(), host.clone(), actors.clone(), scope.clone());
+        scope.spawn_until_cancelled("serve", serving);
         actors.put_kind("account".parse()?, kind)?;
         Ok(Self { host, actors, scope, _directory: directory })
     }

@@ -27,6 +27,8 @@ mod recover;
 mod reference;
 #[path = "it/rollouts.rs"]
 mod rollouts;
+#[path = "it/standbys.rs"]
+mod standbys;
 
 use anyhow::{Result, ensure};
 use tests_harness::eventually;

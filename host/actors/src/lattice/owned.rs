@@ -7,12 +7,12 @@ use super::values::{OwnerValue, Part, RELEASED, owner_key};
 use super::{Inner, PAUSE, SHARDS};
 use crate::history::History;
 use crate::policy::Policy;
-use crate::shard::{Message, Realm, ShardLoop, Shared};
+use crate::shard::{Realm, ShardLoop, Shared};
 use lattice_io::TaskScope;
 use lattice_journal::SessionId;
 use lattice_journal::shard::StopReason;
 use lattice_journal::standby::Standby;
-use lattice_protocol::{ErrorCode, HostId, Report};
+use lattice_protocol::ErrorCode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,37 +64,19 @@ impl Inner {
         self.changed.notify_waiters();
     }
 
-    /// Has a shard end, in favour of this host.
-    pub(super) fn give_up(&self, part: &Part, to: &HostId) -> Result<(), Report> {
-        let now_ms = self.now_ms();
-        let mut state = self.state();
-        let Some(inbox) = state.parts.get(part).cloned().flatten() else {
-            return Err(Report::new(ErrorCode::Moving, "this host does not own the shard")
-                .hint("try again: it goes to the owner"));
-        };
-        let runs = state.seen.get(to.as_str()).is_some_and(|(value, _, seen_ms)| {
-            value.kinds.contains(&part.0) && now_ms.saturating_sub(*seen_ms) < self.options.lease.ttl_ms
-        });
-        if !runs {
-            return Err(Report::new(ErrorCode::HostNotFound, format!("host {to} does not run {}", part.0))
-                .hint("name a host of `trellis get actors` that runs the kind"));
-        }
-        state.moving.insert(part.clone(), to.clone());
-        drop(state);
-        inbox.send(Message::Stop(StopReason::Shutdown));
-        Ok(())
-    }
-
     /// Says that a shard, all of whose turns are over, is anybody's: nobody has to wait for the lease.
     async fn release(&self, part: &Part, session: &SessionId) {
-        let to = self.state().moving.remove(part);
+        let (to, chosen) = match self.state().moving.remove(part) {
+            Some((to, chosen)) => (Some(to), chosen),
+            None => (None, false),
+        };
         let key = owner_key(part);
         let Ok(Some(entry)) = self.owners.get_latest(&key).await else { return };
         let Ok(value) = serde_json::from_slice::<OwnerValue>(&entry.value) else { return };
         if value.session != session.as_str() {
             return;
         }
-        let released = OwnerValue { session: RELEASED.to_owned(), to, ..value };
+        let released = OwnerValue { session: RELEASED.to_owned(), to, chosen, ..value };
         // Plain strings and numbers: this cannot fail.
         let value = serde_json::to_vec(&released).unwrap_or_default().into();
         match self.owners.update(&key, value, entry.revision).await {
@@ -149,6 +131,7 @@ impl Inner {
             let (shard, inbox, messages) = ShardLoop::new(shared, Arc::new(log), opened, kinds);
             state.parts.insert(part.clone(), Some(inbox));
             state.closed.remove(part);
+            state.reserved.take_if(|(reserved, _)| reserved == part);
             (shard, messages)
         };
         let took_ms = self.now_ms().saturating_sub(began_ms);

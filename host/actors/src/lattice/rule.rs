@@ -6,7 +6,7 @@ use super::standby::{self, Seat};
 use super::values::{OwnerValue, Part, RELEASED, SessionValue, owner_key};
 use super::{Inner, SHARDS, State};
 use lattice_journal::{Hash, SessionId, ShardId};
-use lattice_protocol::KindName;
+use lattice_protocol::{HostId, KindName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,11 @@ impl Inner {
         let alive = self.alive(&state, &session);
         let parts = state.parts.keys().cloned().collect();
         let kinds = state.kinds.keys().cloned().collect();
-        let picture = Picture { session, kinds, alive, owners: state.owners.clone(), parts };
+        let now_ms = self.now_ms();
+        let reserved = state.reserved.take_if(|(_, until_ms)| now_ms >= *until_ms);
+        drop(reserved);
+        let reserved = state.reserved.as_ref().map(|(part, _)| part.clone());
+        let picture = Picture { session, kinds, alive, owners: state.owners.clone(), parts, reserved };
         if before.as_ref() == Some(&picture) {
             return;
         }
@@ -79,6 +83,20 @@ impl Inner {
             }
         }
         *before = Some(picture);
+    }
+
+    /// The host that would be first if a shard's owner died.
+    pub(super) fn first_beside_owner(&self, part: &Part) -> Option<HostId> {
+        let state = self.state();
+        let (session, _) = state.lease.clone()?;
+        let mut others = self.alive(&state, &session);
+        if let Some(owner) = state.owners.get(&owner_key(part)) {
+            others.remove(&owner.session);
+        }
+        let first = others.keys().find(|one| {
+            others.get(*one).is_some_and(|kinds| kinds.contains(&part.0)) && rank(part, one, &others) == 0
+        })?;
+        first.split('.').next()?.parse().ok()
     }
 
     /// Sessions that live, this host's among them, and the kinds that they run.
@@ -151,6 +169,8 @@ struct Picture {
     alive: BTreeMap<String, BTreeSet<KindName>>,
     owners: BTreeMap<String, OwnerValue>,
     parts: BTreeSet<Part>,
+    /// It comes here next, whatever its rank.
+    reserved: Option<Part>,
 }
 
 /// A seat that is this host's.
@@ -175,7 +195,8 @@ impl Picture {
                     let mut others = self.alive.clone();
                     others.remove(&owner.session);
                     let rank = rank(&part, self.session.as_str(), &others);
-                    (rank < hosts).then_some((part, Seated::Begins))
+                    let is_reserved = self.reserved.as_ref() == Some(&part);
+                    (rank < hosts || is_reserved).then_some((part, Seated::Begins))
                 }
             }
         };
@@ -209,13 +230,15 @@ mod tests {
             hosts.iter().map(|host| (session(host).to_string(), BTreeSet::from([kind.clone()]))).collect();
         for shard in (0..SHARDS).map(|shard| (kind.clone(), ShardId(shard))) {
             for owner in hosts {
-                let value = OwnerValue { session: session(owner).to_string(), epoch: 3, to: None };
+                let value =
+                    OwnerValue { session: session(owner).to_string(), epoch: 3, to: None, chosen: false };
                 let picture = |host: &str| Picture {
                     session: session(host),
                     kinds: vec![kind.clone()],
                     alive: alive.clone(),
                     owners: BTreeMap::from([(owner_key(&shard), value.clone())]),
                     parts: BTreeSet::new(),
+                    reserved: None,
                 };
                 let seated = |host: &&&str| picture(host).seats(1).get(&shard) == Some(&Seated::Begins);
                 let others: Vec<&&str> = hosts.iter().filter(|host| **host != owner).collect();
@@ -225,6 +248,8 @@ mod tests {
                 left.remove(&value.session);
                 assert_eq!(rank(&shard, session(standing[0]).as_str(), &left), 0, "it is first then");
                 for host in &others {
+                    let reserved = Picture { reserved: Some(shard.clone()), ..picture(host) };
+                    assert_eq!(reserved.seats(1).get(&shard), Some(&Seated::Begins));
                     let dead = Picture { alive: left.clone(), ..picture(host) };
                     assert_eq!(dead.seats(1).get(&shard), Some(&Seated::Stays));
                 }

@@ -9,34 +9,38 @@
 //! ```
 //! Task: one per shard (`standby`), which owns everything here; it ends when nobody holds its [`Seat`] any
 //! more. Channel: what is asked of it, at most [`ASKED`] at once.
+//! | module | does |
+//! |---|---|
+//! | [`work`] | one step after the other: follows, keeps up with checkpoints, answers |
+//! | [`folded`] | the actors that are folded |
+//! | [`query`] | one query |
+//!
+//! Queries are answered by whoever accepts an answer that may be old; each says how old.
 //!
 //! Invariants: it appends nothing, answers no command, and lets out no effect: guests fold, which traps
 //! whatever they import. Everything between two of its steps is whole, so that it can be asked to hand over
-//! at any time. Bounds: [`StandbyPolicy`].
+//! at any time. Bounds: [`crate::policy::StandbyPolicy`].
 
 mod folded;
+mod query;
+mod work;
 
 use super::Inner;
 use super::stream::StreamLog;
-use super::takeover::{self, Stuck};
 use super::values::Part;
 use crate::history::History;
-use crate::log::ShardLog;
-use crate::policy::StandbyPolicy;
 use bytes::Bytes;
 pub(super) use folded::Folded;
-use futures::{FutureExt, StreamExt};
-use lattice_io::log::Following;
-use lattice_io::{Replicas, TaskScope};
-use lattice_journal::append::Followed;
-use lattice_journal::begin::Begun;
+use lattice_io::TaskScope;
+use lattice_journal::RecordSeq;
 use lattice_journal::standby::{Lost, Standby};
-use lattice_journal::{Position, RecordSeq};
-use lattice_protocol::{ErrorCode, Report};
+use lattice_protocol::entity::Stale;
+use lattice_protocol::{EntityKey, ErrorCode, Report};
+use query::Query;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use work::Work;
 
 /// Questions of one standby at once.
 const ASKED: usize = 256;
@@ -48,9 +52,24 @@ const FULL: Duration = Duration::from_secs(60);
 const HAND_OVER: Duration = Duration::from_millis(500);
 
 /// What may be asked of a standby.
-pub(super) enum Ask {
+enum Ask {
     /// Hand over everything, and end.
     HandOver(oneshot::Sender<Followers>),
+    /// Answer a query from what is folded.
+    Query(Query),
+}
+
+/// An answer from what is folded, and how old that may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleAnswer {
+    /// The actor's.
+    pub reply: Bytes,
+    /// The actor's last commit in it.
+    pub seq: u64,
+    /// The epoch of the shard's last record that is known.
+    pub epoch: u64,
+    /// How old it may be.
+    pub stale: Stale,
 }
 
 /// How far a standby is.
@@ -67,8 +86,16 @@ pub struct StandbyStats {
 /// Who holds it has a standby at work.
 pub(super) struct Seat {
     asks: mpsc::Sender<Ask>,
-    /// None while it begins.
-    stats: watch::Receiver<Option<StandbyStats>>,
+    progress: watch::Receiver<Progress>,
+}
+
+/// How a standby gets on.
+#[derive(Debug, Clone)]
+enum Progress {
+    Begins,
+    Follows(StandbyStats),
+    /// It waits before it begins anew: why.
+    Waits(Report),
 }
 
 /// What a takeover goes on from.
@@ -83,7 +110,27 @@ pub(super) struct Followers {
 impl Seat {
     /// How far it is; none while it begins.
     pub(super) fn stats(&self) -> Option<StandbyStats> {
-        *self.stats.borrow()
+        match *self.progress.borrow() {
+            Progress::Follows(stats) => Some(stats),
+            Progress::Begins | Progress::Waits(_) => None,
+        }
+    }
+
+    /// Returns when the standby has this record, with whatever came before it; or why it will not.
+    pub(super) fn has(&self, record: RecordSeq) -> impl Future<Output = Result<(), Report>> + use<> {
+        let mut progress = self.progress.clone();
+        async move {
+            let settled = |progress: &Progress| match progress {
+                Progress::Begins => false,
+                Progress::Follows(stats) => stats.record >= record.0,
+                Progress::Waits(report) => report.code == ErrorCode::InsufficientResources,
+            };
+            let ended = |_| Report::new(ErrorCode::Moving, "the standby has ended");
+            match &*progress.wait_for(settled).await.map_err(ended)? {
+                Progress::Waits(report) => Err(report.clone()),
+                Progress::Begins | Progress::Follows(_) => Ok(()),
+            }
+        }
     }
 
     /// What the standby has, if it is anywhere near.
@@ -91,6 +138,18 @@ impl Seat {
         let (reply, answer) = oneshot::channel();
         self.asks.send(Ask::HandOver(reply)).await.ok()?;
         tokio::time::timeout(HAND_OVER, answer).await.ok()?.ok()
+    }
+
+    /// Asks an actor something; the answer, or none when the standby cannot give any now.
+    pub(super) fn query(
+        &self,
+        key: EntityKey,
+        query: (String, Bytes),
+    ) -> oneshot::Receiver<Result<StaleAnswer, Report>> {
+        let (reply, answer) = oneshot::channel();
+        // Refused, the reply is dropped: whoever asked is told by that.
+        drop(self.asks.try_send(Ask::Query(Query { key, query, reply })));
+        answer
     }
 }
 
@@ -110,29 +169,37 @@ impl From<Lost> for Setback {
     }
 }
 
+impl From<Setback> for Report {
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::Lost(lost) => Self::new(ErrorCode::Damaged, lost.to_string()),
+            Setback::Refused(report) => report,
+            Setback::Full(size) => {
+                let what = "the host would have to remember more of other hosts' shards than it may";
+                Self::new(ErrorCode::InsufficientResources, what).got(format!("{size} entries of the shard"))
+            }
+        }
+    }
+}
+
 /// Takes a seat: a standby begins.
 pub(super) fn sit(inner: &Arc<Inner>, part: Part) -> Seat {
     let (asks, asked) = mpsc::channel(ASKED);
-    let (told, stats) = watch::channel(None);
+    let (told, progress) = watch::channel(Progress::Begins);
     let of = Arc::clone(inner);
     inner.scope.spawn_until_cancelled("standby", async move { run(&of, &part, asked, told).await });
-    Seat { asks, stats }
+    Seat { asks, progress }
 }
 
-async fn run(
-    inner: &Arc<Inner>,
-    part: &Part,
-    mut asked: mpsc::Receiver<Ask>,
-    told: watch::Sender<Option<StandbyStats>>,
-) {
+async fn run(inner: &Arc<Inner>, part: &Part, mut asked: mpsc::Receiver<Ask>, told: watch::Sender<Progress>) {
     loop {
-        told.send_replace(None);
+        told.send_replace(Progress::Begins);
         let scope = inner.scope.child(format_args!("standby {}.{}", part.0, part.1));
         let began = tokio::select! {
             biased;
             // Asked to hand over, it has nothing yet; or nobody wants it any more.
-            _ = asked.recv() => None,
-            began = begin(inner, part, &scope) => Some(began),
+            () = until_dismissed(&mut asked) => None,
+            began = work::begin(inner, part, &scope) => Some(began),
         };
         let setback = match began {
             None => return end(&scope).await,
@@ -147,11 +214,17 @@ async fn run(
         };
         end(&scope).await;
         let pause = tell(part, &setback);
+        told.send_replace(Progress::Waits(setback.into()));
         tokio::select! {
-            _ = asked.recv() => return,
+            () = until_dismissed(&mut asked) => return,
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Answers no query: there is nothing yet.
+async fn until_dismissed(asked: &mut mpsc::Receiver<Ask>) {
+    while let Some(Ask::Query(_)) = asked.recv().await {}
 }
 
 /// Nothing in it is worth waiting for.
@@ -182,19 +255,41 @@ fn tell((kind, shard): &Part, setback: &Setback) -> Duration {
     }
 }
 
+/// The next thing asked that is no query; those are put aside, as many as may be.
+async fn but_queries(asked: &mut mpsc::Receiver<Ask>, queries: &mut Vec<Query>) -> Option<Ask> {
+    loop {
+        match asked.recv().await {
+            Some(Ask::Query(query)) if queries.len() < ASKED => queries.push(query),
+            Some(Ask::Query(_)) => {}
+            other => return other,
+        }
+    }
+}
+
 /// Until it has handed over, or nobody wants it any more (none); or cannot go on.
 async fn follow(
     mut following: Work,
     asked: &mut mpsc::Receiver<Ask>,
-    told: &watch::Sender<Option<StandbyStats>>,
+    told: &watch::Sender<Progress>,
 ) -> Option<Setback> {
     loop {
-        told.send_replace(Some(following.stats()));
-        let step = tokio::select! {
-            biased;
-            ask = asked.recv() => Err(ask),
-            step = following.step() => Ok(step),
+        told.send_replace(Progress::Follows(following.stats()));
+        let mut queries = Vec::new();
+        let step = if following.is_idle() {
+            tokio::select! {
+                biased;
+                ask = asked.recv() => Err(ask),
+                step = following.wait() => Ok(step),
+            }
+        } else {
+            // Queries wait until the step is done; nothing else does.
+            tokio::select! {
+                biased;
+                ask = but_queries(asked, &mut queries) => Err(ask),
+                step = following.step() => Ok(step),
+            }
         };
+        following.queries.append(&mut queries);
         match step {
             Ok(Ok(())) => {}
             Ok(Err(setback)) => return Some(setback),
@@ -205,162 +300,12 @@ async fn follow(
                 }
                 return None;
             }
+            Err(Some(Ask::Query(query))) => following.queries.push(query),
             // What the last checkpoint stands on is not here; or nobody wants anything any more.
             Err(Some(Ask::HandOver(_)) | None) => {
                 end(&following.scope).await;
                 return None;
             }
         }
-    }
-}
-
-/// A standby at work.
-struct Work {
-    inner: Arc<Inner>,
-    part: Part,
-    log: StreamLog,
-    scope: TaskScope,
-    history: History,
-    standby: Standby,
-    following: Option<Following>,
-    folded: Folded,
-    room: Room,
-}
-
-/// What one standby takes of what all standbys of a host may remember.
-struct Room {
-    all: Arc<AtomicUsize>,
-    taken: usize,
-}
-
-impl Room {
-    /// From now on it takes so much; false if that is too much.
-    fn take(&mut self, size: usize, most: usize) -> bool {
-        self.all.fetch_sub(self.taken, Ordering::Relaxed);
-        self.taken = size;
-        self.all.fetch_add(size, Ordering::Relaxed) + size <= most
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.taken, Ordering::Relaxed);
-    }
-}
-
-async fn begin(inner: &Arc<Inner>, part: &Part, scope: &TaskScope) -> Result<Work, Setback> {
-    let policy = inner.options.policy.standby;
-    let kind = inner.state().kinds.get(&part.0).map(|kind| kind.policy.replicas);
-    let gone = || Setback::Refused(Report::new(ErrorCode::NotFound, "the shard has no stream"));
-    let replicas: Replicas = kind.ok_or_else(gone)?;
-    let owners = Arc::clone(&inner.owners);
-    let log = StreamLog::find(&inner.options, (part, replicas), owners, scope).await;
-    let log = log.map_err(Setback::Refused)?.ok_or_else(gone)?;
-    log.keep_in_memory(policy.record_bytes);
-    let begun = takeover::begin(part, &log).await;
-    let (history, begun): (History, Begun) = begun.map_err(|stuck| match stuck {
-        Stuck::Passes(report) | Stuck::Closed(report) => Setback::Refused(report),
-    })?;
-    log.follows(begun.tail.places.clone());
-    let checkpoint = begun.checkpoint.clone().map(|(hint, document)| (hint.document, document));
-    log.shelf.opened(begun.tail.chain.epoch(), checkpoint);
-    let folded = Folded::new(part.1, policy.actors, history.recent(policy.actors));
-    let room = Room { all: Arc::clone(&inner.standing_by), taken: 0 };
-    let standby = Standby::new(begun);
-    let (inner, part, scope) = (Arc::clone(inner), part.clone(), scope.clone());
-    let mut work = Work { inner, part, log, scope, history, standby, following: None, folded, room };
-    work.check_room()?;
-    Ok(work)
-}
-
-impl Work {
-    fn policy(&self) -> StandbyPolicy {
-        self.inner.options.policy.standby
-    }
-
-    fn seq(&self) -> RecordSeq {
-        self.standby.tail().chain.seq()
-    }
-
-    fn stats(&self) -> StandbyStats {
-        let (folded, waiting) = self.folded.counts();
-        StandbyStats { record: self.seq().0, folded, waiting }
-    }
-
-    fn check_room(&mut self) -> Result<(), Setback> {
-        let size = self.history.size();
-        let fits = self.room.take(size, self.policy().entries);
-        if fits { Ok(()) } else { Err(Setback::Full(size)) }
-    }
-
-    /// The next thing to do. What came is followed first, then what a checkpoint needs, then actors are
-    /// folded; with nothing to do, it waits. It may be dropped at any await.
-    async fn step(&mut self) -> Result<(), Setback> {
-        let Some(following) = &mut self.following else {
-            let after = self.standby.tail().position;
-            let following =
-                self.log.log.follow(after).await.map_err(|error| Setback::Refused(error.into()))?;
-            self.following = Some(following);
-            return Ok(());
-        };
-        if let Some(next) = following.next().now_or_never() {
-            return self.came(next);
-        }
-        if let Some(name) = self.standby.wanted() {
-            let document = self.log.shelf.document(name).await.map_err(Setback::Refused)?;
-            if let Some(document) = self.standby.document(document)? {
-                self.history.begin_behind(document);
-                let current = Some((name, document.clone()));
-                self.log.shelf.opened(self.standby.tail().chain.epoch(), current);
-            }
-            return self.check_room();
-        }
-        let kind = self.inner.state().kinds.get(&self.part.0).cloned();
-        if let Some(kind) = kind
-            && self.folded.has_work()
-        {
-            let known = (self.standby.first(), self.seq());
-            self.folded.fold((&self.log, &self.history), (kind, known), &self.inner.options).await;
-            self.log.shelf.forget();
-            return Ok(());
-        }
-        let next = following.next().await;
-        self.came(next)
-    }
-
-    /// An entry, and all that came with it.
-    fn came(&mut self, first: Option<(Position, Bytes)>) -> Result<(), Setback> {
-        let Some(first) = first else {
-            self.following = None;
-            let what = "the log is not followed any more";
-            return Err(Setback::Refused(Report::new(ErrorCode::Connection, what)));
-        };
-        let mut entries = vec![first];
-        while let Some(following) = &mut self.following
-            && entries.len() < lattice_io::log::MAX_READ
-            && let Some(Some(next)) = following.next().now_or_never()
-        {
-            entries.push(next);
-        }
-        let followed = self.standby.follow(entries)?;
-        self.take(followed);
-        self.check_room()
-    }
-
-    fn take(&mut self, followed: Followed) {
-        takeover::tell_skipped(&self.part, followed.skipped);
-        for sealed in &followed.valid {
-            let record = sealed.record();
-            self.history.take(sealed);
-            if let Some(at) = self.standby.tail().places.of(record.seq) {
-                self.log.durable(sealed, at);
-            }
-            record.commits().iter().for_each(|commit| self.folded.touched(&commit.key));
-        }
-    }
-
-    fn hand_over(self) -> Followers {
-        let Self { log, scope, history, standby, folded, .. } = self;
-        Followers { log, scope, history, standby, folded }
     }
 }

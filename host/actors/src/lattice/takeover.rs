@@ -282,7 +282,14 @@ async fn read_key(inner: &Inner, part: &Part) -> ShardKey {
 async fn claim(inner: &Inner, part: &Part, owner: &ShardOwner, over: Option<u64>) -> bool {
     let key = owner_key(part);
     // Plain strings and numbers: this cannot fail.
-    let value = serde_json::to_vec(&OwnerValue::new(owner)).unwrap_or_default().into();
+    // A person's word holds for this host only, from the move on.
+    let host = &inner.options.host;
+    let chosen = inner.state().owners.get(&key).is_some_and(|known| {
+        let is_here = known.session.split('.').next() == Some(host.as_str());
+        known.chosen && (is_here || known.to.as_ref() == Some(host))
+    });
+    let value = OwnerValue { chosen, ..OwnerValue::new(owner) };
+    let value = serde_json::to_vec(&value).unwrap_or_default().into();
     let written = match over {
         None => inner.owners.create(&key, value).await,
         Some(revision) => inner.owners.update(&key, value, revision).await,

@@ -24,6 +24,9 @@ pub(super) struct OwnerValue {
     /// Who shall have it next, when it was given up for somebody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) to: Option<HostId>,
+    /// Did a person choose that host? Then it is not moved again to even things out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) chosen: bool,
 }
 
 /// In the place of a session: the owner has given the shard up.
@@ -31,10 +34,10 @@ pub(super) const RELEASED: &str = "-";
 
 impl OwnerValue {
     pub(super) fn new(owner: &ShardOwner) -> Self {
-        Self { session: owner.session.to_string(), epoch: owner.epoch.0, to: None }
+        Self { session: owner.session.to_string(), epoch: owner.epoch.0, to: None, chosen: false }
     }
     pub(super) fn nobody() -> Self {
-        Self { session: RELEASED.to_owned(), epoch: 0, to: None }
+        Self { session: RELEASED.to_owned(), epoch: 0, to: None, chosen: false }
     }
     /// The owner; of a shard that was given up, nobody that lives.
     pub(super) fn read(&self, host: &HostId) -> ShardOwner {

@@ -39,10 +39,18 @@ impl Inner {
                     let mut state = self.state();
                     // The same revision told again after a reconnection is no sign of life.
                     if state.seen.get(&entry.key).is_none_or(|(_, revision, _)| entry.revision > *revision) {
+                        let joined = state.joined.get(&entry.key);
+                        if joined.is_none_or(|(session, _)| *session != value.session) {
+                            state.joined.insert(entry.key.clone(), (value.session.clone(), now_ms));
+                        }
                         state.seen.insert(entry.key, (value, entry.revision, now_ms));
                     }
                 }
-                KvEvent::Deleted { key, .. } => drop(self.state().seen.remove(&key)),
+                KvEvent::Deleted { key, .. } => {
+                    let mut state = self.state();
+                    state.seen.remove(&key);
+                    state.joined.remove(&key);
+                }
                 KvEvent::Current => self.state().hears_sessions = true,
             }
             self.changed.notify_waiters();

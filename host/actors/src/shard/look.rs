@@ -73,6 +73,10 @@ pub(crate) enum Look {
         kind: Option<KindName>,
         reply: oneshot::Sender<Listing>,
     },
+    /// The last record.
+    Last {
+        reply: oneshot::Sender<Result<RecordSeq, Report>>,
+    },
     /// What it takes to fold an actor elsewhere than in its live state.
     History {
         key: EntityKey,
@@ -85,6 +89,7 @@ impl ShardLoop {
         match look {
             // Whoever asked may have stopped waiting.
             Look::List { kind, reply } => drop(reply.send(self.list(kind.as_ref(), now))),
+            Look::Last { reply } => drop(reply.send(Ok(self.shard.tail().chain.seq()))),
             Look::History { key, reply } => drop(reply.send(self.history(key))),
         }
     }

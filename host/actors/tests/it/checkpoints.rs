@@ -2,7 +2,7 @@
 //! and the tail, a crash at any step loses nothing, and what cannot be read is refused, never skipped.
 
 use crate::fuse::Fuse;
-use crate::lattice::{Node, node_with, submit};
+use crate::lattice::{Node, node_with, policy, submit};
 use crate::support::{key, until};
 use futures::StreamExt;
 use host_actors::inspect::Moment;
@@ -30,7 +30,7 @@ fn small(retain_ms: u64) -> (Policy, KindPolicy) {
     let period = Duration::from_millis(5);
     // Whoever takes over here has not stood by: it reads what there is.
     let standby = StandbyPolicy { hosts: 0, ..StandbyPolicy::default() };
-    let policy = Policy { period, checkpoint_records: RECORDS, standby, ..Policy::default() };
+    let policy = Policy { period, checkpoint_records: RECORDS, standby, ..policy() };
     let snapshots = SnapshotPolicy { events: 7, ..SnapshotPolicy::default() };
     (policy, KindPolicy { snapshots, retain_ms, ..KindPolicy::default() })
 }

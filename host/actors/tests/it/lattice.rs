@@ -2,16 +2,19 @@
 
 use crate::support::{Outside, PATIENCE, Shared, Sums, Wire, key, until};
 use bytes::Bytes;
-use host_actors::{Kind, KindPolicy, LatticeActors, LatticeOptions, Policy};
+use host_actors::{Kind, KindPolicy, LatticeActors, LatticeOptions, Policy, Room};
 use host_store::{AsideStore, DataDir, SnapshotStore};
+use lattice_io::call::answer_each;
 use lattice_io::memory::Memory;
 use lattice_io::{Clock, Lattice, SystemClock, TaskScope};
 use lattice_journal::lease::LeasePolicy;
 use lattice_journal::shard::Submitted;
-use lattice_journal::{Command, CommandId, CommandRef};
+use lattice_journal::{Command, CommandId, CommandRef, RecordSeq, ShardId};
+use lattice_protocol::entity::{EntityAnswer, EntityAsk, EntityCall};
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{ErrorCode, Report};
+use lattice_protocol::{ErrorCode, HostId, Report};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -24,11 +27,18 @@ pub struct Node {
     pub actors: LatticeActors,
     pub scope: TaskScope,
     pub sums: Arc<Sums>,
+    /// Whether it has room.
+    pub room: Arc<Rooms>,
     _directory: tempfile::TempDir,
 }
 
+/// Looks often; what it has, it keeps.
+pub fn policy() -> Policy {
+    Policy { period: Duration::from_millis(20), balance: None, ..Policy::default() }
+}
+
 pub fn node(name: &str, lattice: &Lattice) -> Node {
-    let policy = Policy { period: Duration::from_millis(20), ..Policy::default() };
+    let policy = policy();
     node_with(name, lattice, (policy, KindPolicy::default()))
 }
 
@@ -37,6 +47,7 @@ pub fn node_with(name: &str, lattice: &Lattice, (policy, kind): (Policy, KindPol
     let data = DataDir::open(directory.path()).unwrap();
     let outside = Arc::new(Outside::default());
     let scope = TaskScope::new(name);
+    let room = Arc::new(Rooms::default());
     let options = LatticeOptions {
         host: name.parse().unwrap(),
         lattice: lattice.clone(),
@@ -47,6 +58,7 @@ pub fn node_with(name: &str, lattice: &Lattice, (policy, kind): (Policy, KindPol
         peers: outside.clone(),
         snapshots: Arc::new(SnapshotStore::open(&data, None).unwrap()),
         aside: Arc::new(AsideStore::open(&data).unwrap()),
+        room: Arc::clone(&room) as Arc<dyn Room>,
     };
     let actors = LatticeActors::new(options, &scope).unwrap();
     let sums = Arc::new(Sums::default());
@@ -57,10 +69,50 @@ pub fn node_with(name: &str, lattice: &Lattice, (policy, kind): (Policy, KindPol
         policy: kind,
     };
     actors.put_kind("sum".parse().unwrap(), kind).unwrap();
-    Node { actors, scope, sums, _directory: directory }
+    serve(name.parse().unwrap(), &actors, lattice, &scope);
+    Node { actors, scope, sums, room, _directory: directory }
 }
 
-fn owned(node: &Node) -> BTreeSet<u16> {
+/// Answers what other hosts ask of this one, as the daemon does.
+fn serve(host: HostId, actors: &LatticeActors, lattice: &Lattice, scope: &TaskScope) {
+    let (actors, bus, of) = (actors.clone(), Arc::clone(&lattice.bus), scope.clone());
+    scope.spawn_until_cancelled("serve", async move {
+        let subject = Subjects::new("test".parse().unwrap()).owner_call(&"sum".parse().unwrap(), &host);
+        let calls = bus.subscribe(&subject, None).await.unwrap();
+        let answering = move |frame: Bytes| {
+            let actors = actors.clone();
+            async move {
+                let (call, _) = EntityCall::decode(&frame)?;
+                let EntityAsk::Reserve { shard, record } = call.ask else { panic!("{call:?}") };
+                let patience = Duration::from_millis(call.remaining_ms);
+                actors.reserve((&call.kind, ShardId(shard)), RecordSeq(record), patience).await?;
+                Ok(Bytes::from(EntityAnswer::default().encode(b"")?))
+            }
+        };
+        answer_each(calls, bus, of, 16, answering).await;
+    });
+}
+
+/// Whether there is room, as a test says.
+#[derive(Default)]
+pub struct Rooms {
+    /// Is there none?
+    pub full: AtomicBool,
+    /// How often it was asked.
+    pub asked: AtomicU64,
+}
+
+impl Room for Rooms {
+    fn check(&self) -> Result<(), Report> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if !self.full.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        Err(Report::new(ErrorCode::InsufficientResources, "no room in this test").hint("make some"))
+    }
+}
+
+pub fn owned(node: &Node) -> BTreeSet<u16> {
     node.actors.doors(&"sum".parse().unwrap()).into_iter().map(|(shard, _)| shard.0).collect()
 }
 

@@ -2,7 +2,7 @@
 //! they keep up with checkpoints, and what they take over loses and doubles nothing.
 
 use crate::fuse::Fuse;
-use crate::lattice::{Node, node, node_with, submit};
+use crate::lattice::{Node, node, node_with, policy, submit};
 use crate::support::{key, until};
 use host_actors::{KindPolicy, LatticeActors, Policy, StandbyPolicy};
 use lattice_io::Lattice;
@@ -91,7 +91,7 @@ async fn a_takeover_goes_on_from_what_its_standby_has_followed_and_folded() {
 /// Checkpoints each 10 records.
 fn small() -> (Policy, KindPolicy) {
     let period = Duration::from_millis(5);
-    let policy = Policy { period, checkpoint_records: 10, ..Policy::default() };
+    let policy = Policy { period, checkpoint_records: 10, ..policy() };
     let snapshots = SnapshotPolicy { events: 7, ..SnapshotPolicy::default() };
     (policy, KindPolicy { snapshots, ..KindPolicy::default() })
 }
@@ -159,7 +159,7 @@ async fn a_standby_that_may_remember_nothing_is_none_and_its_host_takes_over_all
         submit(&[&owner], n, "sum/a", "1").await;
     }
     let standby = StandbyPolicy { entries: 5, ..StandbyPolicy::default() };
-    let policy = Policy { standby, period: Duration::from_millis(20), ..Policy::default() };
+    let policy = Policy { standby, ..policy() };
     let next = node_with("H2", &lattice, (policy, KindPolicy::default()));
     let empty = (0..).map(|n| format!("sum/b-{n}"));
     let empty =
@@ -174,5 +174,57 @@ async fn a_standby_that_may_remember_nothing_is_none_and_its_host_takes_over_all
     kill(owner).await;
     let again = submit(&[&next], 19, "sum/a", "1").await;
     assert!(again.repeated && again.reply == "20", "{again:?}");
+    kill(next).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_answers_from_all_there_is_or_says_for_how_long_it_does_not_know_that() {
+    let memory = Memory::new();
+    let lattice = memory.lattice();
+    let owner = alone("H1", &lattice).await;
+    submit(&[&owner], 1, "sum/a", "5").await;
+    let next = node("H2", &lattice);
+    keeps_up(&next, &owner, "sum/a").await;
+    let balance = async |actor: &str| {
+        let query = ("balance".to_owned(), bytes::Bytes::new());
+        next.actors.query_stale(&key(actor), query, Duration::from_secs(5)).await.unwrap()
+    };
+    for n in 2..10 {
+        let committed = submit(&[&owner], n, "sum/a", "1").await;
+        let answer = balance("sum/a").await.unwrap();
+        assert_eq!(answer.reply, committed.reply, "it asks the log before it answers");
+        assert_eq!((answer.seq, answer.epoch, answer.stale.age_ms), (n, committed.epoch.0, 0));
+        assert!(answer.stale.record >= n);
+    }
+    // An actor that it has not folded, because nobody has ever asked it anything.
+    assert_eq!(owner.actors.standby_host(&key("sum/a")), Some("H2".parse().unwrap()));
+    let other = (0..).map(|n| format!("sum/x-{n}"));
+    let other =
+        other.into_iter().find(|one| LatticeActors::part(&key(one)) == LatticeActors::part(&key("sum/a")));
+    assert_eq!(balance(&other.unwrap()).await.unwrap().reply, "0");
+    let refused = {
+        let query = ("nonsense".to_owned(), bytes::Bytes::new());
+        next.actors.query_stale(&key("sum/a"), query, Duration::from_secs(5)).await.unwrap().unwrap_err()
+    };
+    assert_eq!(refused.code, lattice_protocol::ErrorCode::Guest, "{refused}");
+    let asked = ("balance".to_owned(), bytes::Bytes::new());
+    assert!(
+        owner.actors.query_stale(&key("sum/a"), asked, Duration::from_secs(5)).await.is_none(),
+        "its owner"
+    );
+    // Cut off, it says how old its answers are.
+    memory.set_connected(false);
+    let mut ages = Vec::new();
+    until("its answers get old", async || {
+        let answer = balance("sum/a").await.unwrap();
+        assert_eq!(answer.reply, "13");
+        ages.push(answer.stale.age_ms);
+        answer.stale.age_ms > 100
+    })
+    .await;
+    assert!(ages.is_sorted(), "{ages:?}");
+    memory.set_connected(true);
+    until("they are fresh again", async || balance("sum/a").await.unwrap().stale.age_ms == 0).await;
+    kill(owner).await;
     kill(next).await;
 }

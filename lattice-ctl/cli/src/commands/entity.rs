@@ -132,6 +132,9 @@ pub fn show(args: &Args, answer: &EntityAnswer, reply: &Bytes, id: Option<Comman
             None => text.map_or_else(|| json!({ "base64": BASE64.encode(reply) }), |text| json!(text)),
         };
         let mut shown = json!({ "reply": reply, "seq": answer.seq, "epoch": answer.epoch });
+        if let (Some(stale), Some(fields)) = (answer.stale, shown.as_object_mut()) {
+            fields.insert("stale".to_owned(), json!(stale));
+        }
         if let (Some(id), Some(fields)) = (id, shown.as_object_mut()) {
             fields.insert("id".to_owned(), json!(id.to_string()));
             fields.insert("repeated".to_owned(), json!(answer.repeated));

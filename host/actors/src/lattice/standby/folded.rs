@@ -2,12 +2,13 @@
 
 use super::super::LatticeOptions;
 use super::super::stream::StreamLog;
+use super::query::Found;
 use crate::activate::{self, Brought, Ready, Sources, told};
 use crate::history::History;
 use crate::kinds::Kind;
 use crate::log::ShardLog;
 use lattice_journal::{RecordSeq, ShardId};
-use lattice_protocol::{EntityKey, Report};
+use lattice_protocol::{EntityKey, ErrorCode, Report};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -55,8 +56,8 @@ impl Folded {
         (self.actors.len(), self.touched.len())
     }
 
-    /// Folds some of those that were touched, as far as the log is known. Dropped on the way, they are not
-    /// folded any more, and nothing else has changed.
+    /// Folds some of those that were touched, as far as the log is known. Dropped on the way, they have to be
+    /// folded anew, and nothing else has changed.
     pub(super) async fn fold(
         &mut self,
         (log, history): (&StreamLog, &History),
@@ -66,9 +67,9 @@ impl Folded {
         let now_ms = options.clock.monotonic_ms();
         let mut further = BTreeMap::new();
         let mut anew = Vec::new();
-        while further.len() + anew.len() < AT_ONCE
-            && let Some(key) = self.touched.pop_first()
-        {
+        // Until they are folded they are touched.
+        let keys: Vec<EntityKey> = self.touched.iter().take(AT_ONCE).cloned().collect();
+        for key in keys.clone() {
             match self.actors.remove(&key).filter(|one| one.ready.component == kind.guests.component()) {
                 Some(one) => drop(further.insert(key, one)),
                 None if self.has_room(further.len() + anew.len(), now_ms) => anew.push(key),
@@ -80,8 +81,7 @@ impl Folded {
                 self.actors.insert(key, One { ready, at: last, used_ms: now_ms });
             }
         }
-        let snapshots = Arc::clone(&options.snapshots);
-        let sources = Sources { shard: self.shard, log: Arc::new(log.clone()), snapshots };
+        let sources = self.sources(log, options);
         let mut answers = Vec::new();
         let wanted = anew.into_iter().map(|key| {
             let (reply, answer) = oneshot::channel::<Result<Ready, Report>>();
@@ -98,6 +98,50 @@ impl Folded {
                 Err(_) => {}
             }
         }
+        self.touched.retain(|key| !keys.contains(key));
+    }
+
+    /// One actor, folded as far as the log is known; it is kept if there is room.
+    ///
+    /// # Errors
+    /// What the journal, or its component, says.
+    pub(super) async fn find(
+        &mut self,
+        key: &EntityKey,
+        (log, history): (&StreamLog, &History),
+        (kind, (first, last)): (Kind, (RecordSeq, RecordSeq)),
+        options: &LatticeOptions,
+    ) -> Result<Found, Report> {
+        let now_ms = options.clock.monotonic_ms();
+        let known = self.actors.remove(key).filter(|one| one.ready.component == kind.guests.component());
+        let known = match known {
+            Some(one) => go_on(log, history.after(key, one.at), one.ready).await,
+            None => None,
+        };
+        let ready = match known {
+            Some(ready) => ready,
+            None => {
+                let wanted = history.wanted(key, kind, (first, last));
+                let (reply, answer) = oneshot::channel();
+                let done: Brought = Box::new(move |ready| drop(reply.send(ready)));
+                activate::serve(&self.sources(log, options), vec![(wanted, done)]).await;
+                let gone = || Report::new(ErrorCode::Overloaded, "the standby has ended");
+                answer.await.map_err(|_| gone())??
+            }
+        };
+        let ledger = &ready.ledger;
+        let found =
+            Found { guest: Arc::clone(&ready.guest), seq: ledger.seq().0, ended: ledger.is_stopped() };
+        self.touched.remove(key);
+        if self.has_room(0, now_ms) {
+            self.actors.insert(key.clone(), One { ready, at: last, used_ms: now_ms });
+        }
+        Ok(found)
+    }
+
+    fn sources(&self, log: &StreamLog, options: &LatticeOptions) -> Sources {
+        let snapshots = Arc::clone(&options.snapshots);
+        Sources { shard: self.shard, log: Arc::new(log.clone()), snapshots }
     }
 
     /// Is there room for one more beside so many? If not, the one goes that has done nothing for longest, if
