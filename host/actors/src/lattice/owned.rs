@@ -1,17 +1,15 @@
 //! One shard of this host: taken over, served until it stops, given back.
 
-use super::standby::{Folded, Followers, Seat};
+use super::standby::{Followers, Seat};
 use super::stream::StreamLog;
-use super::takeover::{self, Stuck};
+use super::takeover::{self, Ahead, Stuck};
 use super::values::{OwnerValue, Part, RELEASED, owner_key};
 use super::{Inner, PAUSE, SHARDS};
-use crate::history::History;
 use crate::policy::Policy;
 use crate::shard::{Realm, ShardLoop, Shared};
 use lattice_io::TaskScope;
 use lattice_journal::SessionId;
 use lattice_journal::shard::StopReason;
-use lattice_journal::standby::Standby;
 use lattice_protocol::ErrorCode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,7 +95,7 @@ impl Inner {
         &self,
         part: &Part,
         session: SessionId,
-        (scope, followed): (&TaskScope, Option<(StreamLog, (History, Standby, Folded))>),
+        (scope, followed): (&TaskScope, Option<(StreamLog, Ahead)>),
         began_ms: u64,
     ) -> Result<StopReason, Stuck> {
         let (log, followed) = match followed {

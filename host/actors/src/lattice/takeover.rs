@@ -39,6 +39,9 @@ impl<E: Into<Report>> From<E> for Stuck {
     }
 }
 
+/// What a standby has: the history that it folded, how far it followed the log, and actors in memory.
+pub(super) type Ahead = (History, Standby, Folded);
+
 /// Takes a shard over; what it learnt on the way is what the shard is opened with.
 ///
 /// # Errors
@@ -48,7 +51,7 @@ pub(super) async fn run(
     part: &Part,
     session: SessionId,
     log: &StreamLog,
-    followed: Option<(History, Standby, Folded)>,
+    followed: Option<Ahead>,
 ) -> Result<Opened, Stuck> {
     let Start { mut history, tail, checkpoint, is_sound, folded } = start(part, log, followed).await?;
     let checkpoint = checkpoint.map(|(hint, document)| (hint.document, document));
@@ -143,11 +146,7 @@ struct Start {
 }
 
 /// From what a standby has followed, if the log is still that one; else from the log alone.
-async fn start(
-    part: &Part,
-    log: &StreamLog,
-    followed: Option<(History, Standby, Folded)>,
-) -> Result<Start, Stuck> {
+async fn start(part: &Part, log: &StreamLog, followed: Option<Ahead>) -> Result<Start, Stuck> {
     if let Some((mut history, mut standby, folded)) = followed {
         match check(log, &mut standby).await {
             Ok(since) => {
