@@ -41,11 +41,12 @@ pub fn adopt(file: &[u8], claims: Claims, issuer: &KeyPair) -> Result<Option<Vec
         .map_err(|error| claims_report(&error))
 }
 
-/// A request for a component: all that it imports and exports, nothing else.
+/// A request for a component: all that it imports and exports, nothing else. Its revision is the time in
+/// milliseconds: whoever builds twice within a second has two files, and a host takes one under each number.
 pub fn request_for(file: &[u8], subject: PublicKey, name: &str) -> Result<ClaimRequest, Report> {
     let mut request = ClaimRequest::new(subject, name);
     request.capabilities = Shape::read(file)?.capabilities();
-    request.revision = u64::try_from(home::now_unix()).unwrap_or(1);
+    request.revision = home::now_unix_ms();
     Ok(request)
 }
 

@@ -57,7 +57,7 @@ pub struct SignArgs {
     /// Its version, for people.
     #[arg(long = "ver", default_value = "0.1.0", value_name = "VERSION")]
     pub claimed_version: String,
-    /// Its revision, which must rise with every change. Default: the time, in seconds.
+    /// Its revision, which must rise with every change. Default: the time, in milliseconds.
     #[arg(long = "rev", value_name = "N")]
     pub revision: Option<u64>,
     /// Claims end after this many days.
@@ -160,7 +160,7 @@ fn listed(entries: &BTreeSet<String>) -> String {
 fn request(sign: &SignArgs, file: &[u8], subject: PublicKey) -> Result<ClaimRequest, Report> {
     let mut request = if sign.provider || !sign.capabilities.is_empty() {
         let mut request = ClaimRequest::new(subject, &sign.name);
-        request.revision = u64::try_from(home::now_unix()).unwrap_or(1);
+        request.revision = home::now_unix_ms();
         for capability in &sign.capabilities {
             request
                 .capabilities
