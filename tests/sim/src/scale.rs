@@ -39,6 +39,8 @@ pub struct Figures {
     pub times: Vec<Figure>,
     /// Part of one core that heartbeats of all hosts take, thousandths, at one in [`INTERVAL_MS`].
     pub heartbeats_per_mille: u64,
+    /// What this process had before, MiB.
+    pub before_mib: u64,
     /// Memory of this process in the end, MiB; 0 where the system does not say.
     pub memory_mib: u64,
     /// The most that it was on the way, MiB.
@@ -77,6 +79,7 @@ struct Lattice {
 pub fn measure(hosts: usize, actors: usize) -> Result<Figures, String> {
     // The most memory is counted from here on; where the system does not do that, from the beginning.
     drop(std::fs::write("/proc/self/clear_refs", "5"));
+    let before_mib = memory_mib("VmRSS:");
     let mut lattice = Lattice::new(hosts, actors).map_err(|error| error.to_string())?;
     lattice.plan(FROM_NOTHING)?;
     let placed: usize = lattice.known.placements().values().map(|have| have.value.actors.len()).sum();
@@ -114,6 +117,7 @@ pub fn measure(hosts: usize, actors: usize) -> Result<Figures, String> {
     let heartbeats = heard.as_millis();
     Ok(Figures {
         heartbeats_per_mille: u64::try_from(heartbeats * 1_000 / u128::from(INTERVAL_MS)).unwrap_or(u64::MAX),
+        before_mib,
         memory_mib: memory_mib("VmRSS:"),
         most_memory_mib: memory_mib("VmHWM:"),
         times: lattice.times,
