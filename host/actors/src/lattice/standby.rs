@@ -176,7 +176,9 @@ impl From<Setback> for Report {
             Setback::Refused(report) => report,
             Setback::Full(size) => {
                 let what = "the host would have to remember more of other hosts' shards than it may";
-                Self::new(ErrorCode::InsufficientResources, what).got(format!("{size} entries of the shard"))
+                Self::new(ErrorCode::InsufficientResources, what)
+                    .got(format!("{size} entries of the shard"))
+                    .hint("name another host, or keep history for people a shorter time: persistent.retainHours")
             }
         }
     }
