@@ -44,7 +44,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime::component::Val;
 
 /// A running actor.
 pub struct Actor {
@@ -252,43 +251,6 @@ impl Actor {
         info: CallInfo,
     ) -> Result<Bytes, Report> {
         typed::call_export(self, interface, function, params, info).await
-    }
-
-    /// Calls one exported function with component-model values. In the plain profile the guest
-    /// runs on the caller's own task.
-    ///
-    /// # Errors
-    /// `E_NO_HANDLER` when there is no such export, else what the call ended with.
-    pub(crate) async fn call_values(
-        self: &Arc<Self>,
-        interface: &str,
-        function: &str,
-        params: &[Val],
-        info: CallInfo,
-    ) -> Result<Vec<Val>, Report> {
-        let (info, began) = self.bounded(info);
-        let Some(found) = self.component.function(interface, function) else {
-            return Err(self.no_handler(&format!("{interface}.{function}")));
-        };
-        let (index, results) = (found.index, found.ty.results().len());
-        let outcome = if self.component.profile == Profile::Plain {
-            let call = async |_: &Component, instance: &mut Instance| {
-                let Instance { store, instance, .. } = instance;
-                let function = instance
-                    .get_func(&mut *store, index)
-                    .ok_or_else(|| wasmtime::Error::msg("export is gone"))?;
-                let mut values = vec![Val::Bool(false); results];
-                function.call_async(store, params, &mut values).await?;
-                Ok(Ok(values))
-            };
-            self.with_instance(info, call).await
-        } else {
-            let (answer, answered) = oneshot::channel();
-            let work = Work::Call { function: index, params: params.to_vec(), results, answer };
-            self.ask_worker(info, work, answered).await.map(|(values, _lease)| values)
-        };
-        self.meters.count(began, &outcome);
-        outcome
     }
 
     /// No call outlasts the actor's own limit. Gives the time as well: a call begins here.

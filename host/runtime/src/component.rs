@@ -49,6 +49,20 @@ pub(crate) struct ExportedFunction {
     pub(crate) index: ComponentExportIndex,
 }
 
+/// Where an exported function lies in its component.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) index: ComponentExportIndex,
+    /// How many results it has.
+    pub(crate) results: usize,
+}
+
+impl ExportedFunction {
+    pub(crate) fn place(&self) -> Place {
+        Place { index: self.index, results: self.ty.results().len() }
+    }
+}
+
 /// Which of the standard handlers a component exports.
 #[derive(Default)]
 pub(crate) struct Handlers {

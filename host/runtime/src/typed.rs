@@ -18,6 +18,7 @@ pub(crate) use convert::signature_of;
 
 use crate::actor::Actor;
 use crate::call::CallInfo;
+use crate::component::Place;
 use crate::state::InstanceState;
 use bytes::Bytes;
 use cargo::Generic;
@@ -140,27 +141,26 @@ pub(crate) async fn call_export(
     if info.depth > MAX_CALL_DEPTH {
         return Err(too_deep(&format!("{interface}.{function}")));
     }
-    let signature = route::exported(actor, interface, function)?;
+    let (place, signature) = route::exported(actor, interface, function)?;
     if let Some(arguments) = json_call(&params) {
-        return call_json(actor, (interface, function), (signature, arguments), info).await;
+        return call_json((actor, place), (signature, arguments), info).await;
     }
     let params = decode_call(signature, &params, &Limits::default())?;
     let values = convert::to_vals(params, signature.params.iter().map(|(_, ty)| ty))?;
-    let results = actor.call_values(interface, function, &values, info).await?;
+    let results = actor.call_place(place, &values, info).await?;
     let results = convert::from_vals(&results, &signature.results)?;
     Ok(encode_all(&results, &signature.results)?.into())
 }
 
 /// The same with JSON on both sides: for callers that know the function only by its name.
 async fn call_json(
-    actor: &Arc<Actor>,
-    (interface, function): (&str, &str),
+    (actor, place): (&Arc<Actor>, Place),
     (signature, arguments): (&Signature, &[u8]),
     info: CallInfo,
 ) -> Result<Bytes, Report> {
     let params = read_json_call(signature, arguments)?;
     let values = convert::to_vals(params, signature.params.iter().map(|(_, ty)| ty))?;
-    let results = actor.call_values(interface, function, &values, info).await?;
+    let results = actor.call_place(place, &values, info).await?;
     let results = convert::from_vals(&results, &signature.results)?;
     Ok(write_json_answer(signature, &results)?.into())
 }

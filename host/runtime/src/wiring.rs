@@ -215,6 +215,13 @@ impl Wiring {
         name: Option<&LinkName>,
         interface: &Interface,
     ) -> Result<&Arc<BoundLink>, Report> {
+        // Nearly always one link covers the interface, and it is the one that is meant.
+        let mut covering = self.links.iter().filter(|link| link.definition.interface.covers(interface));
+        if let (Some(only), None) = (covering.next(), covering.next())
+            && name.is_none_or(|name| *name == only.definition.name)
+        {
+            return Ok(only);
+        }
         let found = resolve_among(&self.definitions, actor, name, interface)?;
         self.links
             .iter()

@@ -16,6 +16,7 @@ mod overload;
 mod plans;
 mod redis;
 mod remote;
+mod typed;
 
 use crate::report::Row;
 use anyhow::Result;
@@ -62,8 +63,16 @@ pub enum Case {
     HttpOverloadMemory,
     /// What a host adds to the latency of one request when 1 000 come in a second
     HttpLatency,
-    /// One actor calls another on the same host, by a WIT interface, warm
+    /// One actor calls another on the same host, by a WIT interface: a small record, warm
     TypedCallWarm,
+    /// The same, a new instance for each call
+    TypedCallFresh,
+    /// The same, warm, a text back
+    TypedCallText,
+    /// The same, warm, 64 KiB one way, beside one copy of them
+    TypedBytes,
+    /// The same by a signature that the host does not know: as generic values
+    TypedValues,
     /// A guest reads a key of the embedded store through a link
     KeyvalueGet,
     /// One actor calls another on another host, through a nats-server
@@ -172,7 +181,11 @@ impl Case {
             Self::HttpOverload503 => overload::run(plan, overload::What::Refusals).await,
             Self::HttpOverloadMemory => overload::run(plan, overload::What::Memory).await,
             Self::HttpLatency => latency::run(plan).await,
-            Self::TypedCallWarm => calls::typed_call(plan).await,
+            Self::TypedCallWarm
+            | Self::TypedCallFresh
+            | Self::TypedCallText
+            | Self::TypedBytes
+            | Self::TypedValues => typed::run(self, plan).await,
             Self::KeyvalueGet => calls::keyvalue_get(plan).await,
             Self::NatsRemoteCall => remote::run(plan).await,
             Self::KeyvalueGetProcess => remote::keyvalue_process(plan).await,

@@ -1,7 +1,8 @@
 //! Actors of this process: the runtime with a host's settings, components signed and verified as
 //! everywhere, links bound to what the case gives.
 
-use anyhow::{Context, Result};
+use crate::samples::micros;
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use host_runtime::wiring::{ActorTarget, BoundTarget};
 use host_runtime::{Actor, ActorOptions, CallInfo, Component, Runtime, RuntimeConfig, Wiring};
@@ -38,7 +39,9 @@ pub fn sign(body: &[u8], name: &str, issuer: &KeyPair) -> Result<Vec<u8>> {
     let subject = KeyPair::from_entropy(KeyKind::Module, *Digest::of(body).as_bytes()).public();
     let mut request = ClaimRequest::new(subject, name);
     request.capabilities =
-        ["wasi:http", "wasi:keyvalue", "wasmcloud:messaging", "example:pong"].map(str::to_owned).into();
+        ["wasi:http", "wasi:keyvalue", "wasmcloud:messaging", "example:pong", "bench:loops"]
+            .map(str::to_owned)
+            .into();
     Ok(keys::sign_component(body, &request, issuer, crate::machine::now_unix())?)
 }
 
@@ -156,6 +159,15 @@ impl Loops {
             [Value::U64(sum)] => Ok((took, *sum)),
             other => anyhow::bail!("{function}: not one u64: {other:?}"),
         }
+    }
+
+    /// Microseconds of one turn of `function`: the time of a loop that does it, less the time of the
+    /// same loop without it, divided by the turns. Every turn must have given `each`.
+    pub async fn over_bare(&self, function: &str, turns: u32, each: u64) -> Result<f64> {
+        let (bare, _) = self.run("empty", turns).await?;
+        let (took, sum) = self.run(function, turns).await?;
+        ensure!(sum == each * u64::from(turns), "{function}: {sum} instead of {each} a turn");
+        Ok(micros(took.saturating_sub(bare)) / f64::from(turns))
     }
 }
 

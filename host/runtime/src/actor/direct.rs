@@ -1,14 +1,16 @@
-//! Typed calls whose types are known when this crate is compiled: no generic values between caller
-//! and callee. `crate::typed` says which signatures those are.
+//! Calls of one exported function: with generic values, or, for types that are known when this crate
+//! is compiled, without them between caller and callee. `crate::typed` says which signatures those are.
 
 use super::Actor;
 use crate::call::CallInfo;
-use crate::component::Component;
+use crate::component::{Component, Place};
 use crate::engine::Profile;
 use crate::instance::Instance;
+use crate::worker::Work;
 use lattice_protocol::Report;
 use std::sync::Arc;
-use wasmtime::component::{ComponentNamedList, Lift, Lower};
+use tokio::sync::oneshot;
+use wasmtime::component::{ComponentNamedList, Lift, Lower, Val};
 
 impl Actor {
     /// Can [`Self::call_direct`] serve this actor? Concurrent instances run on tasks of their own
@@ -17,26 +19,53 @@ impl Actor {
         self.component.profile == Profile::Plain
     }
 
-    /// As `call_values`, for a function of exactly this type.
+    /// Calls the exported function at this place with component-model values. In the plain profile
+    /// the guest runs on the caller's own task.
     ///
     /// # Errors
-    /// As `call_values`.
+    /// What the call ended with.
+    pub(crate) async fn call_place(
+        self: &Arc<Self>,
+        Place { index, results }: Place,
+        params: &[Val],
+        info: CallInfo,
+    ) -> Result<Vec<Val>, Report> {
+        let (info, began) = self.bounded(info);
+        let outcome = if self.serves_directly() {
+            let call = async |_: &Component, instance: &mut Instance| {
+                let Instance { store, instance, .. } = instance;
+                let function = instance
+                    .get_func(&mut *store, index)
+                    .ok_or_else(|| wasmtime::Error::msg("export is gone"))?;
+                let mut values = vec![Val::Bool(false); results];
+                function.call_async(store, params, &mut values).await?;
+                Ok(Ok(values))
+            };
+            self.with_instance(info, call).await
+        } else {
+            let (answer, answered) = oneshot::channel();
+            let work = Work::Call { function: index, params: params.to_vec(), results, answer };
+            self.ask_worker(info, work, answered).await.map(|(values, _lease)| values)
+        };
+        self.meters.count(began, &outcome);
+        outcome
+    }
+
+    /// The same for a function of exactly this type, in the plain profile.
+    ///
+    /// # Errors
+    /// What the call ended with.
     pub(crate) async fn call_direct<P, R>(
         self: &Arc<Self>,
-        interface: &str,
-        function: &str,
+        Place { index, .. }: Place,
         params: P,
         info: CallInfo,
     ) -> Result<R, Report>
     where
-        P: ComponentNamedList + Lower + Send + Sync + 'static,
+        P: ComponentNamedList + Lower + Send + Sync,
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
         let (info, began) = self.bounded(info);
-        let Some(found) = self.component.function(interface, function) else {
-            return Err(self.no_handler(&format!("{interface}.{function}")));
-        };
-        let index = found.index;
         let call = async |_: &Component, instance: &mut Instance| {
             let Instance { store, instance, .. } = instance;
             let function = instance.get_typed_func::<P, R>(&mut *store, index)?;

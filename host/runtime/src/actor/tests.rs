@@ -5,6 +5,7 @@ use crate::fixtures::{self, WARM, concurrent_probe, guest, options, probe, start
 use http_body_util::BodyExt;
 use lattice_protocol::invocation::MAX_CALL_DEPTH;
 use providers_sdk::http::full;
+use wasmtime::component::Val;
 
 const PROBE: &str = "example:probe/probe@0.1.0";
 const COUNTER: &str = r#"
@@ -13,6 +14,20 @@ const COUNTER: &str = r#"
         (global.set $n (i32.add (global.get $n) (i32.const 1))) (global.get $n))
     (func (export "boom") unreachable)
     (func (export "spin") (loop $again (br $again)))"#;
+
+impl Actor {
+    /// Calls a function by its name.
+    async fn call_values(
+        self: &Arc<Self>,
+        interface: &str,
+        function: &str,
+        params: &[Val],
+        info: CallInfo,
+    ) -> Result<Vec<Val>, Report> {
+        let place = self.component.function(interface, function).unwrap().place();
+        self.call_place(place, params, info).await
+    }
+}
 
 fn counter() -> Vec<u8> {
     probe(COUNTER, &[("count", "(result u32)"), ("boom", ""), ("spin", "")])

@@ -5,21 +5,25 @@ use super::convert;
 use super::route::Imported;
 use crate::actor::Actor;
 use crate::call::CallInfo;
+use crate::component::Place;
 use crate::state::InstanceState;
+use bytes::Bytes;
 use lattice_protocol::value::{Type, Value};
 use lattice_protocol::{ErrorCode, Report};
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use wasmtime::component::{ComponentNamedList, Lift, LinkerInstance, Lower, Val};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentNamedList, Lift, LinkerInstance, Lower, Val, WasmList, WasmStr};
 
 /// Parameters on their way to a callee, and the results on their way back.
 pub(super) trait Cargo: Send + Sync {
     /// What comes back.
     type Results: Send;
-    /// Calls an actor of this host.
+    /// Calls an actor of this host, whose function lies there.
     fn call(
         &self,
-        actor: &Arc<Actor>,
+        callee: (&Arc<Actor>, Place),
         imported: &Imported,
         info: CallInfo,
     ) -> impl Future<Output = Result<Self::Results, Report>> + Send;
@@ -37,11 +41,11 @@ impl Cargo for Generic<'_> {
 
     async fn call(
         &self,
-        actor: &Arc<Actor>,
-        imported: &Imported,
+        (actor, place): (&Arc<Actor>, Place),
+        _: &Imported,
         info: CallInfo,
     ) -> Result<Vec<Val>, Report> {
-        actor.call_values(imported.interface_text(), imported.function(), self.0, info).await
+        actor.call_place(place, self.0, info).await
     }
     fn values(&self, imported: &Imported) -> Result<Vec<Value>, Report> {
         convert::from_vals(self.0, imported.signature().params.iter().map(|(_, ty)| ty))
@@ -51,24 +55,31 @@ impl Cargo for Generic<'_> {
     }
 }
 
-/// Values of types known here.
-struct Known<P, R>(P, PhantomData<fn() -> R>);
+/// Parameters of types known here, as they lie in the caller's memory; results of such types.
+///
+/// The caller stands still until its call is over, so its memory is lent to every attempt: between
+/// caller and callee on one host, bytes are copied once, by the engine, into the callee's memory.
+struct Known<'caller, P: Params, R>(P::Read<'caller>, PhantomData<fn() -> R>);
 
-impl<P: List, R: List> Cargo for Known<P, R> {
+impl<P: Params, R: Answer> Cargo for Known<'_, P, R> {
     type Results = R;
 
-    async fn call(&self, actor: &Arc<Actor>, imported: &Imported, info: CallInfo) -> Result<R, Report> {
-        let (interface, function) = (imported.interface_text(), imported.function());
+    async fn call(
+        &self,
+        (actor, place): (&Arc<Actor>, Place),
+        imported: &Imported,
+        info: CallInfo,
+    ) -> Result<R, Report> {
         if actor.serves_directly() {
-            return actor.call_direct(interface, function, self.0.clone(), info).await;
+            return actor.call_direct(place, P::lend(&self.0), info).await;
         }
         let signature = imported.signature();
         let params = convert::to_vals(self.values(imported)?, signature.params.iter().map(|(_, ty)| ty))?;
-        let results = actor.call_values(interface, function, &params, info).await?;
+        let results = actor.call_place(place, &params, info).await?;
         Self::results(imported, convert::from_vals(&results, &signature.results)?)
     }
     fn values(&self, _: &Imported) -> Result<Vec<Value>, Report> {
-        Ok(self.0.clone().into_values())
+        Ok(P::values(&self.0))
     }
     fn results(imported: &Imported, values: Vec<Value>) -> Result<R, Report> {
         R::from_values(values).ok_or_else(|| {
@@ -77,19 +88,55 @@ impl<P: List, R: List> Cargo for Known<P, R> {
     }
 }
 
-/// One type known here.
+/// One parameter known here, where it lies.
+trait Param: Lift + Send + Sync + 'static {
+    /// How it is read there, and given to a callee.
+    type Read: ToOwned<Owned: Send + Sync> + Lower + Send + Sync + ?Sized + 'static;
+    fn ty() -> Type;
+    fn read<'caller>(&self, caller: &'caller Caller<'_>) -> wasmtime::Result<Cow<'caller, Self::Read>>;
+    fn value(read: &Self::Read) -> Value;
+}
+
+/// The caller's store during its call.
+type Caller<'store> = StoreContextMut<'store, InstanceState>;
+
+impl Param for WasmList<u8> {
+    type Read = [u8];
+
+    fn ty() -> Type {
+        Type::list(Type::U8)
+    }
+    fn read<'caller>(&self, caller: &'caller Caller<'_>) -> wasmtime::Result<Cow<'caller, [u8]>> {
+        Ok(Cow::Borrowed(self.as_le_slice(caller)))
+    }
+    fn value(read: &[u8]) -> Value {
+        Value::Bytes(Bytes::copy_from_slice(read))
+    }
+}
+
+impl Param for WasmStr {
+    type Read = str;
+
+    fn ty() -> Type {
+        Type::String
+    }
+    fn read<'caller>(&self, caller: &'caller Caller<'_>) -> wasmtime::Result<Cow<'caller, str>> {
+        self.to_str(caller)
+    }
+    fn value(read: &str) -> Value {
+        Value::String(read.to_owned())
+    }
+}
+
+/// One result known here.
 trait Item: Sized {
     fn ty() -> Type;
-    fn into_value(self) -> Value;
     fn from_value(value: Value) -> Option<Self>;
 }
 
 impl Item for Vec<u8> {
     fn ty() -> Type {
         Type::list(Type::U8)
-    }
-    fn into_value(self) -> Value {
-        Value::Bytes(self.into())
     }
     fn from_value(value: Value) -> Option<Self> {
         match value {
@@ -103,9 +150,6 @@ impl Item for String {
     fn ty() -> Type {
         Type::String
     }
-    fn into_value(self) -> Value {
-        Value::String(self)
-    }
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::String(text) => Some(text),
@@ -117,9 +161,6 @@ impl Item for String {
 impl<T: Item> Item for Option<T> {
     fn ty() -> Type {
         Type::option(T::ty())
-    }
-    fn into_value(self) -> Value {
-        Value::Option(self.map(|value| Box::new(value.into_value())))
     }
     fn from_value(value: Value) -> Option<Self> {
         match value {
@@ -134,12 +175,6 @@ impl<T: Item, E: Item> Item for Result<T, E> {
     fn ty() -> Type {
         Type::result(Some(T::ty()), Some(E::ty()))
     }
-    fn into_value(self) -> Value {
-        Value::Result(match self {
-            Ok(value) => Ok(Some(Box::new(value.into_value()))),
-            Err(error) => Err(Some(Box::new(error.into_value()))),
-        })
-    }
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Result(Ok(Some(value))) => T::from_value(*value).map(Ok),
@@ -149,26 +184,51 @@ impl<T: Item, E: Item> Item for Result<T, E> {
     }
 }
 
-/// Parameters or results known here.
-trait List: ComponentNamedList + Lift + Lower + Clone + Send + Sync + 'static {
+/// Parameters known here.
+trait Params: ComponentNamedList + Lift + Send + Sync + 'static {
+    /// Read where they lie.
+    type Read<'caller>: Send + Sync;
+    /// What a callee is given.
+    type Lent<'read>: ComponentNamedList + Lower + Send + Sync;
     fn types() -> Vec<Type>;
-    fn into_values(self) -> Vec<Value>;
+    fn read<'caller>(&self, caller: &'caller Caller<'_>) -> wasmtime::Result<Self::Read<'caller>>;
+    fn lend<'read>(read: &'read Self::Read<'_>) -> Self::Lent<'read>;
+    fn values(read: &Self::Read<'_>) -> Vec<Value>;
+}
+
+/// Results known here.
+trait Answer: ComponentNamedList + Lift + Lower + Send + Sync + 'static {
+    fn types() -> Vec<Type>;
     fn from_values(values: Vec<Value>) -> Option<Self>;
 }
 
 macro_rules! lists {
     ($(($($item:ident),*);)*) => {$(
-        impl<$($item),*> List for ($($item,)*)
-        where
-            $($item: Item + Lift + Lower + Clone + Send + Sync + 'static,)*
-        {
+        #[allow(non_snake_case, reason = "the type's name stands for its value")]
+        #[allow(unused_variables, clippy::unused_unit, reason = "for no items")]
+        impl<$($item: Param),*> Params for ($($item,)*) {
+            type Read<'caller> = ($(Cow<'caller, $item::Read>,)*);
+            type Lent<'read> = ($(&'read $item::Read,)*);
             fn types() -> Vec<Type> {
                 vec![$($item::ty()),*]
             }
-            #[allow(non_snake_case, reason = "the type's name stands for its value")]
-            fn into_values(self) -> Vec<Value> {
+            fn read<'caller>(&self, caller: &'caller Caller<'_>) -> wasmtime::Result<Self::Read<'caller>> {
                 let ($($item,)*) = self;
-                vec![$($item.into_value()),*]
+                Ok(($($item.read(caller)?,)*))
+            }
+            fn lend<'read>(read: &'read Self::Read<'_>) -> Self::Lent<'read> {
+                let ($($item,)*) = read;
+                ($(&**$item,)*)
+            }
+            fn values(read: &Self::Read<'_>) -> Vec<Value> {
+                let ($($item,)*) = read;
+                vec![$($item::value($item)),*]
+            }
+        }
+
+        impl<$($item: Item + Lift + Lower + Send + Sync + 'static),*> Answer for ($($item,)*) {
+            fn types() -> Vec<Type> {
+                vec![$($item::ty()),*]
             }
             #[allow(unused_mut, unused_variables, reason = "for no items")]
             fn from_values(values: Vec<Value>) -> Option<Self> {
@@ -181,6 +241,7 @@ macro_rules! lists {
 lists! { (); (A); (A, B); }
 
 type Octets = Vec<u8>;
+type OctetsIn = WasmList<u8>;
 
 /// Defines a function whose signature is one of the known ones. Gives `false` when it is not.
 pub(super) fn define(
@@ -195,20 +256,20 @@ pub(super) fn define(
         )*)*};
     }
     known! {
-        () => (Octets,) | (Option<Octets>,) | (Result<Octets, String>,);
-        (String,) => (Octets,) | (Option<Octets>,) | (Result<Octets, String>,);
-        (Octets,) => () | (Octets,) | (String,) | (Result<Octets, String>,);
-        (String, Octets) => () | (Octets,) | (Result<Octets, String>,);
+        () => (Octets,) | (String,) | (Option<Octets>,) | (Result<Octets, String>,);
+        (WasmStr,) => (Octets,) | (String,) | (Option<Octets>,) | (Result<Octets, String>,);
+        (OctetsIn,) => () | (Octets,) | (String,) | (Result<Octets, String>,);
+        (WasmStr, OctetsIn) => () | (Octets,) | (Result<Octets, String>,);
     }
     Ok(false)
 }
 
-fn fits<P: List, R: List>(imported: &Imported) -> bool {
+fn fits<P: Params, R: Answer>(imported: &Imported) -> bool {
     let signature = imported.signature();
     signature.results == R::types() && signature.param_types() == P::types()
 }
 
-fn define_known<P: List, R: List>(
+fn define_known<P: Params, R: Answer>(
     instance: &mut LinkerInstance<'_, InstanceState>,
     imported: &Arc<Imported>,
 ) -> wasmtime::Result<()> {
@@ -217,7 +278,7 @@ fn define_known<P: List, R: List>(
     instance.func_wrap_async(&name, move |store, params: P| {
         let imported = Arc::clone(&imported);
         Box::new(async move {
-            let cargo = Known::<P, R>(params, PhantomData);
+            let cargo = Known::<P, R>(params.read(&store)?, PhantomData);
             imported.call(&store.data().call, &cargo).await.map_err(crate::capabilities::trap)
         })
     })

@@ -4,12 +4,14 @@ use super::cargo::Cargo;
 use super::{convert, too_deep};
 use crate::actor::Actor;
 use crate::call::CallInfo;
+use crate::component::{Component, Place};
 use crate::state::CallScope;
 use crate::wiring::{ActorTarget, BoundLink, BoundTarget, Repeat};
+use arc_swap::ArcSwapOption;
 use lattice_protocol::invocation::{Invocation, MAX_CALL_DEPTH};
 use lattice_protocol::value::{Limits, Signature, decode_all, encode_call};
 use lattice_protocol::{ErrorCode, Interface, LinkName, Report};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 /// A function that a component imports from some actor.
@@ -20,19 +22,29 @@ pub(super) struct Imported {
     function: String,
     label: Option<LinkName>,
     signature: Signature,
+    /// The component on this host that was called last, by the same type: most imports know no other.
+    last: ArcSwapOption<Known>,
 }
 
-/// The type of an actor's exported function.
+/// Where the function lies in a component. Held weakly: a component that is gone is called no more,
+/// and no other gets its address.
+struct Known {
+    component: Weak<Component>,
+    place: Place,
+}
+
+/// An actor's exported function: where it is, and its type.
 pub(super) fn exported<'actor>(
     actor: &'actor Actor,
     interface: &str,
     function: &str,
-) -> Result<&'actor Signature, Report> {
+) -> Result<(Place, &'actor Signature), Report> {
     let place = || format!("{} {interface}.{function}", actor.id());
     let found = actor.component().function(interface, function).ok_or_else(|| {
         Report::new(ErrorCode::NoHandler, "the actor does not export this function").at(place())
     })?;
-    found.signature.as_ref().map_err(|report| report.clone().at(place()))
+    let signature = found.signature.as_ref().map_err(|report| report.clone().at(place()))?;
+    Ok((found.place(), signature))
 }
 
 impl Imported {
@@ -43,12 +55,10 @@ impl Imported {
         signature: Signature,
     ) -> Self {
         let interface_text = interface.to_string();
-        Self { interface, interface_text, function: function.to_owned(), label, signature }
+        let last = ArcSwapOption::empty();
+        Self { interface, interface_text, function: function.to_owned(), label, signature, last }
     }
 
-    pub(super) fn interface_text(&self) -> &str {
-        &self.interface_text
-    }
     pub(super) fn function(&self) -> &str {
         &self.function
     }
@@ -85,7 +95,23 @@ impl Imported {
         actor: &Arc<Actor>,
         until: Instant,
     ) -> Result<C::Results, Report> {
-        let signature = exported(actor, &self.interface_text, &self.function)?;
+        let place = self.locate(actor, outgoing)?;
+        outgoing
+            .cargo
+            .call((actor, place), self, outgoing.info(until))
+            .await
+            .map_err(|report| self.callee_failed(report, outgoing))
+    }
+
+    /// Where the callee has the function, when it knows it by the same type.
+    fn locate<C: Cargo>(&self, actor: &Actor, outgoing: &Outgoing<'_, C>) -> Result<Place, Report> {
+        let component = actor.component();
+        if let Some(known) = &*self.last.load()
+            && std::ptr::eq(known.component.as_ptr(), Arc::as_ptr(component))
+        {
+            return Ok(known.place);
+        }
+        let (place, signature) = exported(actor, &self.interface_text, &self.function)?;
         if !convert::same(&self.signature, signature) {
             return Err(Report::new(
                 ErrorCode::Version,
@@ -96,11 +122,8 @@ impl Imported {
             .limit(signature)
             .hint("build both against the same version of the interface"));
         }
-        outgoing
-            .cargo
-            .call(actor, self, outgoing.info(until))
-            .await
-            .map_err(|report| self.callee_failed(report, outgoing))
+        self.last.store(Some(Arc::new(Known { component: Arc::downgrade(component), place })));
+        Ok(place)
     }
 
     async fn call_remote<C: Cargo>(

@@ -146,6 +146,60 @@ async fn caller_and_callee_must_know_the_function_by_one_type() {
 }
 
 #[tokio::test]
+async fn a_callee_of_another_type_is_refused_after_one_of_the_right_type_too() {
+    let callee = async |name: &str, params: &str, core: &str| {
+        let component = format!(
+            r#"(component
+            (core module $m (func (export "go") {core}))
+            (core instance $c (instantiate $m))
+            (func $go {params} (canon lift (core func $c "go")))
+            (instance $e (export "go" (func $go)))
+            (export "example:loop/round@0.1.0" (instance $e)))"#
+        );
+        start(name, text(&component).await.unwrap(), []).await
+    };
+    let right = callee("right", "", "").await;
+    let wrong = callee("wrong", r#"(param "x" u32)"#, "(param i32)").await;
+    let caller = start("caller", text(LOOP).await.unwrap(), []).await;
+    let go = async |peer: &Arc<Peer>| {
+        caller.set_wiring(wiring("caller", [link("caller", "example:loop", peer.target())]));
+        caller.call("example:loop/round@0.1.0", "go", nullary(), CallInfo::within(PATIENCE)).await
+    };
+    let (right, wrong) = (Peer::local(&right), Peer::local(&wrong));
+    for _ in 0..2 {
+        go(&right).await.unwrap();
+        assert_eq!(go(&wrong).await.unwrap_err().code, ErrorCode::Version);
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_is_none_ends_the_call_that_passes_it() {
+    let caller = text(
+        r#"(component
+        (import "example:loop/words@0.1.0"
+            (instance $i (export "go" (func (param "x" string) (result string)))))
+        (core module $lib
+            (memory (export "memory") 1) (data (i32.const 0) "\ff\fe")
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
+        (core instance $lib (instantiate $lib))
+        (core func $go (canon lower (func $i "go")
+            (memory (core memory $lib "memory")) (realloc (core func $lib "realloc"))))
+        (core module $m
+            (import "" "go" (func $go (param i32 i32 i32)))
+            (func (export "go") (call $go (i32.const 0) (i32.const 2) (i32.const 512))))
+        (core instance $c (instantiate $m (with "" (instance (export "go" (func $go))))))
+        (func $exported (canon lift (core func $c "go")))
+        (instance $e (export "go" (func $exported)))
+        (export "example:loop/round@0.1.0" (instance $e)))"#,
+    );
+    let caller = start("mumbler", caller.await.unwrap(), []).await;
+    let info = CallInfo::within(PATIENCE);
+    let ended = caller.call("example:loop/round@0.1.0", "go", nullary(), info).await.unwrap_err();
+    assert_eq!(ended.code, ErrorCode::Trap, "{ended}");
+    assert!(ended.to_string().contains("utf-8"), "{ended}");
+}
+
+#[tokio::test]
 async fn calls_from_outside_are_read_strictly() {
     let pong = pong().await;
     let signature = Signature { params: vec![("value".into(), Type::U8)], results: vec![Type::U8] };

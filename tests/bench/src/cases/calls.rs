@@ -1,10 +1,9 @@
 //! Calls and starts inside one process, by the same interface of the runtime that a host uses.
 //!
-//! What a guest does inside a call is measured by a loop in the guest: the time of a loop that does
-//! it, less the time of the same loop without it, divided by the turns.
+//! What a guest does inside a call is measured by a loop in the guest ([`Loops::over_bare`]).
 
 use super::Plan;
-use crate::inside::{Inside, Local, Loops, actor_id, link};
+use crate::inside::{Inside, Loops, actor_id, link};
 use crate::report::{Goal, Measured, Row};
 use crate::samples::{median, micros, millis};
 use anyhow::{Context, Result, ensure};
@@ -31,17 +30,8 @@ const GUEST: &str = "fixture-bench-loops";
 /// What is read by `keyvalue-get`.
 const VALUE: [u8; 200] = [b'v'; 200];
 
-/// Microseconds of one turn of `function` over one of the empty loop; every turn must have given
-/// `each`.
-async fn over_bare(loops: &Loops, function: &str, each: u64) -> Result<f64> {
-    let (bare, _) = loops.run("empty", TURNS).await?;
-    let (took, sum) = loops.run(function, TURNS).await?;
-    ensure!(sum == each * u64::from(TURNS), "{function}: {sum} instead of {each} a turn");
-    Ok(micros(took.saturating_sub(bare)) / f64::from(TURNS))
-}
-
 /// The middle of many single calls of the empty loop, microseconds.
-async fn single_call(loops: &Loops) -> Result<f64> {
+pub(super) async fn single_call(loops: &Loops) -> Result<f64> {
     let mut samples = Vec::new();
     for _ in 0..SAMPLES {
         samples.push(micros(loops.run("empty", 1).await?.0));
@@ -49,7 +39,7 @@ async fn single_call(loops: &Loops) -> Result<f64> {
     median(samples).context("no sample")
 }
 
-fn row(
+pub(super) fn row(
     case: &'static str,
     unit: &'static str,
     (ours, reference): (Vec<f64>, Vec<f64>),
@@ -57,21 +47,6 @@ fn row(
 ) -> Result<Row> {
     let (ours, reference) = (median(ours).context("no run")?, median(reference).context("no run")?);
     Ok(Row::new(case, unit, Measured { ours, reference }, goal))
-}
-
-/// `bench-loops` calls `ping` of `pong` (a string back), both warm, through a link.
-pub async fn typed_call(plan: &Plan) -> Result<Row> {
-    let inside = Inside::new()?;
-    let pong = inside.start_guest("pong", InstancePolicy::warm(), Vec::new()).await?;
-    let link = link(GUEST, "example:pong/pingpong@0.1.0", LinkTarget::Actor(actor_id("pong")?))?;
-    let links = vec![(link, BoundTarget::Actor(Arc::new(Local(pong))))];
-    let loops = Loops(inside.start_guest(GUEST, InstancePolicy::warm(), links).await?);
-    let mut samples = (Vec::new(), Vec::new());
-    for _ in 0..plan.runs {
-        samples.0.push(over_bare(&loops, "call", 4).await?);
-        samples.1.push(single_call(&loops).await?);
-    }
-    Ok(row("typed-call-warm", "us", samples, Goal::AtMost(5.0))?.against("a call from the host, p50"))
 }
 
 /// A get of 200 bytes from the embedded store, through a link.
@@ -99,7 +74,7 @@ pub async fn keyvalue_get(plan: &Plan) -> Result<Row> {
     let loops = Loops(inside.start_guest(GUEST, InstancePolicy::warm(), links).await?);
     let mut samples = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
-        samples.0.push(over_bare(&loops, "keyvalue-get", VALUE.len() as u64).await?);
+        samples.0.push(loops.over_bare("keyvalue-get", TURNS, VALUE.len() as u64).await?);
         samples.1.push(bare_get(&*store, &call).await?);
     }
     Ok(row("keyvalue-get", "us", samples, Goal::AtMost(3.0))?.against("the same get without a guest"))
