@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::request::{MAX_HEADERS_BYTES, Origin};
 use crate::service::Link;
 use crate::shared::Shared;
+use crate::turn::Turn;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use http::uri::{Authority, Scheme};
@@ -101,6 +102,7 @@ where
 {
     let link = Arc::new(link);
     let watch = Control::new(&setup, &link);
+    let turn = Turn::new(Arc::clone(&setup.shared));
     let service = service_fn(move |request| {
         let link = Arc::clone(&link);
         async move { Ok::<_, Infallible>(link.respond(request).await) }
@@ -111,7 +113,7 @@ where
         // The watch does this without a timer per request.
         .header_read_timeout(None)
         .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(io.strict()), service);
+        .serve_connection(TokioIo::new(io.strict(turn)), service);
     if drive(&mut connection, watch, |connection| connection.graceful_shutdown(), None).await {
         connection.into_parts().io.into_inner().close().await;
     }

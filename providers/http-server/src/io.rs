@@ -7,6 +7,7 @@
 
 use crate::activity::Activity;
 use crate::framing::Framing;
+use crate::turn::Turn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,11 +68,12 @@ impl Begin {
 }
 
 /// A connection.
-#[derive(Debug)]
 pub(crate) struct Io<S> {
     socket: S,
     begin: Begin,
     framing: Option<Framing>,
+    /// Of HTTP/1; what HTTP/2 writes is several streams' already.
+    turn: Option<Turn>,
     activity: Arc<Activity>,
     /// After a violation: what is left to give of [`END_OF_HEAD`].
     refused: Option<&'static [u8]>,
@@ -81,12 +83,12 @@ pub(crate) struct Io<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     /// For HTTP/2, which has its own framing.
     pub(crate) fn new(socket: S, begin: Begin, activity: Arc<Activity>) -> Self {
-        Self { socket, begin, framing: None, activity, refused: None, peer_closed: false }
+        Self { socket, begin, framing: None, turn: None, activity, refused: None, peer_closed: false }
     }
 
     /// For HTTP/1.
-    pub(crate) fn strict(self) -> Self {
-        Self { framing: Some(Framing::default()), ..self }
+    pub(crate) fn strict(self, turn: Turn) -> Self {
+        Self { framing: Some(Framing::default()), turn: Some(turn), ..self }
     }
 
     /// Says that nothing follows, and gives the peer a moment to hear it.
@@ -121,9 +123,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         self.refused = Some(END_OF_HEAD);
     }
 
-    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Writes when it is this connection's turn.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(turn) = &mut self.turn {
+            ready!(turn.poll(cx));
+        }
+        let result = write(Pin::new(&mut self.socket), cx);
         match &result {
             Poll::Ready(Ok(bytes)) => {
+                if let Some(turn) = &mut self.turn {
+                    turn.taken();
+                }
                 self.activity.write_blocked(false);
                 if *bytes > CONTROL_BYTES {
                     self.activity.advance();
@@ -160,9 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Io<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let io = self.get_mut();
-        let result = Pin::new(&mut io.socket).poll_write(cx, data);
-        io.wrote(result)
+        self.get_mut().write(cx, |socket, cx| socket.poll_write(cx, data))
     }
 
     fn poll_write_vectored(
@@ -170,9 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let io = self.get_mut();
-        let result = Pin::new(&mut io.socket).poll_write_vectored(cx, slices);
-        io.wrote(result)
+        self.get_mut().write(cx, |socket, cx| socket.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -11,6 +11,7 @@
 //! | [`connection`] | one connection: TLS, which protocol, serving, ending |
 //! | [`activity`] | the watch that ends connections that do nothing |
 //! | [`io`], [`framing`] | the socket as the parser sees it; strict HTTP/1 framing (pure) |
+//! | [`turn`] | when an answer is written: all that are ready, in a row |
 //! | [`service`], [`request`], [`body`] | one request: head (pure), body, answer |
 //! | [`routes`], [`shared`] | who answers; what the connections share |
 //! | [`refusal`] | the answers given here |
@@ -38,6 +39,7 @@ mod routes;
 mod service;
 mod shared;
 mod tls;
+mod turn;
 
 pub use config::{Config, TlsFiles};
 pub use factory::{HttpServerFactory, KIND};

@@ -87,6 +87,11 @@ impl Shared {
         fits.then_some(seat)
     }
 
+    /// Is there more than one connection?
+    pub(crate) fn has_company(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) > 1
+    }
+
     fn of_address(&self, address: IpAddr) -> usize {
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         addresses.get(&address).copied().unwrap_or(0)
