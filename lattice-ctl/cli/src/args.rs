@@ -39,84 +39,15 @@ pub struct Args {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make the keys, users and server configuration of a lattice.
-    #[command(subcommand)]
-    Lattice(commands::lattice::LatticeCommand),
-    /// Let people use the controllers' API, and sign requests to it.
-    #[command(subcommand)]
-    User(commands::user::UserCommand),
-    /// Start a lattice on this machine (NATS server, controller, host), or join one as a host.
-    Up(Box<commands::up::UpArgs>),
-    /// End what `up` started in this directory.
-    Down(commands::down::DownArgs),
+    /// What operators and developers do.
+    #[cfg(feature = "operator")]
+    #[command(flatten)]
+    Operator(commands::operator::OperatorCommand),
     /// Run a host in this terminal.
     Host(commands::host::HostArgs),
     /// Run a provider in a process of its own.
     #[command(subcommand)]
     Provider(commands::provider::ProviderCommand),
-    /// Run a controller in this terminal.
-    Controller(commands::controller::ControllerArgs),
-    /// Serve an application in this one process, without NATS.
-    Run(commands::run::RunArgs),
-    /// Build, sign and serve an application here, again on every change.
-    Dev(commands::dev::DevArgs),
-    /// Make a project.
-    New(commands::new::NewArgs),
-    /// Build and sign the project in this directory.
-    Build(commands::build::BuildArgs),
-    /// Show what a component is, without running it.
-    Inspect(commands::inspect::InspectArgs),
-    /// Sign components; show and verify claims.
-    #[command(subcommand)]
-    Claim(commands::claim::ClaimCommand),
-    /// Make, list and show keys.
-    #[command(subcommand)]
-    Keys(commands::keys::KeysCommand),
-    /// Deploy applications from manifests, and watch them.
-    #[command(subcommand)]
-    App(commands::app::AppCommand),
-    /// Show where an actor runs, and what speaks for and against each host.
-    Why(commands::app::WhyArgs),
-    /// Show hosts, actors, claims, links, inventory, applications, events.
-    #[command(subcommand)]
-    Get(commands::get::GetCommand),
-    /// Start an actor or a provider.
-    #[command(subcommand)]
-    Start(commands::start::StartCommand),
-    /// Stop an actor, a provider or a host.
-    #[command(subcommand)]
-    Stop(commands::stop::StopCommand),
-    /// Change how many of an actor run, and where.
-    #[command(subcommand)]
-    Scale(commands::scale::ScaleCommand),
-    /// Put, delete and query links.
-    #[command(subcommand)]
-    Link(commands::link::LinkCommand),
-    /// Store, list, share and delete secrets that manifests refer to.
-    #[command(subcommand)]
-    Secret(commands::secret::SecretCommand),
-    /// Call an actor, or have a persistent actor carry out a command.
-    Call(commands::call::CallArgs),
-    /// Ask a persistent actor something; nothing is stored.
-    Query(commands::query::QueryArgs),
-    /// Move a persistent actor, with the shard that it is in, to another host.
-    Migrate(commands::migrate::MigrateArgs),
-    /// Look into persistent actors: state, journal, time travel, what was set aside.
-    #[command(subcommand)]
-    Actor(commands::actor::ActorCommand),
-    /// Send one message on the lattice's bus.
-    Publish(commands::publish::PublishArgs),
-    /// Store a component in the lattice, or in an OCI registry.
-    Push(commands::push::PushArgs),
-    /// Fetch a component from the lattice, or from an OCI registry.
-    Pull(commands::push::PullArgs),
-    /// Save and select where commands connect.
-    #[command(subcommand)]
-    Config(commands::config::ConfigCommand),
-    /// Check what this machine needs.
-    Doctor,
-    /// Print a script of completions for a shell.
-    Completions(commands::completions::CompletionsArgs),
     /// Print the version.
     Version,
 }

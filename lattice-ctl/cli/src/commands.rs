@@ -1,37 +1,72 @@
 //! One file per noun. A command takes its arguments and the global ones, prints what it has to
 //! say through [`crate::output`], and ends in a report or in success.
+//!
+//! A build without the feature `operator` has what a gateway needs, `host`, `provider` and `version`, and none of what
+//! the others bring along (controller, planner, registries, tables).
 
+#[cfg(feature = "operator")]
 pub mod actor;
+#[cfg(feature = "operator")]
 pub mod app;
+#[cfg(feature = "operator")]
 pub mod build;
+#[cfg(feature = "operator")]
 pub mod call;
+#[cfg(feature = "operator")]
 pub mod claim;
+#[cfg(feature = "operator")]
 pub mod completions;
+#[cfg(feature = "operator")]
 pub mod config;
+#[cfg(feature = "operator")]
 pub mod controller;
+#[cfg(feature = "operator")]
 pub mod dev;
+#[cfg(feature = "operator")]
 pub mod doctor;
+#[cfg(feature = "operator")]
 pub mod down;
+#[cfg(feature = "operator")]
 pub mod entity;
+#[cfg(feature = "operator")]
 pub mod events;
+#[cfg(feature = "operator")]
 pub mod get;
 pub mod host;
+#[cfg(feature = "operator")]
 pub mod inspect;
+#[cfg(feature = "operator")]
 pub mod keys;
+#[cfg(feature = "operator")]
 pub mod lattice;
+#[cfg(feature = "operator")]
 pub mod link;
+#[cfg(feature = "operator")]
 pub mod migrate;
+#[cfg(feature = "operator")]
 pub mod new;
+#[cfg(feature = "operator")]
+pub mod operator;
 pub mod provider;
+#[cfg(feature = "operator")]
 pub mod publish;
+#[cfg(feature = "operator")]
 pub mod push;
+#[cfg(feature = "operator")]
 pub mod query;
+#[cfg(feature = "operator")]
 pub mod run;
+#[cfg(feature = "operator")]
 pub mod scale;
+#[cfg(feature = "operator")]
 pub mod secret;
+#[cfg(feature = "operator")]
 pub mod start;
+#[cfg(feature = "operator")]
 pub mod stop;
+#[cfg(feature = "operator")]
 pub mod up;
+#[cfg(feature = "operator")]
 pub mod user;
 pub mod version;
 
@@ -43,52 +78,24 @@ pub type Outcome = Result<(), Report>;
 
 /// Does the command stay and serve? Then its log is part of what people watch.
 pub fn serves(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Host(_)
-            | Command::Controller(_)
-            | Command::Run(_)
-            | Command::Dev(_)
-            | Command::Up(_)
-            | Command::Provider(provider::ProviderCommand::Run(_) | provider::ProviderCommand::Serve)
-    )
+    match command {
+        #[cfg(feature = "operator")]
+        Command::Operator(command) => command.serves(),
+        Command::Host(_) => true,
+        Command::Provider(command) => {
+            matches!(command, provider::ProviderCommand::Run(_) | provider::ProviderCommand::Serve)
+        }
+        Command::Version => false,
+    }
 }
 
 /// Runs the command that was asked for.
 pub async fn run(args: &Args) -> Outcome {
     match &args.command {
-        Command::Lattice(command) => lattice::run(args, command).await,
-        Command::User(command) => user::run(args, command).await,
-        Command::Up(command) => Box::pin(up::run(args, command)).await,
-        Command::Down(command) => down::run(args, command).await,
+        #[cfg(feature = "operator")]
+        Command::Operator(command) => operator::run(args, command).await,
         Command::Host(command) => host::run(args, command).await,
         Command::Provider(command) => provider::run(args, command).await,
-        Command::Controller(command) => controller::run(args, command).await,
-        Command::Run(command) => run::run(args, command).await,
-        Command::Dev(command) => dev::run(args, command).await,
-        Command::New(command) => new::run(args, command),
-        Command::Build(command) => build::run(args, command).await,
-        Command::Inspect(command) => inspect::run(args, command),
-        Command::Claim(command) => claim::run(args, command),
-        Command::Keys(command) => keys::run(args, command),
-        Command::App(command) => app::run(args, command).await,
-        Command::Why(command) => app::why(args, command).await,
-        Command::Get(command) => get::run(args, command).await,
-        Command::Start(command) => start::run(args, command).await,
-        Command::Stop(command) => stop::run(args, command).await,
-        Command::Scale(command) => scale::run(args, command).await,
-        Command::Link(command) => link::run(args, command).await,
-        Command::Secret(command) => secret::run(args, command).await,
-        Command::Actor(command) => actor::run(args, command).await,
-        Command::Call(command) => call::run(args, command).await,
-        Command::Migrate(command) => migrate::run(args, command).await,
-        Command::Query(command) => query::run(args, command).await,
-        Command::Publish(command) => publish::run(args, command).await,
-        Command::Push(command) => push::push(args, command).await,
-        Command::Pull(command) => push::pull(args, command).await,
-        Command::Config(command) => config::run(args, command),
-        Command::Doctor => doctor::run(args).await,
-        Command::Completions(command) => completions::run(command),
         Command::Version => version::run(args),
     }
 }

@@ -1,5 +1,4 @@
-//! Putting processes together: which providers are built in, and how a host or a controller is
-//! made from what the command line says.
+//! Putting processes together: which providers are built in, and how a host is made from what the command line says.
 
 use crate::args::Args;
 use crate::footprint;
@@ -7,20 +6,14 @@ use crate::lattice_dir::{LatticeDir, TrustFile};
 use crate::output;
 use host_daemon::{HostConfig, HostDeps, HostHandle, Memberships, Processes};
 use keys::TrustAnchors;
-use lattice_ctl_controller::api::ApiConfig;
-use lattice_ctl_controller::{ControllerConfig, ControllerDeps, ControllerHandle};
-use lattice_ctl_planner::Pace;
-use lattice_ctl_planner::observed::Profile;
 use lattice_io::{Clock, Lattice, SystemClock, TaskScope};
 use lattice_protocol::permission::ProviderRole;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
 use providers_sdk::Factory;
 use providers_sdk::process::Membership;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The providers that this build can run in the host's process. Their tasks hang in `scope`.
 pub fn factories(lattice: &Lattice, name: &LatticeName, scope: &TaskScope) -> Vec<Arc<dyn Factory>> {
@@ -83,28 +76,6 @@ pub async fn host(
     let host = host_daemon::start(config, deps, scope).await?;
     scope.spawn_best_effort("footprint", footprint::watch(host.snapshot()));
     Ok(host)
-}
-
-/// Starts a controller in this process.
-pub async fn controller(
-    lattice_name: LatticeName,
-    signer: keys::KeyPair,
-    (profile, api): (Profile, Option<SocketAddr>),
-    lattice: Lattice,
-    scope: &TaskScope,
-) -> Result<ControllerHandle, Report> {
-    let config = ControllerConfig {
-        lattice: lattice_name,
-        signer,
-        profile,
-        pace: Pace::default(),
-        incarnation: 1,
-        tick: Duration::from_millis(250),
-        name: "controller".to_owned(),
-        api: api.map(|listen| ApiConfig { listen }),
-    };
-    let deps = ControllerDeps { lattice, clock: Arc::new(SystemClock::new()), boot_id: boot_id()? };
-    lattice_ctl_controller::start(config, deps, scope).await
 }
 
 /// Waits until a host is to leave: asked by the lattice, or by whoever ends this process. Then it hands

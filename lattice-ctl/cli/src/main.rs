@@ -4,26 +4,49 @@
 //! Every command ends in a [`Report`] or in success; the report's code gives the exit status
 //! (2 usage or manifest, 3 trust, 4 denied, 5 not found, 6 resources, 7 state, 8 input or output,
 //! 9 timeout, 1 a defect of ours).
+//!
+//! Features, both by default: `operator`, everything but `host` and `provider`; `compiler`, without which a host runs
+//! only what its cache has compiled.
 
+#![cfg_attr(
+    not(feature = "operator"),
+    allow(
+        dead_code,
+        reason = "a gateway's build shares its modules with the operator's, and uses a part of them"
+    )
+)]
+
+#[cfg(feature = "operator")]
 mod app_files;
 mod args;
+#[cfg(feature = "operator")]
 mod artifacts;
+#[cfg(feature = "operator")]
 mod client;
 mod commands;
+#[cfg(feature = "operator")]
 mod component;
 mod compose;
 mod connect;
+#[cfg(feature = "operator")]
 mod context;
 mod footprint;
+#[cfg(feature = "operator")]
 mod home;
 mod keyfile;
 mod lattice_dir;
+#[cfg(feature = "operator")]
 mod nats_server;
+#[cfg(feature = "operator")]
 mod oci;
 mod output;
+#[cfg(feature = "operator")]
 mod project;
+#[cfg(feature = "operator")]
 mod reference;
+#[cfg(feature = "operator")]
 mod signing;
+#[cfg(feature = "operator")]
 mod up_state;
 
 use clap::Parser;

@@ -3,6 +3,7 @@
 
 use crate::args::Args;
 use clap::ValueEnum;
+#[cfg(feature = "operator")]
 use comfy_table::{ContentArrangement, Table, presets};
 use lattice_protocol::error::Class;
 use lattice_protocol::{ErrorCode, Report};
@@ -133,6 +134,7 @@ pub fn error(args: &Args, report: &Report) {
 }
 
 /// Rows as a table, or the records behind them as JSON.
+#[cfg(feature = "operator")]
 pub fn table<T: Serialize>(args: &Args, records: &T, header: &[&str], rows: Vec<Vec<String>>) {
     if args.output == Format::Json {
         return json(records);
@@ -157,6 +159,7 @@ pub fn file_report(doing: &str, path: &Path, error: &std::io::Error) -> Report {
 }
 
 /// A spinner on standard error for work of unknown length; nothing without a terminal.
+#[cfg(feature = "operator")]
 pub fn spinner(args: &Args, text: impl Into<String>) -> indicatif::ProgressBar {
     if args.output == Format::Json || !std::io::stderr().is_terminal() {
         return indicatif::ProgressBar::hidden();

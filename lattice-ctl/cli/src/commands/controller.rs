@@ -7,10 +7,15 @@ use crate::connect::Login;
 use crate::lattice_dir::LatticeDir;
 use crate::output;
 use clap::ValueEnum;
+use lattice_ctl_controller::api::ApiConfig;
+use lattice_ctl_controller::{ControllerConfig, ControllerDeps, ControllerHandle};
+use lattice_ctl_planner::Pace;
 use lattice_ctl_planner::observed::Profile;
-use lattice_io::TaskScope;
+use lattice_io::{Lattice, SystemClock, TaskScope};
+use lattice_protocol::{LatticeName, Report};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Its arguments.
@@ -59,7 +64,7 @@ pub async fn run(args: &Args, controller: &ControllerArgs) -> Outcome {
     let nats = login.connect(false).await?;
     let scope = TaskScope::new("trellis");
     let signer = dir.controller_key()?;
-    let running = compose::controller(
+    let running = start(
         file.lattice.clone(),
         signer,
         (controller.profile.into(), controller.api),
@@ -78,4 +83,27 @@ pub async fn run(args: &Args, controller: &ControllerArgs) -> Outcome {
     scope.shutdown(Duration::from_secs(5)).await;
     nats.close().await;
     Ok(())
+}
+
+/// Starts a controller in this process.
+pub async fn start(
+    lattice_name: LatticeName,
+    signer: keys::KeyPair,
+    (profile, api): (Profile, Option<SocketAddr>),
+    lattice: Lattice,
+    scope: &TaskScope,
+) -> Result<ControllerHandle, Report> {
+    let config = ControllerConfig {
+        lattice: lattice_name,
+        signer,
+        profile,
+        pace: Pace::default(),
+        incarnation: 1,
+        tick: Duration::from_millis(250),
+        name: "controller".to_owned(),
+        api: api.map(|listen| ApiConfig { listen }),
+    };
+    let clock = Arc::new(SystemClock::new());
+    let deps = ControllerDeps { lattice, clock, boot_id: compose::boot_id()? };
+    lattice_ctl_controller::start(config, deps, scope).await
 }

@@ -4,8 +4,8 @@
 
 use crate::app_files::{PreparedApp, Unsigned};
 use crate::args::Args;
-use crate::commands::Outcome;
 use crate::commands::host::label;
+use crate::commands::{Outcome, controller};
 use crate::{artifacts, compose, keyfile, output};
 use host_daemon::control::Snapshot;
 use host_daemon::{HostConfig, HostHandle};
@@ -102,7 +102,7 @@ impl OneProcess {
         config.memory_bytes = run.memory_mib.saturating_mul(1 << 20);
         config.heartbeat = Duration::from_millis(500);
         let host = compose::host(config, lattice.clone(), None, &scope).await?;
-        compose::controller(name.clone(), signer, (Profile::ALONE, None), lattice.clone(), &scope).await?;
+        controller::start(name.clone(), signer, (Profile::ALONE, None), lattice.clone(), &scope).await?;
         Ok(Self { host, scope, lattice, name, _scratch: scratch })
     }
 

@@ -79,11 +79,7 @@ fn requests(address: SocketAddr) -> Result<Vec<f64>> {
         }
         samples.push(micros(sent.elapsed()));
         let answer = answer.get(..length).unwrap_or_default();
-        ensure!(
-            answer.starts_with(b"HTTP/1.1 200"),
-            "another answer: {}",
-            String::from_utf8_lossy(answer)
-        );
+        ensure!(answer.starts_with(b"HTTP/1.1 200"), "another answer: {}", String::from_utf8_lossy(answer));
         due += PACE;
     }
     Ok(samples)

@@ -2,7 +2,7 @@
 
 use super::{READY, UpArgs, say_ready};
 use crate::args::Args;
-use crate::commands::Outcome;
+use crate::commands::{Outcome, controller};
 use crate::compose;
 use crate::connect::Login;
 use crate::lattice_dir::{LatticeDir, LatticeFile};
@@ -61,7 +61,7 @@ pub async fn run(args: &Args, up: &UpArgs, place: &UpDir) -> Outcome {
     let mut supervised = std::pin::pin!(server.supervise(stop.clone(), restarted));
     let signer = dir.controller_key()?;
     let told = (Profile::WAN, up.api);
-    let controller = compose::controller(note.lattice.clone(), signer, told, nats.lattice(), &scope).await?;
+    let controller = controller::start(note.lattice.clone(), signer, told, nats.lattice(), &scope).await?;
     if let Some(address) = controller.api() {
         output::say(args, format!("API: http://{address}/v1"));
     }
