@@ -3,28 +3,32 @@
 //! owner writes at a time, and every hash follows from the one before.
 //!
 //! Clients work through three hosts over three servers, which keep three copies of every shard; meanwhile hosts
-//! are killed, cut off and stopped for longer than their leases, servers are killed one by one, and all at once. Everything comes from a seed, but for the order in
-//! which real processes get on. The streams are trimmed as the run goes, so their records are read along.
+//! are killed, cut off and stopped for longer than their leases, servers are killed one by one, and all at once;
+//! and shards move from host to host, some of them while the host that gives or the one that gets is killed.
+//! Everything comes from a seed, but for the order in which real processes get on. The streams are trimmed as the run goes, so their records are read along.
 //!
 //! | module | does |
 //! |---|---|
 //! | `clients` | commands and queries, each command until it is acknowledged |
 //! | `faults` | what happens to hosts and servers |
+//! | `moves` | shards that go from host to host, as `trellis migrate` has them go |
 //! | `tap` | reads the records of every shard along |
 
 mod clients;
 mod faults;
+mod moves;
 mod tap;
 
 use crate::{PATIENCE, TestLattice};
 use anyhow::{Result, ensure};
 use clients::Clients;
 use faults::{Fault, World};
-
 use lattice_io::Replicas;
 use lattice_journal::ShardId;
 use lattice_protocol::seeded::Seeded;
 use lattice_protocol::subject::Subjects;
+pub use moves::Moved;
+use moves::Moves;
 use std::fmt;
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -66,6 +70,10 @@ pub struct Plan {
     pub pauses: usize,
     /// Everything killed at once.
     pub power_cuts: usize,
+    /// Shards that go to another host.
+    pub moves: usize,
+    /// The same, and the host that gives or the one that gets is killed meanwhile.
+    pub moves_cut: usize,
 }
 
 impl Plan {
@@ -85,6 +93,8 @@ impl Plan {
             partitions: 5,
             pauses: 20,
             power_cuts: 2,
+            moves: 30,
+            moves_cut: 20,
         }
     }
 
@@ -99,6 +109,8 @@ impl Plan {
             partitions: 50,
             pauses: 100,
             power_cuts: 20,
+            moves: 300,
+            moves_cut: 200,
             ..Self::ci(seed)
         }
     }
@@ -116,6 +128,8 @@ impl Plan {
             partitions: 1,
             pauses: 1,
             power_cuts: 1,
+            moves: 4,
+            moves_cut: 4,
             ..Self::ci(seed)
         }
     }
@@ -127,6 +141,9 @@ impl Plan {
             (Fault::Partition, self.partitions),
             (Fault::Pause, self.pauses),
             (Fault::PowerCut, self.power_cuts),
+            (Fault::Move, self.moves),
+            (Fault::MoveKillsGiver, self.moves_cut.div_ceil(2)),
+            (Fault::MoveKillsGetter, self.moves_cut / 2),
         ];
         let mut all: Vec<Fault> =
             counts.into_iter().flat_map(|(fault, count)| std::iter::repeat_n(fault, count)).collect();
@@ -168,6 +185,8 @@ pub struct Outcome {
     pub history: History,
     /// Owners that took a shard over behind a checkpoint; most records that one of them read.
     pub takeovers: Takeovers,
+    /// Shards that were to move.
+    pub moved: Moved,
     counters: String,
 }
 
@@ -190,6 +209,7 @@ pub struct Takeovers {
 impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "{}", self.counters)?;
+        writeln!(formatter, "{}", self.moved)?;
         let Takeovers { all, behind_checkpoint, most_read, longest, took_ms: (p50, p99) } = self.takeovers;
         writeln!(
             formatter,
@@ -227,7 +247,9 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     let clients = Clients::new(plan, &io, &subjects)?;
     eventually(PATIENCE, "the kind is served", || async { clients.warm().await }).await?;
     let working = clients.start();
-    let done = faults::inflict(plan, world, &mut lattice, &clients).await?;
+    let mut moves = Moves::new(plan, &io, &subjects)?;
+    let done = faults::inflict(plan, world, &mut lattice, (&clients, &mut moves)).await?;
+    let moved = moves.end().await?;
     let mut entries = vec![Entry::Model { kind: KIND.to_owned(), model: Model::Sum }];
     entries.extend(working.end().await?);
     entries.extend(tap.end().await?);
@@ -242,7 +264,7 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
         began.elapsed().as_secs_f64()
     );
     drop(lattice);
-    Ok(Outcome { verdict, history, takeovers, counters })
+    Ok(Outcome { verdict, history, takeovers, moved, counters })
 }
 
 fn deploy(lattice: &TestLattice, plan: &Plan) -> Result<()> {

@@ -32,6 +32,12 @@ struct Options {
     /// Hosts stopped for three leases.
     #[arg(long)]
     pauses: Option<usize>,
+    /// Shards that move to another host.
+    #[arg(long)]
+    moves: Option<usize>,
+    /// Shards that move while the host that gives or the one that gets is killed.
+    #[arg(long)]
+    moves_cut: Option<usize>,
     /// Servers, which keep as many copies of each shard.
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(["1", "3"]))]
     servers: Option<String>,
@@ -50,6 +56,8 @@ impl Options {
         plan.commands = self.commands.unwrap_or(plan.commands);
         plan.host_kills = self.kills.unwrap_or(plan.host_kills);
         plan.pauses = self.pauses.unwrap_or(plan.pauses);
+        plan.moves = self.moves.unwrap_or(plan.moves);
+        plan.moves_cut = self.moves_cut.unwrap_or(plan.moves_cut);
         if let Some(servers) = &self.servers {
             plan.servers = servers.parse()?;
         }

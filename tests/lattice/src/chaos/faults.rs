@@ -6,6 +6,7 @@
 
 use super::Plan;
 use super::clients::Clients;
+use super::moves::Moves;
 use crate::{PATIENCE, TestLattice};
 use anyhow::{Context, Result, ensure};
 use lattice_protocol::seeded::Seeded;
@@ -26,6 +27,12 @@ pub(super) enum Fault {
     Partition,
     Pause,
     PowerCut,
+    /// A shard goes to another host.
+    Move,
+    /// The same, and its owner is killed meanwhile.
+    MoveKillsGiver,
+    /// The same, and the host that gets it is killed meanwhile.
+    MoveKillsGetter,
 }
 
 /// A host, and its way to each server.
@@ -67,7 +74,7 @@ pub(super) async fn inflict(
     plan: &Plan,
     mut world: World,
     lattice: &mut TestLattice,
-    clients: &Clients,
+    (clients, moves): (&Clients, &mut Moves),
 ) -> Result<String> {
     let faults = plan.faults();
     let mut random = Seeded::new(plan.seed ^ 0xfa);
@@ -76,7 +83,7 @@ pub(super) async fn inflict(
     for (number, fault) in (1..).zip(faults) {
         world.get_on(clients, number * apart).await.with_context(|| format!("{fault:?} {number}"))?;
         world
-            .suffer(fault, &mut random, (lattice, clients))
+            .suffer(fault, &mut random, (lattice, clients, moves))
             .await
             .with_context(|| format!("{fault:?} {number}"))?;
         *done.entry(fault).or_default() += 1;
@@ -116,15 +123,19 @@ impl World {
         Ok(())
     }
 
-    /// One that is there; when only one is, one that was away comes back first.
+    /// One that is there.
     async fn victim(&mut self, random: &mut Seeded) -> Result<usize> {
+        one_of(&self.there().await?, random)
+    }
+
+    /// Those that are there, two at least; when only one is, one that was away comes back first.
+    async fn there(&mut self) -> Result<Vec<usize>> {
         loop {
             let there: Vec<usize> = (0..self.hosts.len())
                 .filter(|at| self.hosts.get(*at).is_some_and(|host| host.away.is_none()))
                 .collect();
             if there.len() > 1 || self.hosts.len() == 1 {
-                let at = usize::try_from(random.below(there.len() as u64))?;
-                return there.get(at).copied().context("a host that is there");
+                return Ok(there);
             }
             let next = self.hosts.iter().filter_map(|host| host.away).map(|(_, until)| until).min();
             tokio::time::sleep_until(next.context("a host that is away")?.into()).await;
@@ -136,7 +147,7 @@ impl World {
         &mut self,
         fault: Fault,
         random: &mut Seeded,
-        (lattice, clients): (&mut TestLattice, &Clients),
+        (lattice, clients, moves): (&mut TestLattice, &Clients, &mut Moves),
     ) -> Result<()> {
         match fault {
             Fault::KillHost => {
@@ -153,6 +164,9 @@ impl World {
                     self.get_on(clients, enough).await?;
                 }
                 lattice.server(victim)?.restart_on_same_port().await
+            }
+            Fault::Move | Fault::MoveKillsGiver | Fault::MoveKillsGetter => {
+                self.moves(fault, random, (lattice, moves)).await
             }
             Fault::Partition | Fault::Pause => {
                 let victim = self.victim(random).await?;
@@ -173,6 +187,41 @@ impl World {
             }
         }
     }
+}
+
+impl World {
+    /// Has some shard go to another host; with a kill, both are there when it begins.
+    async fn moves(
+        &mut self,
+        fault: Fault,
+        random: &mut Seeded,
+        (lattice, moves): (&TestLattice, &mut Moves),
+    ) -> Result<()> {
+        let there = self.there().await?;
+        let (actor, from) = moves.choose(random, &there).await?;
+        let could: Vec<usize> = match fault {
+            // To one that is cut off or stopped, too.
+            Fault::Move => (0..self.hosts.len()).collect(),
+            _ => there,
+        };
+        let to = one_of(&could.into_iter().filter(|to| *to != from).collect::<Vec<_>>(), random)?;
+        let moving = moves.begin(actor, to)?;
+        let victim = match fault {
+            Fault::MoveKillsGiver => from,
+            Fault::MoveKillsGetter => to,
+            _ => return Ok(()),
+        };
+        moves.moment(random, &moving).await;
+        let host = self.hosts.get_mut(victim).context("a host")?;
+        host.process.kill()?;
+        moves.killed(&moving).await;
+        host.restart(victim, lattice).await
+    }
+}
+
+fn one_of(some: &[usize], random: &mut Seeded) -> Result<usize> {
+    let at = usize::try_from(random.below(some.len().max(1) as u64))?;
+    some.get(at).copied().context("a host that is there")
 }
 
 impl Host {

@@ -360,7 +360,9 @@ async fn under_load_with_owners_killed_in_turn_no_acknowledged_command_is_lost_o
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lattice_under_every_fault_keeps_its_promises() -> Result<()> {
     let outcome = tests_lattice::chaos::run(&Plan::small(1)).await?;
-    tests_lattice::chaos::judge(&outcome)
+    tests_lattice::chaos::judge(&outcome)?;
+    ensure!(outcome.moved.done > 0, "no shard has moved: {outcome}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -377,6 +379,8 @@ async fn owners_that_are_killed_after_their_stream_was_trimmed_leave_a_checkpoin
         partitions: 0,
         pauses: 0,
         power_cuts: 3,
+        moves: 0,
+        moves_cut: 0,
         ..Plan::small(2)
     };
     let outcome = tests_lattice::chaos::run(&plan).await?;

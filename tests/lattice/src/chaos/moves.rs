@@ -1,0 +1,172 @@
+//! Shards that go from host to host while clients work: asked for as `trellis migrate` asks, of whichever host
+//! answers. Nobody waits for a move here; it is under way while other faults come.
+
+use super::Plan;
+use crate::PATIENCE;
+use anyhow::{Context, Result, ensure};
+use lattice_io::call::ask_entity;
+use lattice_io::{Bus, Kv, Lattice};
+use lattice_journal::ShardId;
+use lattice_protocol::entity::{EntityAsk, EntityCall};
+use lattice_protocol::seeded::Seeded;
+use lattice_protocol::subject::Subjects;
+use lattice_protocol::{EntityKey, HostId, Report};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Patience of one move, milliseconds.
+const MOVE_MS: u64 = 8_000;
+/// A kill comes at most so long after its move has begun, milliseconds; it takes about as long.
+const SOON_MS: u64 = 120;
+/// Pause between two looks at who has a shard.
+const LOOK: Duration = Duration::from_millis(1);
+/// In the place of the owner's session: it has given the shard up.
+const RELEASED: &str = "-";
+
+/// What became of the moves of a run.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Those that were told to be done.
+    pub done: usize,
+    /// Those that were not, by code.
+    pub refused: BTreeMap<String, usize>,
+    /// Kills that came before their move was over.
+    pub cut: usize,
+    /// Of those: kills that came when the shard had been given up, and had no owner.
+    pub cut_between: usize,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { done, refused, cut, cut_between } = self;
+        let refused: Vec<String> = refused.iter().map(|(code, count)| format!("{code} {count}")).collect();
+        write!(
+            formatter,
+            "moves: {done} done, not done: {}; {cut} cut by a kill, {cut_between} of them between two owners",
+            if refused.is_empty() { "none".to_owned() } else { refused.join(", ") }
+        )
+    }
+}
+
+/// See the module.
+pub(super) struct Moves {
+    bus: Arc<dyn Bus>,
+    owners: Arc<dyn Kv>,
+    subjects: Subjects,
+    actors: Vec<EntityKey>,
+    shards: u16,
+    under_way: JoinSet<Result<(), Report>>,
+    moved: Moved,
+}
+
+/// A move that is under way.
+pub(super) struct Move {
+    actor: EntityKey,
+    task: AbortHandle,
+}
+
+impl Moves {
+    pub(super) fn new(plan: &Plan, lattice: &Lattice, subjects: &Subjects) -> Result<Self> {
+        let parse = |actor: String| actor.parse().map_err(|error| anyhow::anyhow!("{error}"));
+        Ok(Self {
+            bus: Arc::clone(&lattice.bus),
+            owners: lattice.kv.assume(&subjects.shards_bucket())?,
+            subjects: subjects.clone(),
+            actors: plan.actors()?.into_iter().map(parse).collect::<Result<_>>()?,
+            shards: super::SHARDS,
+            under_way: JoinSet::new(),
+            moved: Moved::default(),
+        })
+    }
+
+    /// Who has an actor's shard, by its session; none when nobody has, or no server says.
+    async fn owner(&self, actor: &EntityKey) -> Option<String> {
+        let key = format!("{}.{}", actor.kind, ShardId::of(actor, self.shards));
+        let entry = self.owners.get_latest(&key).await.ok()??;
+        let value: serde_json::Value = serde_json::from_slice(&entry.value).ok()?;
+        Some(value.get("session")?.as_str()?.to_owned())
+    }
+
+    /// Some actor whose shard is at one of these hosts, and which of them that is.
+    pub(super) async fn choose(&self, random: &mut Seeded, hosts: &[usize]) -> Result<(EntityKey, usize)> {
+        let began = Instant::now();
+        loop {
+            let at = usize::try_from(random.below(self.actors.len() as u64))?;
+            let actor = self.actors.get(at).context("an actor")?;
+            let owner = self.owner(actor).await;
+            let host = owner.as_deref().and_then(|session| number(session.split('.').next()?));
+            if let Some(host) = host.filter(|host| hosts.contains(host)) {
+                return Ok((actor.clone(), host));
+            }
+            ensure!(began.elapsed() < PATIENCE, "no host that is there has a shard");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Has an actor's shard go to this host.
+    pub(super) fn begin(&mut self, actor: EntityKey, to: usize) -> Result<Move> {
+        while let Some(ended) = self.under_way.try_join_next() {
+            self.moved.count(ended?);
+        }
+        let to: HostId = format!("H{}", to + 1).parse()?;
+        let call = EntityCall {
+            kind: actor.kind.clone(),
+            app: None,
+            ask: EntityAsk::Move { key: actor.clone(), to },
+            remaining_ms: MOVE_MS,
+            traceparent: None,
+        };
+        let (bus, subject) = (Arc::clone(&self.bus), self.subjects.kind_call(&actor.kind));
+        #[allow(clippy::disallowed_methods, reason = "a test's own tasks; the set ends them")]
+        let task =
+            self.under_way.spawn(async move { ask_entity(&*bus, &subject, &call, b"").await.map(drop) });
+        Ok(Move { actor, task })
+    }
+
+    /// Waits for the moment of a kill: somewhere in the move, or, every other time, when the shard has been
+    /// given up and nobody has it yet.
+    pub(super) async fn moment(&self, random: &mut Seeded, moving: &Move) {
+        let (between, later_ms) = (random.below(2) == 0, random.below(SOON_MS));
+        if !between {
+            tokio::time::sleep(Duration::from_millis(later_ms)).await;
+            return;
+        }
+        while !moving.task.is_finished() && self.owner(&moving.actor).await.as_deref() != Some(RELEASED) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// A host that takes part in a move was killed.
+    pub(super) async fn killed(&mut self, moving: &Move) {
+        if !moving.task.is_finished() {
+            self.moved.cut += 1;
+            let owner = self.owner(&moving.actor).await;
+            self.moved.cut_between += usize::from(owner.as_deref() == Some(RELEASED));
+        }
+    }
+
+    /// What became of them, when all are over.
+    pub(super) async fn end(mut self) -> Result<Moved> {
+        while let Some(ended) = self.under_way.join_next().await {
+            self.moved.count(ended?);
+        }
+        Ok(self.moved)
+    }
+}
+
+impl Moved {
+    fn count(&mut self, ended: Result<(), Report>) {
+        match ended {
+            Ok(()) => self.done += 1,
+            Err(report) => *self.refused.entry(report.code.to_string()).or_default() += 1,
+        }
+    }
+}
+
+/// The place of `H1` is 0.
+fn number(host: &str) -> Option<usize> {
+    host.strip_prefix('H')?.parse::<usize>().ok()?.checked_sub(1)
+}
