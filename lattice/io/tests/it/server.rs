@@ -3,8 +3,11 @@
 use crate::SOON;
 use crate::kv::event;
 use anyhow::{Context, Result, ensure};
+use lattice_io::log::{LogOptions, MAX_READ};
 use lattice_io::nats::{ConnectError, NatsAuth, NatsLattice, NatsOptions, connect};
-use lattice_io::{BusError, BusMessage, BusStatus, KvError, KvEvent, KvOptions, WatchKeys};
+use lattice_io::{BusError, BusMessage, BusStatus, KvError, KvEvent, KvOptions, Replicas, WatchKeys};
+use lattice_journal::Position;
+use lattice_journal::append::AppendOutcome;
 use lattice_protocol::Report;
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,6 +193,54 @@ async fn an_acknowledged_write_survives_the_death_of_the_server() -> Result<()> 
     let kept = kv.get_latest("k").await?.context("the value")?;
     assert_eq!((kept.value, kept.revision), ("v".into(), revision));
     assert_eq!(event(&mut watch).await?, KvEvent::Current);
+    Ok(())
+}
+
+/// The name of the server that leads a stream, as one of them has it.
+async fn leader(server: &NatsServer, stream: &str) -> Result<String> {
+    let all = server.monitor("/jsz?accounts=true&streams=true").await?;
+    let accounts = all["account_details"].as_array().context("accounts")?;
+    let mut streams = accounts.iter().filter_map(|one| one["stream_detail"].as_array()).flatten();
+    let found = streams.find(|one| one["name"] == stream).context("the stream")?;
+    Ok(found["cluster"]["leader"].as_str().context("its leader")?.to_owned())
+}
+
+#[tokio::test]
+async fn a_copy_that_is_behind_does_not_answer_for_its_log() -> Result<()> {
+    let mut servers = NatsServer::start_cluster(3, &tests_harness::NatsOptions::default()).await?;
+    let options = LogOptions {
+        name: "SHARD".to_owned(),
+        subject: "shards.one".to_owned(),
+        max_bytes: None,
+        replicas: Replicas::Three,
+    };
+    let first = connect(NatsOptions::new(servers[0].url())).await?.lattice();
+    first.logs.open(options.clone()).await?;
+    let leads = leader(&servers[0], "SHARD").await?;
+    let (mut behind, mut leading) = (None, None);
+    for (at, server) in servers.iter().enumerate() {
+        let is_it = server.monitor("/varz").await?["server_name"] == leads.as_str();
+        *(if is_it { &mut leading } else { &mut behind }) = Some(at);
+    }
+    let (behind, leading) = (behind.context("a follower")?, leading.context("the leader")?);
+    let (far, near) = (
+        connect(NatsOptions::new(servers[behind].url())).await?.lattice(),
+        connect(NatsOptions::new(servers[leading].url())).await?.lattice(),
+    );
+    let (far, near) = (far.logs.open(options.clone()).await?, near.logs.open(options).await?);
+    let mut last = Position(0);
+    for _ in 0..3 {
+        // It stands still while the two others make a majority, and is asked at once when it goes on.
+        servers[behind].process().freeze()?;
+        for _ in 0..100 {
+            let outcome = near.append(last, "entry".into(), SOON).await?;
+            last = last.next();
+            assert_eq!(outcome, AppendOutcome::Stored(last));
+        }
+        servers[behind].process().thaw()?;
+        let back = far.read(Position(0), MAX_READ).await?;
+        assert_eq!((back.entries.last().map(|(at, _)| *at), back.complete), (Some(last), true));
+    }
     Ok(())
 }
 
