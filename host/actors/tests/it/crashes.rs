@@ -1,5 +1,5 @@
-//! A host dies at each step that it takes for a shard: becoming its owner, a turn, giving it away, standing by
-//! for it, taking it from another. Whoever is left is its one owner, and has everything that was acknowledged, once.
+//! A host dies at each step that it takes for a shard: becoming its owner, a turn, asking another host for room
+//! and giving the shard away, standing by for it, saying that it is ready, taking it from another. Whoever is left is its one owner, and has everything that was acknowledged, once.
 
 use crate::fuse::Fuse;
 use crate::lattice::{Node, node, submit};
@@ -81,6 +81,6 @@ async fn a_crash_at_every_step_of_turns_takeovers_and_moves_loses_and_doubles_no
     let died = crashed.iter().filter(|steps| !steps.is_empty()).count();
     assert!(died >= count, "only {died} of {} died", 2 * count);
     let at: BTreeSet<_> = crashed.iter().filter_map(|steps| steps.last().copied()).collect();
-    let all = ["claim", "epoch", "find", "key", "open", "read", "release", "turn"];
+    let all = ["claim", "epoch", "find", "follow", "key", "open", "read", "ready", "release", "room", "turn"];
     assert_eq!(at.into_iter().collect::<Vec<_>>(), all, "each step was died at");
 }

@@ -1,14 +1,14 @@
 //! A lattice that one host loses at a chosen step, as if it had been killed there: before the step happened, or
 //! after it and before anybody was told. Steps are those of checkpoints, or all that a host does with one
-//! shard's key and stream. And a count of what it reads.
+//! shard's key and stream, and what it asks and answers when the shard moves. And a count of what it reads.
 
 use bytes::Bytes;
 use keys::Digest;
-use lattice_io::bus::BusError;
+use lattice_io::bus::{BusError, BusMessage, BusStatus};
 use lattice_io::log::{Following, LogError, LogOptions};
 use lattice_io::{
-    BlobError, BlobInfo, BlobStores, Blobs, BoxFuture, Kv, KvBuckets, KvEntry, KvError, KvOptions, KvWatch,
-    Lattice, Log, Logs, Replicas, StreamError, WatchKeys,
+    BlobError, BlobInfo, BlobStores, Blobs, BoxFuture, Bus, Kv, KvBuckets, KvEntry, KvError, KvOptions,
+    KvWatch, Lattice, Log, Logs, Replicas, StreamError, Subscription, WatchKeys,
 };
 use lattice_journal::append::{AppendOutcome, ReadBack};
 use lattice_journal::record::Body;
@@ -16,6 +16,7 @@ use lattice_journal::{Position, Sealed};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// See the module.
 #[derive(Default)]
@@ -111,6 +112,7 @@ impl Fuse {
             blobs: Arc::new(Stores(Arc::clone(self), Arc::clone(&lattice.blobs))),
             logs: Arc::new(AllLogs(Arc::clone(self), Arc::clone(&lattice.logs))),
             kv: Arc::new(Buckets(Arc::clone(self), Arc::clone(&lattice.kv))),
+            bus: Arc::new(Wired(Arc::clone(self), Arc::clone(&lattice.bus))),
             ..lattice.clone()
         }
     }
@@ -130,6 +132,42 @@ fn no_store() -> BlobError {
 
 fn no_bucket() -> KvError {
     KvError::Unreachable { bucket: "bucket".to_owned(), reason: "dead".to_owned() }
+}
+
+/// What hosts ask each other is whether there is room for a shard, and whether it has been followed.
+struct Wired(Arc<Fuse>, Arc<dyn Bus>);
+
+impl Bus for Wired {
+    fn publish(&self, message: BusMessage) -> BoxFuture<'_, Result<(), BusError>> {
+        let publishing = self.1.publish(message);
+        Box::pin(self.0.step_if(self.0.shard.is_some(), "ready", || BusError::Closed, publishing))
+    }
+    fn request(&self, message: BusMessage, timeout: Duration) -> BoxFuture<'_, Result<BusMessage, BusError>> {
+        let asking = self.1.request(message, timeout);
+        Box::pin(self.0.step_if(self.0.shard.is_some(), "room", || BusError::Closed, asking))
+    }
+    fn subscribe<'a>(
+        &'a self,
+        subject: &'a str,
+        queue: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Subscription, BusError>> {
+        self.1.subscribe(subject, queue)
+    }
+    fn flush(&self) -> BoxFuture<'_, Result<(), BusError>> {
+        self.1.flush()
+    }
+    fn new_inbox(&self) -> String {
+        self.1.new_inbox()
+    }
+    fn max_payload(&self) -> usize {
+        self.1.max_payload()
+    }
+    fn status(&self) -> watch::Receiver<BusStatus> {
+        self.1.status()
+    }
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.1.close()
+    }
 }
 
 struct AllLogs(Arc<Fuse>, Arc<dyn Logs>);
@@ -180,10 +218,7 @@ impl Log for OneLog {
         })
     }
     fn follow(&self, after: Position) -> BoxFuture<'_, Result<Following, StreamError>> {
-        Box::pin(async move {
-            self.0.alive(no_stream)?;
-            self.1.follow(after).await
-        })
+        Box::pin(self.0.step_if(self.2, "follow", no_stream, self.1.follow(after)))
     }
     fn trim(&self, through: Position) -> BoxFuture<'_, Result<(), StreamError>> {
         Box::pin(self.0.step_if(self.0.shard.is_none(), "trim", no_stream, self.1.trim(through)))
