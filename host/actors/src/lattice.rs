@@ -48,7 +48,7 @@ use crate::shard::{Inbox, Message};
 use bytes::Bytes;
 use host_store::{AsideStore, SnapshotStore};
 use lattice_io::{Clock, Kv, Lattice, TaskScope};
-use lattice_journal::lease::LeasePolicy;
+use lattice_journal::lease::{LeasePolicy, Sighting};
 use lattice_journal::shard::StopReason;
 use lattice_journal::{RecordSeq, SessionId, ShardId};
 use lattice_protocol::subject::Subjects;
@@ -121,8 +121,8 @@ struct State {
     kinds: BTreeMap<KindName, Kind>,
     /// This host's session, while its lease holds: who, and until when (monotonic).
     lease: Option<(SessionId, u64)>,
-    /// Sessions by host: the value, its revision, and when that was seen first.
-    seen: BTreeMap<String, (SessionValue, u64, u64)>,
+    /// Sessions by host: the value, and when it was seen.
+    seen: BTreeMap<String, (SessionValue, Sighting)>,
     owners: BTreeMap<String, OwnerValue>,
     /// Since when nobody alive owns a shard.
     orphaned: BTreeMap<Part, u64>,
@@ -235,9 +235,9 @@ impl LatticeActors {
     /// Does a host's session hold, as far as is known here?
     #[must_use]
     pub fn is_alive(&self, host: &HostId) -> bool {
-        let (now_ms, ttl_ms) = (self.inner.now_ms(), self.inner.options.lease.ttl_ms);
+        let (now_ms, lease) = (self.inner.now_ms(), self.inner.options.lease);
         let state = self.inner.state();
-        state.seen.get(host.as_str()).is_some_and(|(_, _, seen_ms)| now_ms.saturating_sub(*seen_ms) < ttl_ms)
+        state.seen.get(host.as_str()).is_some_and(|(_, seen)| seen.lives(&lease, now_ms))
     }
 
     /// How far this host is as a standby of an actor's shard, if it is one and has begun.

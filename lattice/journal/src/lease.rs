@@ -174,60 +174,46 @@ impl Session {
     }
 }
 
-/// Why a standby takes over.
+/// A watcher's side: when a lease was last seen to be renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// The controller named this host.
-    Named,
-    /// The owner's lease has run out, and those before us in rank have not taken over.
-    Expired,
+pub struct Sighting {
+    revision: u64,
+    at_ms: u64,
 }
 
-/// A watcher's side: somebody who would take over a shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standby {
-    ttl_ms: u64,
-    rank: u64,
-    /// How long the next in rank waits for the one before, milliseconds.
-    step_ms: u64,
-    seen: (u64, u64),
-    named: bool,
-}
-
-impl Standby {
-    /// The `rank`-th standby, from 0, that has just seen the owner's lease at this revision.
+impl Sighting {
+    /// Seen for the first time, at this revision of its value.
     #[must_use]
-    pub fn new(policy: LeasePolicy, rank: u64, step_ms: u64, seen: (u64, u64)) -> Self {
-        Self { ttl_ms: policy.ttl_ms, rank, step_ms, seen, named: false }
+    pub fn new(revision: u64, now_ms: u64) -> Self {
+        Self { revision, at_ms: now_ms }
     }
 
-    /// The owner's lease was seen at this revision.
-    pub fn saw(&mut self, revision: u64, now_ms: u64) {
-        // An older revision, or the same one read again, is no sign of life.
-        if revision > self.seen.0 {
-            self.seen = (revision, now_ms);
+    /// Seen again; is it a sign of life? An older revision, or the same one told again after a
+    /// reconnection, is none.
+    pub fn saw(&mut self, revision: u64, now_ms: u64) -> bool {
+        let newer = revision > self.revision;
+        if newer {
+            *self = Self::new(revision, now_ms);
         }
+        newer
     }
 
-    /// The controller wants this host as owner.
-    pub fn name(&mut self) {
-        self.named = true;
-    }
-
-    /// When it takes over unless something is seen before, milliseconds.
+    /// When the lease has ended for this watcher, unless it is seen again before, milliseconds.
     #[must_use]
-    pub fn due_ms(&self) -> u64 {
-        let expires = self.seen.1.saturating_add(self.ttl_ms);
-        expires.saturating_add(self.rank.saturating_mul(self.step_ms))
+    pub fn ends_ms(&self, policy: &LeasePolicy) -> u64 {
+        self.at_ms.saturating_add(policy.ttl_ms)
     }
 
-    /// Shall it take over now?
+    /// May its holder still act? Until it may not, nobody takes over from it.
     #[must_use]
-    pub fn due(&self, now_ms: u64) -> Option<Why> {
-        if self.named {
-            return Some(Why::Named);
-        }
-        (now_ms >= self.due_ms()).then_some(Why::Expired)
+    pub fn lives(&self, policy: &LeasePolicy, now_ms: u64) -> bool {
+        now_ms < self.ends_ms(policy)
+    }
+
+    /// How long ago that was, milliseconds.
+    #[must_use]
+    pub fn age_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.at_ms)
     }
 }
 

@@ -16,7 +16,7 @@
 //! | [`fold`], [`snapshot`] | state from commits, and from a snapshot and the rest |
 //! | [`append`] | one record into a log, until it is known whether it is valid there |
 //! | [`shard`] | **a shard at work**: turns from command to reply |
-//! | [`lease`], [`takeover`], [`migrate`] | who owns a shard, and how that changes |
+//! | [`lease`], [`takeover`] | who owns a shard, and how that changes |
 //! | [`model`] | what a log means: the model and the scripts that every log is held to |
 //! | [`outbox`] | effects on their way out, from the journal itself |
 //! | [`trim`] | how much history may go, and the checkpoint that anchors the rest |
@@ -57,7 +57,6 @@ pub mod hlc;
 pub mod ids;
 pub mod lease;
 pub mod ledger;
-pub mod migrate;
 pub mod model;
 pub mod outbox;
 pub mod places;

@@ -15,6 +15,7 @@ use super::{Inner, PAUSE, SHARDS, SessionValue};
 use crate::door::Door;
 use crate::shard::Message;
 use lattice_io::call::ask_entity;
+use lattice_journal::lease::Sighting;
 use lattice_journal::shard::StopReason;
 use lattice_journal::{Hash, RecordSeq};
 use lattice_protocol::entity::{EntityAsk, EntityCall};
@@ -55,7 +56,7 @@ impl Inner {
 
     /// A shard that this host has too many, and the host that has too few.
     fn unfair(&self) -> Option<(Part, HostId)> {
-        let (now_ms, ttl_ms) = (self.now_ms(), self.options.lease.ttl_ms);
+        let (now_ms, lease) = (self.now_ms(), self.options.lease);
         let state = self.state();
         state.lease.as_ref().filter(|(_, until_ms)| now_ms < *until_ms)?;
         let mine: Vec<Part> = state
@@ -72,13 +73,12 @@ impl Inner {
             let of = state.owners.iter().filter(|(key, _)| key.starts_with(&prefix));
             of.filter(|(_, owner)| owner.session == session).count()
         };
-        let settled = |host: &str, (value, _, seen_ms): &(SessionValue, u64, u64)| {
-            let lives = now_ms.saturating_sub(*seen_ms) < ttl_ms;
+        let settled = |host: &str, (value, seen): &(SessionValue, Sighting)| {
             let since = state.joined.get(host).filter(|(session, _)| *session == value.session);
             let long = since.is_some_and(|(_, since_ms)| {
-                now_ms.saturating_sub(*since_ms) >= SETTLED.saturating_mul(ttl_ms)
+                now_ms.saturating_sub(*since_ms) >= SETTLED.saturating_mul(lease.ttl_ms)
             });
-            lives && long
+            seen.lives(&lease, now_ms) && long
         };
         let others: Vec<(HostId, &SessionValue)> = state
             .seen
@@ -150,7 +150,7 @@ impl Inner {
     /// Is the host there, and does it run the kind?
     fn check_fit(&self, part: &Part, to: &HostId) -> Result<(), Report> {
         self.opened(part)?;
-        let (now_ms, ttl_ms) = (self.now_ms(), self.options.lease.ttl_ms);
+        let (now_ms, lease) = (self.now_ms(), self.options.lease);
         let state = self.state();
         let refused = |what: String| {
             Err(Report::new(ErrorCode::HostNotFound, what)
@@ -161,8 +161,8 @@ impl Inner {
             Some((value, ..)) if !value.kinds.contains(&part.0) => {
                 refused(format!("host {to} does not run {}", part.0))
             }
-            Some((.., seen_ms)) if now_ms.saturating_sub(*seen_ms) >= ttl_ms => {
-                let silent_ms = now_ms.saturating_sub(*seen_ms);
+            Some((_, seen)) if !seen.lives(&lease, now_ms) => {
+                let silent_ms = seen.age_ms(now_ms);
                 refused(format!("host {to} has not renewed its lease for {silent_ms} ms"))
             }
             Some(_) => Ok(()),

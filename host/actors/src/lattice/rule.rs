@@ -5,6 +5,7 @@
 use super::standby::{self, Seat};
 use super::values::{OwnerValue, Part, RELEASED, SessionValue, owner_key};
 use super::{Inner, SHARDS, State};
+use lattice_journal::lease::Sighting;
 use lattice_journal::{Hash, SessionId, ShardId};
 use lattice_protocol::{HostId, KindName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,12 +46,10 @@ impl Inner {
 
     /// Is this the session of another host, which lives and runs the kind's actors?
     pub(super) fn lives(&self, kind: &KindName, session: &SessionId, mine: &SessionId) -> bool {
-        let (now_ms, ttl_ms) = (self.now_ms(), self.options.lease.ttl_ms);
+        let (now_ms, lease) = (self.now_ms(), self.options.lease);
         let state = self.state();
-        let is_it = |(value, _, seen_ms): &(SessionValue, u64, u64)| {
-            value.session == session.as_str()
-                && value.kinds.contains(kind)
-                && now_ms.saturating_sub(*seen_ms) < ttl_ms
+        let is_it = |(value, seen): &(SessionValue, Sighting)| {
+            value.session == session.as_str() && value.kinds.contains(kind) && seen.lives(&lease, now_ms)
         };
         session != mine && state.seen.values().any(is_it)
     }
@@ -101,9 +100,9 @@ impl Inner {
 
     /// Sessions that live, this host's among them, and the kinds that they run.
     fn alive(&self, state: &State, session: &SessionId) -> BTreeMap<String, BTreeSet<KindName>> {
-        let (now_ms, ttl_ms) = (self.now_ms(), self.options.lease.ttl_ms);
-        let lives = |(value, _, seen_ms): &&(SessionValue, u64, u64)| {
-            value.session == session.as_str() || now_ms.saturating_sub(*seen_ms) < ttl_ms
+        let (now_ms, lease) = (self.now_ms(), self.options.lease);
+        let lives = |(value, seen): &&(SessionValue, Sighting)| {
+            value.session == session.as_str() || seen.lives(&lease, now_ms)
         };
         let alive = state.seen.values().filter(lives);
         alive.map(|(value, ..)| (value.session.clone(), value.kinds.clone())).collect()
@@ -119,8 +118,7 @@ impl Inner {
         if now_ms >= until_ms {
             return (Vec::new(), wake_ms);
         }
-        let ttl_ms = self.options.lease.ttl_ms;
-        let ends = state.seen.values().map(|(.., seen_ms)| seen_ms.saturating_add(ttl_ms));
+        let ends = state.seen.values().map(|(_, seen)| seen.ends_ms(&self.options.lease));
         wake_ms = ends.filter(|end| *end > now_ms).fold(wake_ms, u64::min);
         let alive = self.alive(&state, &session);
         let kinds: Vec<KindName> = state.kinds.keys().cloned().collect();

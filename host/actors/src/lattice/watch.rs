@@ -3,6 +3,7 @@
 use super::values::{OwnerValue, SessionValue};
 use super::{Inner, PAUSE};
 use lattice_io::{KvError, KvEvent, KvOptions, Replicas, WatchKeys};
+use lattice_journal::lease::Sighting;
 use std::sync::Arc;
 
 impl Inner {
@@ -37,14 +38,20 @@ impl Inner {
                 KvEvent::Put(entry) => {
                     let Ok(value) = serde_json::from_slice::<SessionValue>(&entry.value) else { continue };
                     let mut state = self.state();
-                    // The same revision told again after a reconnection is no sign of life.
-                    if state.seen.get(&entry.key).is_none_or(|(_, revision, _)| entry.revision > *revision) {
-                        let joined = state.joined.get(&entry.key);
-                        if joined.is_none_or(|(session, _)| *session != value.session) {
-                            state.joined.insert(entry.key.clone(), (value.session.clone(), now_ms));
+                    let sighting = match state.seen.get_mut(&entry.key) {
+                        Some((_, seen)) => {
+                            if !seen.saw(entry.revision, now_ms) {
+                                continue;
+                            }
+                            *seen
                         }
-                        state.seen.insert(entry.key, (value, entry.revision, now_ms));
+                        None => Sighting::new(entry.revision, now_ms),
+                    };
+                    let joined = state.joined.get(&entry.key);
+                    if joined.is_none_or(|(session, _)| *session != value.session) {
+                        state.joined.insert(entry.key.clone(), (value.session.clone(), now_ms));
                     }
+                    state.seen.insert(entry.key, (value, sighting));
                 }
                 KvEvent::Deleted { key, .. } => {
                     let mut state = self.state();

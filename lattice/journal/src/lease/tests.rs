@@ -54,17 +54,13 @@ fn an_unknown_outcome_is_read_back() {
 }
 
 #[test]
-fn standbys_come_in_the_order_of_their_rank() {
-    let standby = |rank| Standby::new(POLICY, rank, 500, (7, 100));
-    assert_eq!([0, 1, 2].map(|rank| standby(rank).due_ms()), [1_100, 1_600, 2_100]);
-    let mut first = standby(0);
-    assert_eq!((first.due(1_099), first.due(1_100)), (None, Some(Why::Expired)));
-    first.saw(7, 1_050);
-    assert_eq!(first.due(1_100), Some(Why::Expired), "the same revision is no sign of life");
-    first.saw(8, 1_050);
-    assert_eq!(first.due(1_100), None);
-    first.name();
-    assert_eq!(first.due(1_100), Some(Why::Named));
+fn a_lease_ends_for_its_watcher_a_whole_time_after_its_last_sign_of_life() {
+    let mut seen = Sighting::new(7, 100);
+    assert!(seen.lives(&POLICY, 1_099) && !seen.lives(&POLICY, 1_100));
+    assert!(!seen.saw(7, 1_050) && !seen.saw(6, 1_050));
+    assert_eq!((seen.ends_ms(&POLICY), seen.age_ms(1_050)), (1_100, 950), "told again: no sign of life");
+    assert!(seen.saw(8, 1_050));
+    assert_eq!((seen.ends_ms(&POLICY), seen.age_ms(1_050)), (2_050, 0));
 }
 
 proptest! {
@@ -75,7 +71,7 @@ proptest! {
         silent_ms in 0u64..5_000,
     ) {
         let mut session = Session::new(POLICY);
-        let mut standby = Standby::new(POLICY, 0, 500, (0, 0));
+        let mut seen = Sighting::new(0, 0);
         let (mut now, mut revision) = (0, 0);
         for (write_ms, sight_ms) in delays {
             now = session.wake_ms().map_or(now, |at| at.max(now));
@@ -83,15 +79,15 @@ proptest! {
                 if let LeaseAction::Write { attempt } = action {
                     // It is in the store after `write_ms`, and seen `sight_ms` later.
                     revision += 1;
-                    standby.saw(revision, now + write_ms + sight_ms);
+                    seen.saw(revision, now + write_ms + sight_ms);
                     now += write_ms;
                     session.written(attempt, now);
                 }
             }
         }
         for later in (now..now + silent_ms).step_by(50) {
-            let taken = standby.due(later).is_some();
-            prop_assert!(!(taken && session.holds(later)), "both at {later}");
+            let lives = seen.lives(&POLICY, later);
+            prop_assert!(lives || !session.holds(later), "both at {later}");
         }
     }
 }
