@@ -200,8 +200,8 @@ impl World {
         let there = self.there().await?;
         let (actor, from) = moves.choose(random, &there).await?;
         let could: Vec<usize> = match fault {
-            // To one that is cut off or stopped, too.
-            Fault::Move => (0..self.hosts.len()).collect(),
+            // One in four may go to one that is cut off or stopped.
+            Fault::Move if random.below(4) == 0 => (0..self.hosts.len()).collect(),
             _ => there,
         };
         let to = one_of(&could.into_iter().filter(|to| *to != from).collect::<Vec<_>>(), random)?;

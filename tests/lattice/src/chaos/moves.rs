@@ -31,8 +31,8 @@ const RELEASED: &str = "-";
 pub struct Moved {
     /// Those that were told to be done.
     pub done: usize,
-    /// Those that were not, by code.
-    pub refused: BTreeMap<String, usize>,
+    /// Those that were not, by code: how many, and what the first was told.
+    pub refused: BTreeMap<String, (usize, String)>,
     /// Kills that came before their move was over.
     pub cut: usize,
     /// Of those: kills that came when the shard had been given up, and had no owner.
@@ -42,12 +42,11 @@ pub struct Moved {
 impl fmt::Display for Moved {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { done, refused, cut, cut_between } = self;
-        let refused: Vec<String> = refused.iter().map(|(code, count)| format!("{code} {count}")).collect();
         write!(
             formatter,
-            "moves: {done} done, not done: {}; {cut} cut by a kill, {cut_between} of them between two owners",
-            if refused.is_empty() { "none".to_owned() } else { refused.join(", ") }
-        )
+            "moves: {done} done; {cut} cut by a kill, {cut_between} of them between two owners; not done:"
+        )?;
+        refused.values().try_for_each(|(count, first)| write!(formatter, "\n  {count} × {first}"))
     }
 }
 
@@ -161,7 +160,10 @@ impl Moved {
     fn count(&mut self, ended: Result<(), Report>) {
         match ended {
             Ok(()) => self.done += 1,
-            Err(report) => *self.refused.entry(report.code.to_string()).or_default() += 1,
+            Err(report) => {
+                let first = || (0, report.to_string());
+                self.refused.entry(report.code.to_string()).or_insert_with(first).0 += 1;
+            }
         }
     }
 }
