@@ -9,6 +9,7 @@ use lattice_io::{BusError, BusMessage, BusStatus, KvError, KvEvent, KvOptions, R
 use lattice_journal::Position;
 use lattice_journal::append::AppendOutcome;
 use lattice_protocol::Report;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tests_harness::{ChaosProxy, NatsServer};
@@ -199,10 +200,11 @@ async fn an_acknowledged_write_survives_the_death_of_the_server() -> Result<()> 
 /// The name of the server that leads a stream, as one of them has it.
 async fn leader(server: &NatsServer, stream: &str) -> Result<String> {
     let all = server.monitor("/jsz?accounts=true&streams=true").await?;
-    let accounts = all["account_details"].as_array().context("accounts")?;
-    let mut streams = accounts.iter().filter_map(|one| one["stream_detail"].as_array()).flatten();
-    let found = streams.find(|one| one["name"] == stream).context("the stream")?;
-    Ok(found["cluster"]["leader"].as_str().context("its leader")?.to_owned())
+    let accounts = all.get("account_details").and_then(Value::as_array).context("accounts")?;
+    let mut streams = accounts.iter().filter_map(|one| one.get("stream_detail")?.as_array()).flatten();
+    let found = streams.find(|one| one.get("name").is_some_and(|name| name == stream));
+    let leader = found.context("the stream")?.pointer("/cluster/leader").and_then(Value::as_str);
+    Ok(leader.context("its leader")?.to_owned())
 }
 
 #[tokio::test]
