@@ -13,12 +13,15 @@ use crate::state::InstanceState;
 use crate::{capabilities, component};
 use lattice_protocol::{ErrorCode, Report};
 use sizing::Sizing;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+/// The engine's version: compiled code of another is of no use.
+const WASMTIME: &str = "48.0.8";
+/// Counts the changes of [`settings`] that compiled code depends on.
+const SETTINGS_VERSION: u32 = 1;
 /// How often a running guest is asked to make way.
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks between two looks at idle instances.
@@ -148,17 +151,36 @@ impl ProfileEngine {
         let internal = |error: wasmtime::Error| {
             Report::new(ErrorCode::Internal, format!("no engine: {error:#}")).at(format!("{profile:?}"))
         };
-        let (engine, max_memory) = pooled(profile, config).map_err(internal)?;
-        let linker = base_linker(&engine, profile).map_err(internal)?;
-        let mut hasher = Fingerprint(blake3::Hasher::new());
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        component::CHECKS_VERSION.hash(&mut hasher);
-        Ok(Self { engine, linker, fingerprint: *hasher.0.finalize().as_bytes(), max_memory })
+        let pooled = pooled(profile, config).map_err(internal)?;
+        let linker = base_linker(&pooled.engine, profile).map_err(internal)?;
+        let fingerprint = fingerprint(profile, pooled.reservation);
+        Ok(Self { engine: pooled.engine, linker, fingerprint, max_memory: pooled.max_memory })
     }
 }
 
+/// Which compiled code an engine takes, in a build without a compiler as in one with: the engine says it of itself only
+/// in the latter, and checks all of it, and the processor, when it loads code.
+fn fingerprint(profile: Profile, (bytes, guard): (u64, u64)) -> [u8; 32] {
+    let what = format!(
+        "wasmtime {WASMTIME}, settings {SETTINGS_VERSION}, checks {}, {} {}, {profile:?}, {bytes} + {guard}",
+        component::CHECKS_VERSION,
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+    );
+    *blake3::hash(what.as_bytes()).as_bytes()
+}
+
+/// An engine, and what its memories are.
+struct Pooled {
+    engine: Engine,
+    /// Addresses of a memory and behind it, bytes.
+    reservation: (u64, u64),
+    /// Largest memory, bytes.
+    max_memory: u64,
+}
+
 /// An engine with a pool, or without one where addresses do not suffice.
-fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<(Engine, u64)> {
+fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<Pooled> {
     let space = sizing::address_space();
     let Some(sizing) = sizing::size(space, config.max_instances, config.max_memory_bytes) else {
         return on_demand(profile, config, &format!("{space} bytes of addresses are too few"));
@@ -177,21 +199,23 @@ fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<(Engine,
                 max_memory = sizing.max_memory,
                 "instance pool"
             );
-            Ok((engine, sizing.max_memory))
+            let reservation = (sizing.reservation, sizing.guard);
+            Ok(Pooled { engine, reservation, max_memory: sizing.max_memory })
         }
         Err(error) => on_demand(profile, config, &format!("{error:#}")),
     }
 }
 
-fn on_demand(profile: Profile, config: &RuntimeConfig, why: &str) -> wasmtime::Result<(Engine, u64)> {
+fn on_demand(profile: Profile, config: &RuntimeConfig, why: &str) -> wasmtime::Result<Pooled> {
     tracing::warn!(?profile, why, "no instance pool: instances are allocated on demand, which is slower");
     let mut settings = settings(profile);
-    let max_memory = config.max_memory_bytes.min(128 << 20);
-    settings.memory_reservation(max_memory).memory_guard_size(64 << 10).memory_may_move(true);
-    Ok((Engine::new(&settings)?, max_memory))
+    let (max_memory, guard) = (config.max_memory_bytes.min(128 << 20), 64 << 10);
+    settings.memory_reservation(max_memory).memory_guard_size(guard).memory_may_move(true);
+    Ok(Pooled { engine: Engine::new(&settings)?, reservation: (max_memory, guard), max_memory })
 }
 
-/// Everything that compiled code depends on, but for the reservation.
+/// Everything that compiled code depends on, but for the reservation. Whoever changes it raises
+/// [`SETTINGS_VERSION`].
 fn settings(profile: Profile) -> Config {
     let mut config = Config::new();
     config
@@ -245,24 +269,16 @@ fn base_linker(engine: &Engine, profile: Profile) -> wasmtime::Result<Linker<Ins
     Ok(linker)
 }
 
-/// A standard hasher that keeps every byte.
-struct Fingerprint(blake3::Hasher);
-
-impl Hasher for Fingerprint {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-    fn finish(&self) -> u64 {
-        let mut first = [0; 8];
-        self.0.finalize_xof().fill(&mut first);
-        u64::from_le_bytes(first)
-    }
-}
-
 #[cfg(all(test, feature = "compiler"))]
 mod tests {
     use super::*;
     use wasmtime::{Instance, Module, Store};
+
+    #[test]
+    fn the_version_that_compiled_code_is_kept_under_is_the_one_that_is_built_in() {
+        let manifest = include_str!("../../../Cargo.toml");
+        assert!(manifest.contains(&format!("wasmtime = {{ version = \"={WASMTIME}\"")), "{WASMTIME}");
+    }
 
     #[test]
     fn not_a_number_is_the_same_on_every_machine() {

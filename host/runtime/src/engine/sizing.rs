@@ -3,7 +3,7 @@
 //! With full reservations (4 GiB of addresses for each memory) compiled code needs no bounds
 //! checks. Where the address space is too small for that (39 bits on many ARM kernels, a limit on
 //! the process), each memory reserves just what it may grow to, and code checks bounds. Compiled
-//! code depends on this choice, so it is part of the cache key (through the engine's own hash).
+//! code depends on this choice, so it is part of the cache key.
 
 use std::fs;
 

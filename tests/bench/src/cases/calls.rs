@@ -101,7 +101,7 @@ pub async fn instantiate(plan: &Plan) -> Result<Row> {
         samples.0.push(single_call(&fresh).await?);
         samples.1.push(single_call(&warm).await?);
     }
-    Ok(row("instantiate-fresh", "us", samples, Goal::AtMost(20.0))?.against("the same call, warm, p50"))
+    Ok(row("instantiate-fresh", "us", samples, Goal::AtMost(6.0))?.against("the same call, warm, p50"))
 }
 
 /// Read the file, verify the claims, load from the cache, start, and answer one HTTP request.
@@ -129,7 +129,7 @@ pub async fn signed_start(plan: &Plan) -> Result<Row> {
         samples.0.push(median(starts).context("no start")?);
         samples.1.push(median(answers).context("no answer")?);
     }
-    Ok(row("signed-start", "ms", samples, Goal::AtMost(1.0))?.against("an answer of the started actor"))
+    Ok(row("signed-start", "ms", samples, Goal::AtMost(0.5))?.against("an answer of the started actor"))
 }
 
 async fn answer(actor: &Arc<host_runtime::Actor>) -> Result<()> {

@@ -40,7 +40,7 @@ pub async fn start(plan: &Plan) -> Result<Row> {
         ours: median(ours).context("no start")?,
         reference: median(reference).context("no start")?,
     };
-    Ok(Row::new("host-start", "ms", measured, Goal::AtMost(50.0)).against("native server, the same way"))
+    Ok(Row::new("host-start", "ms", measured, Goal::AtMost(15.0)).against("native server, the same way"))
 }
 
 async fn end(mut host: Process) -> Result<()> {
@@ -64,7 +64,7 @@ pub async fn idle_memory(plan: &Plan) -> Result<Row> {
         end(host).await?;
     }
     let measured = Measured { ours: median(samples).context("no run")?, reference: resident_mib(&native)? };
-    Ok(Row::new("host-idle-memory", "MiB", measured, Goal::AtMost(30.0)).against("native server, idle"))
+    Ok(Row::new("host-idle-memory", "MiB", measured, Goal::AtMost(15.3)).against("native server, idle"))
 }
 
 /// What one of a hundred more idle actors, each of a file of its own, adds.

@@ -50,14 +50,14 @@ fn shape(case: Case) -> Shape {
             name: "http-hello-warm",
             guest: "http-hello-raw",
             instances: warm,
-            goal: Goal::RatioAtLeast(0.48),
+            goal: Goal::RatioAtLeast(0.75),
             peers: peers::REUSED,
         },
         _ => Shape {
             name: "http-hello-fresh",
             guest: "http-hello-raw",
             instances: InstancePolicy::PerCall,
-            goal: Goal::RatioAtLeast(0.38),
+            goal: Goal::RatioAtLeast(0.55),
             peers: peers::FRESH,
         },
     }
