@@ -6,9 +6,11 @@
 mod balance;
 mod checkpoints;
 mod crashes;
+mod deletion;
 mod effects;
 mod fuse;
 mod lattice;
+mod retention;
 mod standby;
 mod support;
 mod turns;
