@@ -2,7 +2,6 @@
 //! commits are, which timers run, which effects may not have left, what must not be trimmed.
 
 use crate::activate::{Ready, Wanted};
-use crate::bury;
 use crate::index::{Index, Schedule};
 use crate::kinds::Kind;
 use crate::shard::Opened;
@@ -10,7 +9,6 @@ use bytes::Bytes;
 use lattice_journal::append::Tail;
 use lattice_journal::document::Document;
 use lattice_journal::outbox::{Outbox, OutboxPosition, outgoing};
-use lattice_journal::retain::Marks;
 use lattice_journal::trim::{SnapshotList, Trimmer};
 use lattice_journal::{Record, RecordSeq, Sealed};
 use lattice_protocol::EntityKey;
@@ -25,9 +23,6 @@ pub(crate) struct History {
     schedule: Schedule,
     trimmer: Trimmer,
     bytes: u64,
-    marks: Marks,
-    /// The last record that deleted an actor.
-    tombstone: Option<RecordSeq>,
 }
 
 impl History {
@@ -40,8 +35,6 @@ impl History {
             schedule,
             trimmer: Trimmer::new(list),
             bytes: 0,
-            marks: Marks::default(),
-            tombstone: None,
         }
     }
 
@@ -50,16 +43,9 @@ impl History {
         let record = sealed.record();
         self.bytes = self.bytes.saturating_add(sealed.bytes().len() as u64);
         self.index.add(record);
-        let at_ms = record.commits().iter().map(|commit| commit.hlc.wall_ms).max().unwrap_or(0);
-        self.marks.note(record.seq, at_ms, sealed.bytes().len());
         for commit in record.commits() {
             self.schedule.add(commit);
-            if commit.is_tombstone() {
-                self.trimmer.buried(&commit.key, commit.seq);
-                self.tombstone = Some(record.seq);
-            } else {
-                self.trimmer.committed(&commit.key, record.seq);
-            }
+            self.trimmer.committed(&commit.key, record.seq);
         }
         if let Some(relayed) = Outbox::position_in(record) {
             self.relayed = relayed;
@@ -67,8 +53,7 @@ impl History {
                 self.outgoing.pop_front();
             }
         }
-        // A tombstone ends the effects before it.
-        if outgoing(record).next().is_some() || bury::buried(record).next().is_some() {
+        if outgoing(record).next().is_some() {
             // A copy: this one may be a slice of a whole segment.
             let own = Sealed::open(Bytes::copy_from_slice(sealed.bytes()));
             self.outgoing.extend(own.map(|own| Arc::clone(own.record())).ok());
@@ -77,18 +62,8 @@ impl History {
 
     /// What a checkpoint stands for is forgotten: as if it had begun behind that.
     pub(crate) fn begin_behind(&mut self, document: &Document) {
-        let through = document.checkpoint.through;
-        self.index.trim(through);
-        // What it stands for was relayed.
-        self.outgoing.retain(|record| record.seq > through);
-        let mut list = document.list();
-        // Of those that were deleted since it was made, it knows nothing.
-        for key in self.trimmer.snapshots().buried() {
-            if let Some(tombstone) = self.trimmer.snapshots().get(key) {
-                list.bury(tombstone.key, tombstone.seq);
-            }
-        }
-        self.trimmer = Trimmer::new(list);
+        self.index.trim(document.checkpoint.through);
+        self.trimmer = Trimmer::new(document.list());
         for (key, places) in self.index.iter() {
             places.iter().for_each(|place| self.trimmer.committed(key, *place));
         }
@@ -99,11 +74,6 @@ impl History {
     pub(crate) fn size(&self) -> usize {
         let timers = self.schedule.len();
         self.index.len() + self.trimmer.snapshots().len() + timers + self.outgoing.len()
-    }
-
-    /// Was any actor deleted, ever?
-    pub(crate) fn has_buried(&self) -> bool {
-        self.trimmer.snapshots().buried().next().is_some()
     }
 
     /// The records of an actor behind this one.
@@ -141,7 +111,7 @@ impl History {
     pub(crate) fn open(
         self,
         tail: Tail,
-        (first, checkpointed_ms): (RecordSeq, u64),
+        first: RecordSeq,
         folded: HashMap<EntityKey, (Ready, RecordSeq)>,
     ) -> Opened {
         Opened {
@@ -154,9 +124,6 @@ impl History {
             trimmer: self.trimmer,
             first,
             bytes: self.bytes,
-            marks: self.marks,
-            tombstone: self.tombstone,
-            checkpointed_ms,
         }
     }
 }

@@ -17,7 +17,6 @@
 //! | `activate` | bringing actors into memory |
 //! | [`log`] | what the loop needs of a log |
 //! | [`index`], [`checkpoint`] | what is known of actors that are not in memory; what stands for trimmed history |
-//! | `bury` | what is left of deleted actors, and what must not be |
 //! | [`aside`] | what was set aside for a person to look at |
 //! | [`inspect`] | histories, read back: journal, time travel, verification |
 //! | [`kinds`], [`policy`] | what runs here, and how it is treated |
@@ -32,7 +31,6 @@
 
 mod activate;
 pub mod aside;
-mod bury;
 pub mod checkpoint;
 pub mod device;
 pub mod door;

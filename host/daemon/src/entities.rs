@@ -8,10 +8,9 @@ use host_runtime::PersistentKind;
 use lattice_io::call::{answer_each, ask_entity};
 use lattice_io::{Bus, Replicas, TaskScope};
 use lattice_journal::command::CommandRef;
-use lattice_journal::retain::Retention;
 use lattice_journal::shard::Submitted;
 use lattice_journal::snapshot::SnapshotPolicy;
-use lattice_journal::{Command, CommandId, RecordSeq, ShardId};
+use lattice_journal::{Command, RecordSeq, ShardId};
 use lattice_protocol::entity::{CommandBy, EntityAnswer, EntityAsk, EntityCall};
 use lattice_protocol::subject::{SERVE_GROUP, Subjects};
 use lattice_protocol::{ActorId, EntityKey, ErrorCode, HostId, KindName, Persistent, Report};
@@ -45,10 +44,7 @@ pub fn policy(persistent: &Persistent) -> KindPolicy {
             replay_us: persistent.snapshot_replay_ms.saturating_mul(1_000),
         },
         idle_ms: persistent.idle_seconds.saturating_mul(1_000),
-        retain: Retention {
-            age_ms: persistent.retain_hours.saturating_mul(3_600_000),
-            bytes: persistent.retain_mib.saturating_mul(1 << 20),
-        },
+        retain_ms: persistent.retain_hours.saturating_mul(3_600_000),
         replicas: if persistent.replicas > 1 { Replicas::Three } else { Replicas::One },
     }
 }
@@ -64,12 +60,6 @@ fn json<T: Serialize>(value: &T) -> Result<(EntityAnswer, Bytes), Report> {
     let text = serde_json::to_vec(value)
         .map_err(|error| Report::new(ErrorCode::Internal, format!("answer not written: {error}")))?;
     Ok((EntityAnswer::default(), text.into()))
-}
-
-fn command_id(id: &str) -> Result<CommandId, Report> {
-    id.parse().map_err(|error| {
-        Report::new(ErrorCode::Usage, format!("{error}")).hint("leave the id out, and one is made")
-    })
 }
 
 fn submitted(answer: Submitted) -> Result<(EntityAnswer, Bytes), Report> {
@@ -226,7 +216,10 @@ impl Entities {
             EntityAsk::Command { key, name, by } => {
                 let reference = match by {
                     CommandBy::Actor { from, sequence } => CommandRef::Sent { from, sequence },
-                    CommandBy::Id(id) => CommandRef::Id(command_id(&id)?),
+                    CommandBy::Id(id) => CommandRef::Id(id.parse().map_err(|error| {
+                        Report::new(ErrorCode::Usage, format!("{error}"))
+                            .hint("leave the id out, and one is made")
+                    })?),
                 };
                 submitted(door?.submit(key, Command { reference, name, body }, patience).await?)
             }
@@ -255,8 +248,6 @@ impl Entities {
                 self.lattice.reserve(part, RecordSeq(record), patience).await?;
                 json(&serde_json::json!({ "ready": true }))
             }
-            EntityAsk::Delete { key, id } => submitted(door?.delete(key, command_id(&id)?, patience).await?),
-            EntityAsk::Forget { key } => json(&self.device.forget(&key).await?),
             EntityAsk::SetAside => {
                 let all = self.device.set_aside().await?.into_iter();
                 json(&all.filter(|aside| aside.actor.kind == call.kind).collect::<Vec<_>>())

@@ -196,25 +196,11 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]; entries are kept rather than lost.
     pub fn trim(&self, before: u64) -> Result<(), JournalError> {
-        self.trim_as(before, None)
-    }
-
-    /// Trims, and leaves no file with what was trimmed: segments are removed instead of being used again, and
-    /// when the one that is written to has entries up to `through`, another one is begun, so that it can be
-    /// trimmed. [`Journal::oldest`] says when all of those are gone.
-    ///
-    /// # Errors
-    /// As [`Journal::trim`].
-    pub fn purge(&self, before: u64, through: u64) -> Result<(), JournalError> {
-        self.trim_as(before, Some(through))
-    }
-
-    fn trim_as(&self, before: u64, purge: Option<u64>) -> Result<(), JournalError> {
         let (sender, receiver) = sync_channel(1);
         let done = Box::new(move |outcome: Result<(), JournalError>| drop(sender.send(outcome)));
         let commands = self.commands.as_ref().ok_or_else(|| JournalError::stopped("closed"))?;
         commands
-            .send(Command::Trim { before, purge, done })
+            .send(Command::Trim { before, done })
             .map_err(|_| JournalError::stopped("the writer has ended"))?;
         receiver.recv().map_err(|_| JournalError::stopped("the writer has ended"))?
     }
@@ -233,12 +219,6 @@ impl Journal {
     #[must_use]
     pub fn first(&self) -> u64 {
         self.shared.first.load(Ordering::Acquire)
-    }
-
-    /// The first position that any file still has; it may be trimmed.
-    #[must_use]
-    pub fn oldest(&self) -> u64 {
-        self.shared.segments().first().map_or_else(|| self.last() + 1, |(_, first)| *first)
     }
 
     /// Up to `most` entries from this position on, as far as they are on disk.

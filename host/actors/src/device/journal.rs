@@ -4,7 +4,7 @@ use super::{DeviceOptions, blocking};
 use crate::checkpoint::SavedCheckpoint;
 use crate::history::History;
 use crate::index::Schedule;
-use crate::log::{Appended, KeepDone, Kept, Read, ShardLog, Trim, Trimmed};
+use crate::log::{Appended, KeepDone, Read, ShardLog, Trim, Trimmed};
 use crate::shard::Opened;
 use bytes::Bytes;
 use host_store::{CheckpointStore, Journal, JournalError, JournalMark};
@@ -137,13 +137,9 @@ impl DeviceLog {
             tracing::warn!(%error, "how far the journal goes is not marked: the mark before counts");
         }
         tracing::info!(record = %reading.chain.seq(), %epoch, first = recovered.first, "journal open");
-        if reading.history.has_buried() {
-            // A former life may have been cut short while it removed what deleted actors were in.
-            journal.purge(recovered.first, 0)?;
-        }
         let position = Position(reading.chain.seq().0);
         let tail = Tail::at(reading.chain, position);
-        let opened = reading.history.open(tail, (RecordSeq(recovered.first), 0), HashMap::new());
+        let opened = reading.history.open(tail, RecordSeq(recovered.first), HashMap::new());
         let (sender, closed) = oneshot::channel();
         let journal = Arc::new(Held { journal, _closed: sender });
         Ok((Self { journal, checkpoints: Arc::new(checkpoints) }, opened, closed))
@@ -214,10 +210,6 @@ impl ShardLog for DeviceLog {
         u8::try_from(used.saturating_mul(100) / most.max(1)).unwrap_or(100)
     }
 
-    fn holds(&self, record: RecordSeq) -> bool {
-        self.journal.oldest() <= record.0
-    }
-
     fn trims_late(&self) -> bool {
         true
     }
@@ -231,21 +223,13 @@ impl ShardLog for DeviceLog {
                     .limit(MAX_LIST_BYTES));
             }
             let before = trim.checkpoint.through.0 + 1;
-            let saved = SavedCheckpoint::new(SHARD, &trim);
-            checkpoints.save(&saved).map_err(Report::from)?;
-            match trim.purge {
-                None => journal.trim(before).map_err(Report::from)?,
-                Some(through) => {
-                    // The one before may have timers of deleted actors.
-                    checkpoints.save(&saved).map_err(Report::from)?;
-                    journal.purge(before, through.0).map_err(Report::from)?;
-                }
-            }
+            checkpoints.save(&SavedCheckpoint::new(SHARD, &trim)).map_err(Report::from)?;
+            journal.trim(before).map_err(Report::from)?;
             Ok(Trimmed::Gone)
         }))
     }
 
-    fn settle(&self, _: Checkpoint, _: Position, _: Kept) -> BoxFuture<'_, Result<(), Report>> {
+    fn settle(&self, _: Checkpoint, _: Position, _: (u64, u64)) -> BoxFuture<'_, Result<(), Report>> {
         // No record of this log is a checkpoint.
         Box::pin(std::future::ready(Ok(())))
     }

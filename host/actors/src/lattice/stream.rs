@@ -11,7 +11,7 @@
 
 use super::shelf::{Item, Settled, Shelf};
 use super::{LatticeOptions, PAUSE, Part};
-use crate::log::{Appended, KeepDone, Kept, Read, ShardLog, Trim, Trimmed};
+use crate::log::{Appended, KeepDone, Read, ShardLog, Trim, Trimmed};
 use bytes::Bytes;
 use lattice_io::log::{LogError, MAX_READ};
 use lattice_io::{BoxFuture, Kv, Log, LogOptions, Replicas, TaskScope};
@@ -19,7 +19,6 @@ use lattice_journal::append::{AppendOutcome, ReadBack};
 use lattice_journal::begin::Hint;
 use lattice_journal::places::Places;
 use lattice_journal::record::{Checkpoint, SnapshotRef};
-use lattice_journal::retain::Keep;
 use lattice_journal::{Position, RecordSeq, Sealed};
 use lattice_protocol::{EntityKey, ErrorCode, Report};
 use serde::{Deserialize, Serialize};
@@ -218,10 +217,10 @@ impl StreamLog {
     }
 
     /// Steps 4 to 6.
-    async fn settle_now(&self, settled: Settled, keep: Keep) -> Result<(), Report> {
+    async fn settle_now(&self, settled: Settled, (now_ms, retain_ms): (u64, u64)) -> Result<(), Report> {
         let Settled { hint, document, gone } = settled;
         self.write_hint(hint).await?;
-        if let Some((through, position)) = document.may_go(keep) {
+        if let Some((through, position)) = document.may_go(now_ms, retain_ms) {
             self.log.trim(position).await?;
             self.cache().places.trim(through);
             tracing::debug!(shard = %document.shard, %through, %position, "stream trimmed");
@@ -371,10 +370,6 @@ impl ShardLog for StreamLog {
         0
     }
 
-    fn holds(&self, record: RecordSeq) -> bool {
-        self.cache().places.of(record).is_some()
-    }
-
     fn trims_late(&self) -> bool {
         false
     }
@@ -388,16 +383,15 @@ impl ShardLog for StreamLog {
         })
     }
 
-    fn settle(&self, checkpoint: Checkpoint, at: Position, kept: Kept) -> BoxFuture<'_, Result<(), Report>> {
+    fn settle(
+        &self,
+        checkpoint: Checkpoint,
+        at: Position,
+        kept: (u64, u64),
+    ) -> BoxFuture<'_, Result<(), Report>> {
         Box::pin(async move {
             match self.shelf.settled(&checkpoint, at) {
-                Some(settled) => {
-                    self.settle_now(settled, kept.keep).await?;
-                    if kept.sweeps {
-                        self.sweep();
-                    }
-                    Ok(())
-                }
+                Some(settled) => self.settle_now(settled, kept).await,
                 None => Err(Report::new(ErrorCode::Internal, "a checkpoint that was not written here")),
             }
         })

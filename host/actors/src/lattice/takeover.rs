@@ -55,9 +55,7 @@ pub(super) async fn run(
 ) -> Result<Opened, Stuck> {
     let Start { mut history, tail, checkpoint, is_sound, folded } = start(part, log, followed).await?;
     let checkpoint = checkpoint.map(|(hint, document)| (hint.document, document));
-    let first = checkpoint
-        .as_ref()
-        .map_or((RecordSeq(1), 0), |(_, document)| (document.checkpoint.through.next(), document.at_ms));
+    let first = checkpoint.as_ref().map_or(RecordSeq(1), |(_, document)| document.checkpoint.through.next());
     let mine = session.clone();
     let mut takeover = Takeover::new(session, tail);
     let mut todo: VecDeque<TakeoverAction> = takeover.start().into();

@@ -96,10 +96,8 @@ impl ShardLoop {
 
     fn list(&self, kind: Option<&KindName>, now: Now) -> Listing {
         let of_kind = |key: &&EntityKey| kind.is_none_or(|kind| key.kind == *kind);
-        let snapshots = self.trimmer.snapshots();
-        let snapshotted: Vec<EntityKey> = snapshots.iter().map(|found| found.key).collect();
+        let snapshotted: Vec<EntityKey> = self.trimmer.snapshots().iter().map(|found| found.key).collect();
         let known = self.live.keys().chain(self.index.actors()).chain(&snapshotted).filter(of_kind);
-        let known = known.filter(|key| !snapshots.is_buried(key));
         let keys: std::collections::BTreeSet<&EntityKey> = known.collect();
         let line = |key: &EntityKey| ActorLine {
             key: key.clone(),
@@ -122,9 +120,6 @@ impl ShardLoop {
 
     fn history(&self, key: EntityKey) -> Result<(Sources, Wanted), Report> {
         let kind = self.kinds.get(&key.kind).cloned().ok_or_else(|| super::no_kind(&key.kind))?;
-        if self.trimmer.snapshots().is_buried(&key) {
-            return Err(lattice_journal::ledger::deleted(&key));
-        }
         let sources = Sources {
             shard: self.shard_id(),
             log: Arc::clone(&self.log),

@@ -25,11 +25,6 @@ pub(crate) enum Message {
         command: Command,
         reply: Reply,
     },
-    Delete {
-        key: EntityKey,
-        command: Command,
-        reply: Reply,
-    },
     Query {
         key: EntityKey,
         name: String,

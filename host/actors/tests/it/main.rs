@@ -6,11 +6,9 @@
 mod balance;
 mod checkpoints;
 mod crashes;
-mod deletion;
 mod effects;
 mod fuse;
 mod lattice;
-mod retention;
 mod standby;
 mod support;
 mod turns;

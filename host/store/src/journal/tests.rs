@@ -213,39 +213,6 @@ fn everything_may_be_trimmed_and_it_goes_on() {
     assert_eq!(open_ok(&files).2, expected(51, 52));
 }
 
-#[test]
-fn what_is_purged_is_in_no_file_any_more() {
-    let files = MemoryFiles::default();
-    let (journal, ..) = open_ok(&files);
-    append(&journal, 1, 90);
-    journal.trim(40).unwrap();
-    let has = |n: u64| {
-        let all = files.names("segment-").into_iter().chain(files.names("spare-"));
-        let bytes = entry(n);
-        all.filter(|name| files.content(name).windows(bytes.len()).any(|part| part == bytes)).count()
-    };
-    assert!(has(2) > 0, "in a spare file, or a segment that is not trimmed whole");
-    assert_eq!(has(90), 1);
-    // The last one is in the segment that is written to: it has to be left first.
-    journal.purge(60, 90).unwrap();
-    assert!(files.names("spare-").is_empty());
-    assert_eq!((has(2), journal.first()), (0, 60));
-    assert!(journal.oldest() <= 90 && has(90) == 1);
-    append(&journal, 91, 95);
-    journal.purge(91, 90).unwrap();
-    assert_eq!((has(90), has(91), journal.oldest()), (0, 1, 91));
-    append(&journal, 96, 99);
-    drop(journal);
-    let (journal, recovered, seen) = open_ok(&files);
-    assert_eq!((recovered.first, seen), (91, expected(91, 99)));
-    // Everything, right after a start.
-    journal.purge(u64::MAX, 99).unwrap();
-    assert_eq!((journal.oldest(), has(91), has(99)), (100, 0, 0));
-    append(&journal, 100, 101);
-    drop(journal);
-    assert_eq!(open_ok(&files).2, expected(100, 101));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(tests_harness::sizes::pick(300, 20_000)))]
     /// The power goes at any operation, tearing what was not synced: everything acknowledged before
@@ -277,11 +244,7 @@ proptest! {
             }
             next += count;
             if let Some(back) = trim {
-                let before = next.saturating_sub(back);
-                // Every other one is a purge of half of it.
-                let trimmed =
-                    if back % 2 == 0 { journal.trim(before) } else { journal.purge(before, before / 2) };
-                trimmed.unwrap();
+                journal.trim(next.saturating_sub(back)).unwrap();
             }
         }
         drop(journal);

@@ -17,7 +17,7 @@ const MAX_BATCH: usize = 4_096;
 
 pub(super) enum Command {
     Append { entry: Bytes, done: Done },
-    Trim { before: u64, purge: Option<u64>, done: Box<dyn FnOnce(Result<(), JournalError>) + Send> },
+    Trim { before: u64, done: Box<dyn FnOnce(Result<(), JournalError>) + Send> },
 }
 
 /// The segment that is written to.
@@ -55,10 +55,7 @@ impl Writer {
         let mut held = None;
         while let Some(command) = held.take().or_else(|| commands.recv().ok()) {
             match command {
-                Command::Trim { before, purge, done } => {
-                    let trimmed = self.trim(before, purge.is_some());
-                    done(trimmed.and_then(|()| purge.map_or(Ok(()), |purge| self.purge(purge))));
-                }
+                Command::Trim { before, done } => done(self.trim(before)),
                 Command::Append { entry, done } => {
                     let mut batch = vec![(entry, done)];
                     held = self.gather(&mut batch, commands);
@@ -212,7 +209,7 @@ impl Writer {
     }
 
     /// Remembers first, forgets then: after a crash in between, entries are there that nobody needs.
-    fn trim(&mut self, before: u64, removes: bool) -> Result<(), JournalError> {
+    fn trim(&mut self, before: u64) -> Result<(), JournalError> {
         if let Some(error) = &self.stopped {
             return Err(error.clone());
         }
@@ -224,42 +221,11 @@ impl Writer {
         meta.save(self.shared.files.as_ref())?;
         self.meta = meta;
         self.shared.first.store(first, Ordering::Release);
-        self.let_go(first, removes)
-    }
-
-    fn let_go(&mut self, first: u64, removes: bool) -> Result<(), JournalError> {
         while let Some(number) = self.removable(first) {
             self.shared.segments().remove(0);
-            if removes {
-                self.remove(segment_name(number))?;
-            } else {
-                self.recycle(number)?;
-            }
+            self.recycle(number)?;
         }
         Ok(())
-    }
-
-    fn remove(&self, name: String) -> Result<(), JournalError> {
-        self.shared.files.remove(&name).map_err(|error| JournalError::io("remove", name, error))
-    }
-
-    /// No file shall have what was trimmed of the entries up to this one: spare files go, and the segment
-    /// that is written to is written to no more if it has any of them. It goes when it is trimmed whole.
-    fn purge(&mut self, through: u64) -> Result<(), JournalError> {
-        while let Some(spare) = self.spares.pop() {
-            self.remove(spare)?;
-        }
-        let last = self.shared.segments().last().map(|(_, first)| *first);
-        if last.is_none_or(|first| first > through) {
-            return Ok(());
-        }
-        self.resume()?;
-        match self.rotate() {
-            Ok(()) => self.let_go(self.meta.first, true),
-            // There is no room for another one: later.
-            Err(JournalError::Full { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     /// The oldest segment, if the next one begins at or before this position.
@@ -272,11 +238,11 @@ impl Writer {
 
     fn recycle(&mut self, number: u64) -> Result<(), JournalError> {
         let name = segment_name(number);
+        let files = &self.shared.files;
         if self.spares.len() >= self.options.spare_segments {
-            return self.remove(name);
+            return files.remove(&name).map_err(|error| JournalError::io("remove", name, error));
         }
         let spare = format!("{SPARE}{number:016}");
-        let files = &self.shared.files;
         files.rename(&name, &spare).map_err(|error| JournalError::io("rename", name, error))?;
         self.spares.push(spare);
         Ok(())
