@@ -5,7 +5,7 @@
 //! (2 usage or manifest, 3 trust, 4 denied, 5 not found, 6 resources, 7 state, 8 input or output,
 //! 9 timeout, 1 a defect of ours).
 //!
-//! Features, both by default: `operator`, everything but `host` and `provider`; `compiler`, without which a host runs
+//! Features, both by default: `operator`, everything but `host`, `provider` and `version`; `compiler`, without which a host runs
 //! only what its cache has compiled.
 
 #![cfg_attr(

@@ -5,7 +5,8 @@
 //! Clients work through three hosts over three servers, which keep three copies of every shard; meanwhile hosts
 //! are killed, cut off and stopped for longer than their leases, servers are killed one by one, and all at once;
 //! and shards move from host to host, some of them while the host that gives or the one that gets is killed.
-//! Everything comes from a seed, but for the order in which real processes get on. The streams are trimmed as the run goes, so their records are read along.
+//! Everything comes from a seed, but for the order in which real processes get on. The streams are trimmed as the
+//! run goes, so their records are read along.
 //!
 //! | module | does |
 //! |---|---|

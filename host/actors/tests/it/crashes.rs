@@ -1,5 +1,6 @@
 //! A host dies at each step that it takes for a shard: becoming its owner, a turn, asking another host for room
-//! and giving the shard away, standing by for it, saying that it is ready, taking it from another. Whoever is left is its one owner, and has everything that was acknowledged, once.
+//! and giving the shard away, standing by for it, saying that it is ready, taking it from another. Whoever is left
+//! is its one owner, and has everything that was acknowledged, once.
 
 use crate::fuse::Fuse;
 use crate::lattice::{Node, node, submit};
