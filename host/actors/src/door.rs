@@ -10,6 +10,9 @@ use lattice_protocol::{EntityKey, ErrorCode, KindName, Report};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// How often a history is read that is trimmed while it is read.
+const VERIFY_TRIES: u32 = 3;
+
 /// A shard that was open a moment ago. Clones are handles to the same.
 #[derive(Clone)]
 pub struct Door {
@@ -114,10 +117,18 @@ impl Door {
     /// Folds an actor's history in every way there is and compares.
     ///
     /// # Errors
-    /// `E_DAMAGED`: they differ, or the history is broken.
+    /// `E_DAMAGED`: they differ, or the history is broken. `E_HISTORY_TRIMMED`: it was trimmed while it was read, each time.
     pub async fn verify(&self, key: EntityKey) -> Result<Verified, Report> {
-        let (sources, wanted) = self.history(key).await?;
-        inspect::verify(&sources, &wanted).await
+        let mut left = VERIFY_TRIES;
+        loop {
+            let (sources, wanted) = self.history(key.clone()).await?;
+            left -= 1;
+            match inspect::verify(&sources, &wanted).await {
+                // It was trimmed while it was read: it begins later now.
+                Err(report) if report.code == ErrorCode::HistoryTrimmed && left > 0 => {}
+                verified => return verified,
+            }
+        }
     }
 
     /// Lets what trapped be tried again.
