@@ -93,6 +93,7 @@ impl Pulse {
             // What is on the disk besides is not listed yet; what runs is known by its digests.
             cached: Vec::new(),
             latency_ms,
+            forwarding: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! difference: the newest one replaces all before it.
 
 use crate::digest::ArtifactDigest;
+use crate::forwarding::Forwarding;
 use crate::name::{ActorId, AppName, HostId, LatticeName, ProviderId};
 use crate::spec::Generation;
 use serde::{Deserialize, Serialize};
@@ -242,6 +243,10 @@ pub struct Heartbeat {
     /// Round trip to regions other than its own, milliseconds, where it is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub latency_ms: BTreeMap<String, u32>,
+    /// How far the journal of its pinned actors has come into the lattice; none when it has none, or does not
+    /// forward it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarding: Option<Box<Forwarding>>,
 }
 
 impl Heartbeat {
@@ -273,6 +278,7 @@ impl Heartbeat {
             kinds: Vec::new(),
             cached: Vec::new(),
             latency_ms: BTreeMap::new(),
+            forwarding: None,
         }
     }
 

@@ -15,6 +15,7 @@
 //! | [`digest`] | the digest of an artifact, shared |
 //! | [`persistent`] | how a kind of persistent actor is declared, and how its actors are addressed |
 //! | [`entity`] | the frame of one call of a persistent actor |
+//! | [`forwarding`] | how far a host's journal has come into the lattice |
 //! | [`rollout`] | how a new version comes into force, and how far it has come |
 //! | [`heartbeat`] | what a host says about itself |
 //! | [`incarnation`] | which life of the lattice this is |
@@ -33,6 +34,7 @@ pub mod digest;
 pub mod entity;
 pub mod error;
 pub mod event;
+pub mod forwarding;
 pub mod heartbeat;
 pub mod incarnation;
 pub mod interface;

@@ -1,7 +1,7 @@
 //! What each kind of NATS user may publish to and subscribe to: templates over the lattice's own
 //! subjects. `deny` wins over `allow`; what is in neither is denied.
 //!
-//! A host can say only its own heartbeat and its own events, and can write no desired state, decision,
+//! A host can say only its own heartbeat, its own events and its own journal, and can write no desired state, decision,
 //! spec, verdict, secret or artifact, nor change or delete a stream. Buckets of guests, streams of shards and their
 //! stores cannot be told apart by NATS wildcards (a name is one token), so a host may write `$KV` and `$O`, and purge
 //! (it trims the shards that it owns), except for the lattice's own.
@@ -171,6 +171,8 @@ impl Subjects {
             self.events_of(host),
             // Which host's records count is decided in the stream itself, by their epochs.
             self.shards(),
+            // Nobody else can say what happened on this host.
+            self.device_journal(host),
             "$JS.API.>".to_owned(),
             "$JS.ACK.>".to_owned(),
             "$JS.FC.>".to_owned(),
@@ -191,6 +193,8 @@ impl Subjects {
         publish_deny.extend(buckets.map(|bucket| purge(&kv_stream(&bucket))));
         publish_deny.push(purge(&object_stream(&self.artifact_store())));
         publish_deny.push(purge(&self.audit_stream()));
+        // Who has a host has not what it has done.
+        publish_deny.push(purge(&self.device_stream()));
         publish_deny.push(format!("$O.{}.>", self.artifact_store()));
         let mut subscribe = vec![
             self.hosts_ping(),
@@ -296,6 +300,7 @@ mod tests {
             "trellis.prod.hb.NEDGE01",
             "trellis.prod.rpc.actor.edge.processor",
             "trellis.prod.evt.NEDGE01.actor_started",
+            "trellis.prod.device.NEDGE01",
             "edge.alert.a",
             "$KV.TRELLIS_prod_kv_edge_data.sensor-001",
             "$JS.API.STREAM.INFO.KV_TRELLIS_prod_hostspec",
@@ -311,6 +316,9 @@ mod tests {
             "trellis.prod.host.NEDGE01.stop",
             "trellis.prod.evt.NEDGE02.actor_started",
             "trellis.prod.evt.controller.host_lost",
+            "trellis.prod.device.NEDGE02",
+            "$JS.API.STREAM.PURGE.TRELLIS_prod_devices",
+            "$JS.API.STREAM.MSG.DELETE.TRELLIS_prod_devices",
             "$KV.TRELLIS_prod_secrets.redis",
             "trellis.prod.host.NEDGE02.stop",
             "trellis.other.rpc.actor.a.b",
