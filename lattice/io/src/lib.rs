@@ -1,6 +1,6 @@
 //! What hosts and controllers do to the world outside: messages, keys, blobs, streams, tasks, time.
 //!
-//! Everything else in the workspace sees four small object-safe traits, gathered in [`Lattice`].
+//! Everything else in the workspace sees six small object-safe traits, gathered in [`Lattice`].
 //! They have two implementations of the same meaning, held to one conformance suite
 //! (`tests/it.rs`): [`nats`] on a real server, and [`memory`] inside one process, which is the
 //! embedded default and what tests and simulations run on. This is the only crate that names
@@ -15,6 +15,7 @@
 //! | [`stream`] | the little of JetStream that providers need: stored publish, durable pull consumers |
 //! | [`events`] | CloudEvents into the audit stream, through a bounded queue |
 //! | [`log`] | logs of shards: appended with the expected place, read from the leader |
+//! | [`lane`] | one stream that many write, each its own subject: appended with the expected place |
 //! | [`task`] | the one place that spawns: scopes with kinds, one cancellation tree, ordered drain |
 //! | [`clock`] | monotonic and wall time behind a trait |
 //! | [`nats`], [`memory`] | the two implementations |
@@ -31,6 +32,7 @@ pub mod call;
 pub mod clock;
 pub mod events;
 pub mod kv;
+pub mod lane;
 pub mod log;
 pub mod memory;
 pub mod nats;
@@ -43,6 +45,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::Events;
 pub use futures::future::BoxFuture;
 pub use kv::{Kv, KvBuckets, KvEntry, KvError, KvEvent, KvOptions, KvWatch, Replicas, WatchKeys};
+pub use lane::{Lane, LaneInfo, LaneOptions, Lanes};
 pub use log::{Log, LogError, LogOptions, Logs};
 pub use stream::{Consumer, ConsumerOptions, Delivery, ReadFrom, StreamError, StreamOptions, Streams};
 pub use task::{Kind, TaskScope};
@@ -62,4 +65,6 @@ pub struct Lattice {
     pub streams: Arc<dyn Streams>,
     /// Logs of shards.
     pub logs: Arc<dyn Logs>,
+    /// Lanes of streams that many write.
+    pub lanes: Arc<dyn Lanes>,
 }

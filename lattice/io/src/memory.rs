@@ -11,6 +11,7 @@
 mod blobs;
 mod bus;
 mod kv;
+mod lane;
 mod log;
 mod stream;
 
@@ -51,6 +52,7 @@ impl Memory {
             blobs: Arc::new(blobs::MemoryBlobs::new(link.clone())),
             streams: Arc::new(stream::MemoryStreams::new(core)),
             logs: Arc::new(log::MemoryLogs::new(link.clone())),
+            lanes: Arc::new(lane::MemoryLanes::new(link.clone())),
         };
         Self { link, lattice }
     }

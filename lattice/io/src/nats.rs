@@ -16,6 +16,7 @@ mod bus;
 mod connect;
 mod core;
 mod kv;
+mod lane;
 mod log;
 mod stream;
 mod watch;
@@ -59,6 +60,7 @@ impl NatsLattice {
             blobs: Arc::new(blobs::NatsBlobs::new(core.clone())),
             streams: Arc::new(stream::NatsStreams::new(core.clone())),
             logs: Arc::new(log::NatsLogs::new(core.clone())),
+            lanes: Arc::new(lane::NatsLanes::new(core.clone())),
         };
         Self { core, lattice }
     }

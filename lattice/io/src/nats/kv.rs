@@ -51,7 +51,7 @@ pub(super) struct StoredAnswer {
 
 #[derive(Deserialize)]
 pub(super) struct StoredMessage {
-    seq: u64,
+    pub(super) seq: u64,
     #[serde(default)]
     pub(super) data: String,
     #[serde(default)]

@@ -11,7 +11,7 @@ use super::kv::StoredAnswer;
 use super::stream::{NatsStreams, check_name, stream_error};
 use crate::bus::check_subject;
 use crate::log::{Following, Log, LogError, LogOptions, Logs, MAX_READ};
-use crate::stream::{Consumer, Pull, ReadFrom, StreamError, Streams};
+use crate::stream::{Consumer, Pull, ReadFrom, StreamError};
 use async_nats::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -213,9 +213,8 @@ impl NatsLog {
 
     async fn follow_now(&self, after: Position) -> Result<Following, StreamError> {
         let from = ReadFrom::Sequence(after.0.saturating_add(1));
-        let consumer = NatsStreams::new(self.core.clone()).read(&self.name, from).await?;
-        let followed = futures::stream::unfold(Followed { consumer, pull: None }, Followed::next);
-        Ok(followed.boxed())
+        let consumer = NatsStreams::new(self.core.clone()).open_reader(&self.name, from, None).await?;
+        Ok(Followed::begin(consumer))
     }
 
     async fn trim_now(&self, through: Position) -> Result<(), StreamError> {
@@ -251,7 +250,7 @@ impl Log for NatsLog {
 }
 
 /// A consumer that is pulled for ever.
-struct Followed {
+pub(super) struct Followed {
     consumer: Arc<dyn Consumer>,
     pull: Option<Pulled>,
 }
@@ -264,6 +263,10 @@ struct Pulled {
 }
 
 impl Followed {
+    pub(super) fn begin(consumer: Arc<dyn Consumer>) -> Following {
+        futures::stream::unfold(Self { consumer, pull: None }, Self::next).boxed()
+    }
+
     async fn next(mut self) -> Option<((Position, Bytes), Self)> {
         loop {
             let mut pulled = match self.pull.take() {

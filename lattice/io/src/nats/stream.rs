@@ -106,14 +106,20 @@ impl NatsStreams {
         Arc::new(NatsConsumer { core: self.core.clone(), next, info })
     }
 
-    async fn open_reader(&self, stream: &str, from: ReadFrom) -> Result<Arc<dyn Consumer>, StreamError> {
+    /// Of one subject alone, if one is given.
+    pub(super) async fn open_reader(
+        &self,
+        stream: &str,
+        from: ReadFrom,
+        subject: Option<&str>,
+    ) -> Result<Arc<dyn Consumer>, StreamError> {
         check_name(stream)?;
         self.core.check()?;
         // An inbox ends in a unique token: a good name for the consumer too.
         let inbox = self.core.client.new_inbox();
         let name = inbox.rsplit('.').next().unwrap_or("reader");
         let operation = format!("CONSUMER.CREATE.{stream}.{name}");
-        let body = reader_config(stream, name, from);
+        let body = reader_config((stream, subject), name, from);
         let created = self.core.api::<Value>(&operation, &body).await;
         created.map_err(|error| stream_error(stream, error))?;
         Ok(self.consumer_of(stream, name))
@@ -165,7 +171,7 @@ fn consumer_config(stream: &str, options: &ConsumerOptions) -> Value {
     })
 }
 
-fn reader_config(stream: &str, name: &str, from: ReadFrom) -> Value {
+fn reader_config((stream, subject): (&str, Option<&str>), name: &str, from: ReadFrom) -> Value {
     let (policy, start) = match from {
         ReadFrom::All | ReadFrom::Sequence(0) => ("all", None),
         ReadFrom::Sequence(sequence) => ("by_start_sequence", Some(("opt_start_seq", json!(sequence)))),
@@ -186,6 +192,9 @@ fn reader_config(stream: &str, name: &str, from: ReadFrom) -> Value {
     });
     if let (Some((field, value)), Some(fields)) = (start, config.as_object_mut()) {
         fields.insert(field.to_owned(), value);
+    }
+    if let (Some(subject), Some(fields)) = (subject, config.as_object_mut()) {
+        fields.insert("filter_subject".to_owned(), json!(subject));
     }
     json!({ "stream_name": stream, "action": "create", "config": config })
 }
@@ -249,7 +258,7 @@ impl Streams for NatsStreams {
         stream: &'a str,
         from: ReadFrom,
     ) -> BoxFuture<'a, Result<Arc<dyn Consumer>, StreamError>> {
-        self.open_reader(stream, from).boxed()
+        self.open_reader(stream, from, None).boxed()
     }
 
     fn last<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<u64, StreamError>> {

@@ -1,5 +1,5 @@
 //! One conformance suite over both implementations: each case of [`bus`], [`kv`], [`blobs`],
-//! [`streams`] and [`logs`] runs in memory and on a real nats-server, reached through a proxy that can be cut.
+//! [`streams`], [`logs`] and [`lanes`] runs in memory and on a real nats-server, reached through a proxy that can be cut.
 //! What only a server has is in [`server`].
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests: a panic is how they fail")]
@@ -7,6 +7,7 @@
 mod blobs;
 mod bus;
 mod kv;
+mod lanes;
 mod logs;
 mod server;
 mod streams;

@@ -1,0 +1,172 @@
+//! In-process lanes: one vector for each stream, when the server can be reached.
+
+use super::{Link, lock};
+use crate::bus::BusStatus;
+use crate::kv::Replicas;
+use crate::lane::{Lane, LaneInfo, LaneOptions, Lanes};
+use crate::log::Following;
+use crate::stream::StreamError;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use lattice_journal::Position;
+use lattice_journal::append::AppendOutcome;
+use lattice_protocol::subject::matches;
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+pub(super) struct MemoryLanes {
+    link: Link,
+    streams: Mutex<BTreeMap<String, Arc<Shared>>>,
+}
+
+/// A stream, and what wakes those who follow a lane of it.
+#[derive(Default)]
+struct Shared {
+    /// Subject, id and entry; the place is the index and one.
+    entries: Mutex<Vec<(String, String, Bytes)>>,
+    grown: Notify,
+}
+
+fn place(index: usize) -> Position {
+    Position(index as u64 + 1)
+}
+
+impl MemoryLanes {
+    pub(super) fn new(link: Link) -> Self {
+        Self { link, streams: Mutex::default() }
+    }
+
+    fn lane(&self, options: &LaneOptions, stream: Arc<Shared>) -> Arc<dyn Lane> {
+        Arc::new(MemoryLane { link: self.link.clone(), stream, subject: options.subject.clone() })
+    }
+}
+
+impl Lanes for MemoryLanes {
+    fn open(&self, options: LaneOptions) -> BoxFuture<'_, Result<Arc<dyn Lane>, StreamError>> {
+        if options.replicas != Replicas::One {
+            let reason = "one process keeps one copy".to_owned();
+            return ready(Err(StreamError::Refused { what: options.stream, reason })).boxed();
+        }
+        let opened = self.link.check().map(|()| {
+            let stream = lock(&self.streams).entry(options.stream.clone()).or_default().clone();
+            self.lane(&options, stream)
+        });
+        ready(opened.map_err(StreamError::from)).boxed()
+    }
+
+    fn find(&self, options: LaneOptions) -> BoxFuture<'_, Result<Option<Arc<dyn Lane>>, StreamError>> {
+        let found = self.link.check().map(|()| {
+            let stream = lock(&self.streams).get(&options.stream)?.clone();
+            Some(self.lane(&options, stream))
+        });
+        ready(found.map_err(StreamError::from)).boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        stream: &'a str,
+        subjects: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<LaneInfo>, StreamError>> {
+        let found = self.link.check().map(|()| {
+            let mut found: BTreeMap<String, u64> = BTreeMap::new();
+            if let Some(stream) = lock(&self.streams).get(stream) {
+                for (subject, ..) in lock(&stream.entries).iter().filter(|(one, ..)| matches(subjects, one)) {
+                    *found.entry(subject.clone()).or_default() += 1;
+                }
+            }
+            found.into_iter().map(|(subject, entries)| LaneInfo { subject, entries }).collect()
+        });
+        ready(found.map_err(StreamError::from)).boxed()
+    }
+}
+
+struct MemoryLane {
+    link: Link,
+    stream: Arc<Shared>,
+    subject: String,
+}
+
+impl MemoryLane {
+    fn append_now(&self, expected: Position, id: &str, entry: Bytes) -> AppendOutcome {
+        let mut entries = lock(&self.stream.entries);
+        // As a server does: the id first.
+        if entries.iter().any(|(_, known, _)| known == id) {
+            return AppendOutcome::Unknown;
+        }
+        let last = entries.iter().rposition(|(subject, ..)| *subject == self.subject);
+        if last.map_or(Position(0), place) != expected {
+            return AppendOutcome::Conflict;
+        }
+        entries.push((self.subject.clone(), id.to_owned(), entry));
+        self.stream.grown.notify_waiters();
+        AppendOutcome::Stored(Position(entries.len() as u64))
+    }
+}
+
+impl Lane for MemoryLane {
+    fn last(&self) -> BoxFuture<'_, Result<Option<(Position, Bytes)>, StreamError>> {
+        let last = self.link.check().map(|()| {
+            let entries = lock(&self.stream.entries);
+            let at = entries.iter().rposition(|(subject, ..)| *subject == self.subject)?;
+            entries.get(at).map(|(_, _, entry)| (place(at), entry.clone()))
+        });
+        ready(last.map_err(StreamError::from)).boxed()
+    }
+
+    fn append<'a>(
+        &'a self,
+        expected: Position,
+        id: &'a str,
+        entry: Bytes,
+        _timeout: Duration,
+    ) -> BoxFuture<'a, Result<AppendOutcome, StreamError>> {
+        let outcome = self.link.check().map(|()| self.append_now(expected, id, entry));
+        ready(outcome.map_err(StreamError::from)).boxed()
+    }
+
+    fn follow(&self, after: Position) -> BoxFuture<'_, Result<Following, StreamError>> {
+        let (link, stream, subject) = (self.link.clone(), Arc::clone(&self.stream), self.subject.clone());
+        let followed = Followed { link, stream, subject, after };
+        let checked = self.link.check().map_err(StreamError::from);
+        ready(checked.map(|()| futures::stream::unfold(followed, Followed::next).boxed())).boxed()
+    }
+}
+
+/// One follower.
+struct Followed {
+    link: Link,
+    stream: Arc<Shared>,
+    subject: String,
+    after: Position,
+}
+
+impl Followed {
+    fn found(&self) -> Option<(Position, Bytes)> {
+        let entries = lock(&self.stream.entries);
+        let behind = entries.iter().enumerate().skip(usize::try_from(self.after.0).unwrap_or(usize::MAX));
+        let mut mine = behind.filter(|(_, (subject, ..))| *subject == self.subject);
+        mine.next().map(|(at, (_, _, entry))| (place(at), entry.clone()))
+    }
+
+    async fn next(mut self) -> Option<((Position, Bytes), Self)> {
+        let stream = Arc::clone(&self.stream);
+        loop {
+            let grown = stream.grown.notified();
+            self.link.check().ok()?;
+            if let Some((position, entry)) = self.found() {
+                self.after = position;
+                return Some(((position, entry), self));
+            }
+            let mut status = self.link.status.subscribe();
+            tokio::select! {
+                () = grown => {}
+                // An error says that the lattice itself is gone.
+                _ = status.wait_for(|status| *status != BusStatus::Connected) => return None,
+            }
+        }
+    }
+}
