@@ -13,6 +13,7 @@ mod journal;
 
 use crate::aside::{self, Aside};
 use crate::door::Door;
+use crate::forward::{self, Forward, ForwardOptions};
 use crate::kinds::{self, Kind, Peers};
 use crate::policy::Policy;
 use crate::shard::{Inbox, Message, Realm, ShardLoop, ShardStats, Shared};
@@ -22,6 +23,7 @@ use journal::DeviceLog;
 use lattice_io::{Clock, TaskScope};
 use lattice_journal::SessionId;
 use lattice_journal::shard::{StopReason, Submitted};
+use lattice_protocol::forwarding::Forwarding;
 use lattice_protocol::{ActorId, EntityKey, ErrorCode, KindName, Report};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,6 +50,8 @@ pub struct DeviceOptions {
     pub peers: Arc<dyn Peers>,
     /// What snapshots are encrypted with, if they are.
     pub snapshot_key: Option<SnapshotKey>,
+    /// Where the journal is forwarded to, if it is.
+    pub forward: Option<ForwardOptions>,
 }
 
 /// The persistent actors of a host. Clones are handles to the same.
@@ -71,6 +75,8 @@ struct State {
     /// The shard, while it is open.
     inbox: Option<Inbox>,
     stats: Option<watch::Receiver<ShardStats>>,
+    /// What was forwarded of the journal that was opened last.
+    forward: Option<Arc<Forward>>,
     /// Why it is not open.
     closed: Report,
     started: bool,
@@ -90,6 +96,7 @@ impl Actors {
             kinds: BTreeMap::new(),
             inbox: None,
             stats: None,
+            forward: None,
             closed: Report::new(ErrorCode::ActorNotFound, "no persistent actor runs here"),
             started: false,
             ended: false,
@@ -193,6 +200,12 @@ impl Actors {
         self.inner.state().stats.as_ref().map(|stats| *stats.borrow())
     }
 
+    /// How far the journal has come into the lattice; none before there is one, and when it is not forwarded.
+    #[must_use]
+    pub fn forwarding(&self) -> Option<Forwarding> {
+        self.inner.state().forward.as_ref().map(|forward| forward.status())
+    }
+
     /// Takes nothing more, and ends what is under way.
     pub async fn shutdown(&self, patience: Duration) {
         let inbox = {
@@ -211,7 +224,7 @@ impl Actors {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Report> + Send + 'static,
 ) -> Result<T, Report> {
     let failed = |error| Report::new(ErrorCode::Internal, format!("a task of the disk failed: {error}"));
@@ -270,6 +283,12 @@ impl Inner {
             Err(report) => return StopReason::Log(report),
         };
         let scope = self.scope.child("shard");
+        let log = Arc::new(log);
+        if let Some((forward, journal)) = log.forwarded() {
+            let running = forward::run(Arc::clone(&forward), Arc::clone(&journal));
+            scope.spawn_until_cancelled("forward", running);
+            scope.spawn_until_cancelled("forward upkeep", forward::upkeep(forward, journal));
+        }
         let shared = Shared {
             // Room on a disk is counted in segments, not by this.
             policy: Policy { checkpoint_bytes: u64::MAX, ..self.options.policy },
@@ -286,8 +305,9 @@ impl Inner {
             if state.ended {
                 return StopReason::Shutdown;
             }
-            let (shard, inbox, messages) = ShardLoop::new(shared, Arc::new(log), opened, state.kinds.clone());
+            let (shard, inbox, messages) = ShardLoop::new(shared, log.clone(), opened, state.kinds.clone());
             state.inbox = Some(inbox);
+            state.forward = log.forward();
             state.stats = Some(shard.stats());
             (shard, messages)
         };

@@ -15,6 +15,7 @@
 //! | [`shard`] | the loop of one shard: turns, replies, queries, timers, relay, snapshots, idleness |
 //! | [`lattice`] | durability `lattice`: a stream for each shard, leases, takeover |
 //! | `activate` | bringing actors into memory |
+//! | [`forward`] | the journal of pinned actors, sent into the lattice behind their backs |
 //! | [`log`] | what the loop needs of a log |
 //! | [`index`], [`checkpoint`] | what is known of actors that are not in memory; what stands for trimmed history |
 //! | [`aside`] | what was set aside for a person to look at |
@@ -34,6 +35,7 @@ pub mod aside;
 pub mod checkpoint;
 pub mod device;
 pub mod door;
+pub mod forward;
 mod history;
 pub mod index;
 pub mod inspect;
@@ -45,6 +47,7 @@ pub mod shard;
 
 pub use device::{Actors, DeviceOptions};
 pub use door::Door;
+pub use forward::{ForwardOptions, ForwardPolicy, WhenFull};
 pub use kinds::{Effects, Kind, Peers, Room};
 pub use lattice::{LatticeActors, LatticeOptions, StaleAnswer, StandbyStats};
 pub use policy::{KindPolicy, Policy, StandbyPolicy};

@@ -4,14 +4,16 @@
 use lattice_protocol::seeded;
 
 /// A pause between half of `delay_ms` and all of it, chosen by the seed.
-pub(crate) fn spread(delay_ms: u64, seed: u64) -> u64 {
+#[must_use]
+pub fn spread(delay_ms: u64, seed: u64) -> u64 {
     let half = delay_ms / 2;
     let room = delay_ms - half;
     half + seeded::first(seed) % room.saturating_add(1)
 }
 
 /// `base_ms` doubled with each step after the first, at most `most_ms`.
-pub(crate) fn doubled(base_ms: u64, step: u32, most_ms: u64) -> u64 {
+#[must_use]
+pub fn doubled(base_ms: u64, step: u32, most_ms: u64) -> u64 {
     let factor = 1u64.checked_shl(step.saturating_sub(1)).unwrap_or(u64::MAX);
     base_ms.saturating_mul(factor).min(most_ms)
 }

@@ -12,6 +12,7 @@
 //! | [`overload`] | which calls begin, wait or are refused when the processors cannot keep up |
 //! | [`pool`] | whether a call gets an instance, waits, or is refused |
 //! | [`retry`] | whether and when an attempt at a call is repeated |
+//! | [`jitter`] | how long a pause really is, so that not all come back together |
 //! | [`circuit`] | whether a target that fails often is tried at all |
 //! | [`guest`] | (nothing: the boundary to what runs persistent actors' guests) |
 //! | [`leave`] | what a host that leaves goes on running, and when it is let go |
@@ -19,12 +20,12 @@
 
 #[cfg(test)]
 mod fixtures;
-mod jitter;
 
 pub mod accept;
 pub mod admit;
 pub mod circuit;
 pub mod guest;
+pub mod jitter;
 pub mod leave;
 pub mod overload;
 pub mod pool;

@@ -2,6 +2,7 @@
 //! nothing here touches the disk or the network.
 
 use crate::secrets::SecretsConfig;
+use host_actors::ForwardPolicy;
 use host_store::SnapshotKey;
 use keys::{PublicKey, TrustAnchors};
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
@@ -50,6 +51,8 @@ pub struct HostConfig {
     /// What snapshots of persistent actors are encrypted with, if they are. Those of durability `lattice`
     /// are read by every host that runs the kind: they need the same key.
     pub snapshot_key: Option<SnapshotKey>,
+    /// How the journal of actors of durability `device` is forwarded into the lattice, if it is.
+    pub forward: Option<ForwardPolicy>,
 }
 
 impl HostConfig {
@@ -75,6 +78,7 @@ impl HostConfig {
             max_artifact_bytes: 32 << 20,
             secrets: SecretsConfig::default(),
             snapshot_key: None,
+            forward: None,
         }
     }
 
@@ -110,6 +114,13 @@ impl HostConfig {
         }
         if self.max_wait > Duration::from_secs(600) {
             refuse("max-wait", "longer than ten minutes", "no caller waits that long");
+        }
+        if self.forward.is_some_and(|forward| forward.keep_bytes < 1 << 20) {
+            refuse(
+                "forward-buffer-mib",
+                "less than 1 MiB",
+                "give it at least 1 MiB, or 0: nothing is forwarded",
+            );
         }
         for (key, value) in &self.labels {
             let plain =

@@ -4,6 +4,7 @@ use crate::config::HostConfig;
 use crate::control::Snapshot;
 use crate::load::LoadMeter;
 use crate::measured::Measured;
+use host_actors::Actors;
 use lattice_io::{Bus, BusMessage, Clock};
 use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::subject::Subjects;
@@ -22,6 +23,8 @@ pub struct Pulse {
     clock: Arc<dyn Clock>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     measured: Arc<Measured>,
+    /// The actors that are pinned to this host.
+    device: Actors,
     state: Mutex<(u64, LoadMeter)>,
     /// Every heartbeat from now on is one of a host that leaves.
     leaving: AtomicBool,
@@ -35,7 +38,7 @@ impl Pulse {
         boot_id: String,
         kinds: Vec<String>,
         clock: Arc<dyn Clock>,
-        (snapshot, measured): (watch::Receiver<Arc<Snapshot>>, Arc<Measured>),
+        (snapshot, measured, device): (watch::Receiver<Arc<Snapshot>>, Arc<Measured>, Actors),
     ) -> Self {
         let meter = LoadMeter::new(config.cpu_millis, config.memory_bytes);
         Self {
@@ -46,6 +49,7 @@ impl Pulse {
             clock,
             snapshot,
             measured,
+            device,
             state: Mutex::new((0, meter)),
             leaving: AtomicBool::new(false),
         }
@@ -93,7 +97,7 @@ impl Pulse {
             // What is on the disk besides is not listed yet; what runs is known by its digests.
             cached: Vec::new(),
             latency_ms,
-            forwarding: None,
+            forwarding: self.device.forwarding().map(Box::new),
         }
     }
 

@@ -16,11 +16,11 @@ use crate::identity::Identity;
 use crate::measured::{Measured, Regions};
 use crate::processes::{Launcher, Processes};
 use crate::secrets::Secrets;
-use host_actors::{Actors, DeviceOptions, LatticeActors, LatticeOptions, Peers, Policy};
+use host_actors::{Actors, DeviceOptions, ForwardOptions, LatticeActors, LatticeOptions, Peers, Policy};
 use host_runtime::{Runtime, RuntimeConfig};
 use host_store::JournalOptions;
 use lattice_io::task::CancellationToken;
-use lattice_io::{BusError, BusMessage, BusStatus, Clock, KvEvent, Lattice, TaskScope, WatchKeys};
+use lattice_io::{BusError, BusMessage, BusStatus, Clock, Events, KvEvent, Lattice, TaskScope, WatchKeys};
 use lattice_journal::SessionId;
 use lattice_journal::lease::LeasePolicy;
 use lattice_protocol::heartbeat::Heartbeat;
@@ -101,7 +101,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         store.sealed().map_err(Report::from)?,
     ));
     let directory = Arc::new(Directory::default());
-    let entities = persistent_actors(&config, &store, &deps.clock, (&lattice, &subjects), &scope)?;
+    let entities = persistent_actors(&config, &store, &deps.clock, (&lattice, &subjects, &events), &scope)?;
     let kinds = deps.factories.iter().map(|factory| factory.kind().to_owned()).collect();
     let parts = Parts {
         config: Arc::clone(&config),
@@ -131,7 +131,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         deps.boot_id,
         kinds,
         Arc::clone(&deps.clock),
-        (snapshot.clone(), Arc::clone(&measured)),
+        (snapshot.clone(), Arc::clone(&measured), entities.device.clone()),
     ));
     let lag = Arc::clone(&measured).watch_lag(snapshot.clone(), config.heartbeat);
     scope.spawn_until_cancelled("lag", lag);
@@ -187,7 +187,7 @@ fn persistent_actors(
     config: &HostConfig,
     store: &Files,
     clock: &Arc<dyn Clock>,
-    (lattice, subjects): (&Lattice, &Subjects),
+    (lattice, subjects, events): (&Lattice, &Subjects, &Events),
     scope: &TaskScope,
 ) -> Result<Entities, Report> {
     let mut boot = [0; 16];
@@ -203,6 +203,13 @@ fn persistent_actors(
         clock: Arc::clone(clock),
         peers: Arc::clone(&peers),
         snapshot_key: config.snapshot_key.clone(),
+        forward: config.forward.map(|policy| ForwardOptions {
+            host: config.host.clone(),
+            lattice: lattice.clone(),
+            subjects: subjects.clone(),
+            events: Some(events.clone()),
+            policy,
+        }),
     };
     let device = Actors::new(options, scope)?;
     let (snapshots, aside) = device.stores();

@@ -44,6 +44,7 @@ pub mod wires;
 
 pub use config::HostConfig;
 pub use host::{HostDeps, HostHandle, start};
+pub use host_actors::{ForwardPolicy, WhenFull};
 pub use host_store::SnapshotKey;
 pub use processes::{Memberships, Processes};
 pub use secrets::SecretsConfig;

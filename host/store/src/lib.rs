@@ -18,6 +18,7 @@
 //! | [`envelope`] | [`Envelope`]: what snapshots are wrapped in: zstd, and encryption if wanted |
 //! | [`aside`] | [`AsideStore`]: what was set aside for a person to look at |
 //! | [`checkpoint`] | [`CheckpointStore`]: what stands for trimmed history |
+//! | [`forwarded`] | [`ForwardedStore`]: how far the journal was forwarded into the lattice |
 //! | [`error`] | every failure, with path and what to do |
 //!
 //! Invariants: what a write replaces survives until the new content is on disk, whatever happens
@@ -30,6 +31,7 @@ mod atomic;
 pub mod checkpoint;
 pub mod envelope;
 pub mod error;
+pub mod forwarded;
 pub mod journal;
 pub mod local_key;
 pub mod lock;
@@ -44,6 +46,7 @@ pub use aside::AsideStore;
 pub use checkpoint::CheckpointStore;
 pub use envelope::{Envelope, SnapshotKey};
 pub use error::StoreError;
+pub use forwarded::{Forwarded, ForwardedStore};
 pub use journal::mark::JournalMark;
 pub use journal::{Journal, JournalError, JournalOptions};
 pub use local_key::LocalKey;

@@ -154,6 +154,7 @@ impl Device {
             clock: Arc::new(SystemClock::new()),
             peers: Arc::new(Nowhere),
             snapshot_key: None,
+            forward: None,
         };
         let actors = Actors::new(options, &scope)?;
         actors.put_kind("account".parse()?, kind)?;

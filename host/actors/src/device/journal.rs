@@ -2,6 +2,7 @@
 
 use super::{DeviceOptions, blocking};
 use crate::checkpoint::SavedCheckpoint;
+use crate::forward::{Forward, Found};
 use crate::history::History;
 use crate::index::Schedule;
 use crate::log::{Appended, KeepDone, Read, ShardLog, Trim, Trimmed};
@@ -29,10 +30,11 @@ const MAX_LIST_BYTES: usize = 5 << 20;
 pub(super) struct DeviceLog {
     journal: Arc<Held>,
     checkpoints: Arc<CheckpointStore>,
+    forward: Option<Arc<Forward>>,
 }
 
 /// The journal while somebody may write to it. Its end is told when it is closed.
-struct Held {
+pub(super) struct Held {
     journal: Journal,
     // Dropped after the journal: fields go in this order.
     _closed: oneshot::Sender<()>,
@@ -52,6 +54,8 @@ struct Reading {
     /// What stands for everything up to here.
     through: RecordSeq,
     history: History,
+    /// What waits to be forwarded, if it is.
+    found: Option<Found>,
     failed: Option<Report>,
 }
 
@@ -65,7 +69,9 @@ impl Reading {
     }
 
     fn take(&mut self, position: u64, entry: Bytes) -> Result<(), Report> {
+        let bytes = entry.len();
         if position <= self.through.0 {
+            self.found(position, bytes, None);
             return Ok(());
         }
         let damaged = |what: String| {
@@ -79,8 +85,16 @@ impl Reading {
         if record.seq.0 != position {
             return Err(damaged(format!("holds record {}", record.seq)));
         }
+        let made = record.commits().first().map(|commit| commit.hlc.wall_ms);
         self.history.take(&sealed);
+        self.found(position, bytes, made);
         Ok(())
+    }
+
+    fn found(&mut self, position: u64, bytes: usize, made_ms: Option<u64>) {
+        if let Some(found) = &mut self.found {
+            found.add(position, bytes, made_ms);
+        }
     }
 }
 
@@ -102,7 +116,9 @@ impl DeviceLog {
         };
         let mark = JournalMark::new(&options.data);
         let known = mark.known()?.max(through.0);
-        let mut reading = Reading { chain, through, history: History::new(schedule, list), failed: None };
+        let found = options.forward.as_ref().map(|_| Found::new());
+        let history = History::new(schedule, list);
+        let mut reading = Reading { chain, through, history, found, failed: None };
         let visit = &mut |position, entry| reading.visit(position, entry);
         let (journal, recovered) = Journal::open(&options.data, options.journal, visit)?;
         if recovered.first > through.0 + 1 {
@@ -124,7 +140,9 @@ impl DeviceLog {
         let epoch = reading.chain.epoch().next();
         let opening = reading.chain.opening(epoch, options.session.clone()).seal().map_err(Report::from)?;
         match journal.append_wait(opening.bytes().clone()) {
-            Ok(at) if at == opening.record().seq.0 && reading.chain.offer(&opening).is_ok() => {}
+            Ok(at) if at == opening.record().seq.0 && reading.chain.offer(&opening).is_ok() => {
+                reading.found(at, opening.bytes().len(), Some(options.clock.unix_ms()));
+            }
             Ok(_) => {
                 let what = "the journal's epoch was stored elsewhere than expected";
                 return Err(Report::new(ErrorCode::Internal, what));
@@ -137,12 +155,26 @@ impl DeviceLog {
             tracing::warn!(%error, "how far the journal goes is not marked: the mark before counts");
         }
         tracing::info!(record = %reading.chain.seq(), %epoch, first = recovered.first, "journal open");
+        let forward = options.forward.clone().zip(reading.found.take()).map(|(to, found)| {
+            let to = (to, Arc::clone(&options.clock));
+            Arc::new(Forward::new(to, &options.data, (&journal, found), through.0 + 1))
+        });
         let position = Position(reading.chain.seq().0);
         let tail = Tail::at(reading.chain, position);
         let opened = reading.history.open(tail, RecordSeq(recovered.first), HashMap::new());
         let (sender, closed) = oneshot::channel();
         let journal = Arc::new(Held { journal, _closed: sender });
-        Ok((Self { journal, checkpoints: Arc::new(checkpoints) }, opened, closed))
+        Ok((Self { journal, checkpoints: Arc::new(checkpoints), forward }, opened, closed))
+    }
+
+    /// What is forwarded of it, if it is.
+    pub(super) fn forward(&self) -> Option<Arc<Forward>> {
+        self.forward.clone()
+    }
+
+    /// The same, with the journal.
+    pub(super) fn forwarded(&self) -> Option<(Arc<Forward>, Arc<Held>)> {
+        Some((self.forward.clone()?, Arc::clone(&self.journal)))
     }
 }
 
@@ -169,7 +201,14 @@ impl ShardLog for DeviceLog {
     fn append(&self, _expected: Position, sealed: Sealed, done: Appended) {
         let place = Position(sealed.record().seq.0);
         let answer = Answer(Some(done));
+        if let Some(report) = self.forward.as_ref().and_then(|forward| forward.refuses()) {
+            return answer.give(Err(report));
+        }
+        let forward = self.forward.clone().map(|forward| (forward, sealed.bytes().clone()));
         let stored = move |outcome: Result<u64, JournalError>| {
+            if let (Ok(at), Some((forward, bytes))) = (&outcome, forward) {
+                forward.durable(RecordSeq(*at), bytes);
+            }
             answer.give(outcome.map(|_| AppendOutcome::Stored(place)).map_err(Report::from));
         };
         if let Err(error) = self.journal.append(sealed.bytes().clone(), Box::new(stored)) {
@@ -216,6 +255,7 @@ impl ShardLog for DeviceLog {
 
     fn trim(&self, trim: Trim) -> BoxFuture<'_, Result<Trimmed, Report>> {
         let (journal, checkpoints) = (Arc::clone(&self.journal), Arc::clone(&self.checkpoints));
+        let forward = self.forward.clone();
         Box::pin(blocking(move || {
             if trim.list.len() > MAX_LIST_BYTES {
                 return Err(Report::new(ErrorCode::Limit, "too many actors for a checkpoint")
@@ -224,7 +264,11 @@ impl ShardLog for DeviceLog {
             }
             let before = trim.checkpoint.through.0 + 1;
             checkpoints.save(&SavedCheckpoint::new(SHARD, &trim)).map_err(Report::from)?;
-            journal.trim(before).map_err(Report::from)?;
+            match forward {
+                // What has not arrived is kept for that.
+                Some(forward) => forward.trim(&journal, before)?,
+                None => journal.trim(before)?,
+            }
             Ok(Trimmed::Gone)
         }))
     }

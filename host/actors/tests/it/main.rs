@@ -7,6 +7,7 @@ mod balance;
 mod checkpoints;
 mod crashes;
 mod effects;
+mod forward;
 mod fuse;
 mod lattice;
 mod standby;

@@ -1,7 +1,7 @@
 //! A host without a runtime: guests that add numbers, and misbehave when they are told to.
 
 use bytes::Bytes;
-use host_actors::{Actors, DeviceOptions, Door, Effects, Kind, KindPolicy, Peers, Policy};
+use host_actors::{Actors, DeviceOptions, Door, Effects, ForwardOptions, Kind, KindPolicy, Peers, Policy};
 use host_core::guest::{Done, Guest, GuestFault, GuestKind, Opening, Saved, Turn, Verdict};
 use host_store::{DataDir, JournalOptions};
 use keys::Digest;
@@ -259,6 +259,8 @@ pub struct Settings {
     pub journal: JournalOptions,
     pub sums: Sums,
     pub at_ms: u64,
+    /// Where the journal goes to.
+    pub forward: Option<ForwardOptions>,
 }
 
 impl Default for Settings {
@@ -267,7 +269,7 @@ impl Default for Settings {
         policy.relay.pause_ms = 1;
         policy.relay.max_pause_ms = 1;
         let journal = JournalOptions { segment_bytes: 64 << 10, ..JournalOptions::default() };
-        Self { policy, kind: KindPolicy::default(), journal, sums: Sums::default(), at_ms: T0 }
+        Self { policy, kind: KindPolicy::default(), journal, sums: Sums::default(), at_ms: T0, forward: None }
     }
 }
 
@@ -287,6 +289,7 @@ pub fn host_with(directory: &Path, settings: Settings) -> Host {
         clock: clock.clone(),
         peers: outside.clone(),
         snapshot_key: None,
+        forward: settings.forward,
     };
     let actors = Actors::new(options, &scope).unwrap();
     let host = Host { actors, sums: Arc::new(settings.sums), outside, clock, scope };
@@ -344,6 +347,13 @@ impl Host {
                 Ok(answer) => return Ok(String::from_utf8(answer.reply.to_vec()).unwrap()),
             }
         }
+    }
+
+    /// Dies: nothing is said or saved. Its directory can be taken by another when this returns.
+    pub async fn die(self, directory: &Path) {
+        self.scope.shutdown(Duration::ZERO).await;
+        drop(self);
+        until("its directory is free", async || DataDir::open(directory).is_ok()).await;
     }
 
     /// Ends; only the directory is left.

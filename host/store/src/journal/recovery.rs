@@ -264,6 +264,28 @@ pub(super) fn read_at(shared: &Shared, positions: &[u64]) -> Result<Vec<(u64, By
     Err(JournalError::damaged("journal", 0, format!("entry {wanted} is not there (last {durable})")))
 }
 
+/// See [`super::Journal::read_on`].
+pub(super) fn read_on(shared: &Shared, from: u64) -> Result<Vec<(u64, Bytes)>, JournalError> {
+    let durable = shared.durable.load(Ordering::Acquire);
+    let first = shared.first.load(Ordering::Acquire);
+    if from < first {
+        return Err(JournalError::Trimmed { wanted: from, first });
+    }
+    let segments = shared.segments().clone();
+    let at = segments.iter().rposition(|(_, first)| *first <= from);
+    let Some((number, begins)) = at.and_then(|at| segments.get(at)).filter(|_| from <= durable) else {
+        return Ok(Vec::new());
+    };
+    let next = at.and_then(|at| segments.get(at + 1)).map_or(u64::MAX, |(_, next)| *next);
+    let mut entries = Vec::new();
+    read_segment(shared, *number, (*begins, durable.min(next.saturating_sub(1))), &mut |position, entry| {
+        if position >= from {
+            entries.push((position, entry));
+        }
+    })?;
+    Ok(entries)
+}
+
 fn trimmed(shared: &Shared, wanted: u64) -> JournalError {
     JournalError::Trimmed { wanted, first: shared.first.load(Ordering::Acquire) }
 }

@@ -7,6 +7,7 @@ use crate::output;
 use clap::Subcommand;
 use lattice_ctl_controller::views::{ActorView, actors_of};
 use lattice_protocol::desired::Verdict;
+use lattice_protocol::forwarding::Forwarding;
 use lattice_protocol::{ErrorCode, HostId, Report};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,8 +66,26 @@ fn host_record(host: &HostId, seen: &SeenHost) -> serde_json::Value {
         "observed": seen.observed,
         "labels": beat.labels, "version": beat.version, "arch": beat.arch, "generation": beat.generation,
         "actors": beat.actors.len(), "providers": beat.providers.len(), "load": beat.load,
+        "forwarding": beat.forwarding,
         "uptimeS": beat.uptime_s, "errors": beat.errors, "bootId": beat.boot_id, "reason": seen.reason,
     })
+}
+
+/// How far a host's journal has come, in a few words.
+fn forwarded(forwarding: &Forwarding) -> String {
+    let Forwarding { state, records, bytes, oldest_ms, dropped, refusing, reason, .. } = forwarding;
+    let mut words = vec![state.word().to_owned()];
+    if *records > 0 {
+        words.push(format!("{records} records, {} KiB, {} s", bytes.div_ceil(1 << 10), oldest_ms / 1_000));
+    }
+    if *dropped > 0 {
+        words.push(format!("{dropped} let go"));
+    }
+    if *refusing {
+        words.push("refusing commands".to_owned());
+    }
+    words.extend(reason.clone());
+    words.join("; ")
 }
 
 async fn hosts(args: &Args, client: &Client, healthy_only: bool) -> Outcome {
@@ -89,12 +108,24 @@ async fn hosts(args: &Args, client: &Client, healthy_only: bool) -> Outcome {
                 format!("{}/{} MiB", load.memory_used_mib, load.memory_mib),
                 format!("{} s", beat.uptime_s),
                 format!("{} {}", beat.version, beat.arch),
+                beat.forwarding.as_deref().map_or_else(String::new, forwarded),
                 seen.reason.clone().unwrap_or_default(),
             ]
         })
         .collect();
-    let header =
-        &["host", "health", "labels", "actors", "providers", "cpu", "memory", "up", "version", "why"];
+    let header = &[
+        "host",
+        "health",
+        "labels",
+        "actors",
+        "providers",
+        "cpu",
+        "memory",
+        "up",
+        "version",
+        "forwarded",
+        "why",
+    ];
     output::table(args, &records, header, rows);
     if hosts.is_empty() {
         output::warn("no host answers; start one: trellis host");

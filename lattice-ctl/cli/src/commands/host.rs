@@ -8,7 +8,7 @@ use crate::connect::Login;
 use crate::keyfile;
 use crate::lattice_dir::LatticeDir;
 use crate::output;
-use host_daemon::HostConfig;
+use host_daemon::{ForwardPolicy, HostConfig, WhenFull};
 use lattice_io::TaskScope;
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
 use std::net::IpAddr;
@@ -65,6 +65,22 @@ pub struct HostFlags {
     /// Longest wait of such a call, milliseconds; then it is refused with 503.
     #[arg(long, default_value_t = 1_000, value_name = "MILLISECONDS")]
     pub max_wait_ms: u64,
+    /// Records of actors of durability device that are kept until they have been forwarded into the lattice,
+    /// MiB; 0: nothing is forwarded.
+    #[arg(long, default_value_t = 256, value_name = "MIB")]
+    pub forward_buffer_mib: u64,
+    /// What happens when more than that waits: let the oldest go, counted and as a gap, or refuse commands.
+    #[arg(long, value_enum, default_value_t = ForwardFull::DropOldest, value_name = "WHAT")]
+    pub forward_full: ForwardFull,
+}
+
+/// What happens when too much waits to be forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ForwardFull {
+    /// Records that no actor needs go before they have arrived, oldest first. Actors work on.
+    DropOldest,
+    /// Commands are refused until there is room.
+    Refuse,
 }
 
 impl HostFlags {
@@ -91,7 +107,19 @@ impl HostFlags {
         config.max_waiting = self.max_waiting;
         config.max_wait = Duration::from_millis(self.max_wait_ms);
         config.secrets.dir.clone_from(&self.secrets_dir);
+        config.forward = self.forward();
         config
+    }
+}
+
+impl HostFlags {
+    fn forward(&self) -> Option<ForwardPolicy> {
+        let full = match self.forward_full {
+            ForwardFull::DropOldest => WhenFull::DropOldest,
+            ForwardFull::Refuse => WhenFull::Refuse,
+        };
+        let keep_bytes = self.forward_buffer_mib.saturating_mul(1 << 20);
+        (keep_bytes > 0).then(|| ForwardPolicy { keep_bytes, full, ..ForwardPolicy::default() })
     }
 }
 

@@ -1,0 +1,125 @@
+//! Forwarding: the journal of a host's pinned actors (durability `device`) goes into one stream of the
+//! lattice, record by record, in order, whenever the lattice can be reached. It is behind the disk and never
+//! on a turn's path: a command is acknowledged when it is on this host's disk.
+//!
+//! ```text
+//!  journal ── on disk ──▶ Forward (backlog, last records) ──▶ task: ask · compare · send one frame ─▶ lane
+//!     ▲                        │                                          ▲        │ arrived
+//!     └── trim: no further ────┘ than what has arrived,                   └────────┘
+//!                                or than the limit says
+//! ```
+//! One stream for all hosts, each host one subject of it ([`lattice_io::lane`]): thousands of gateways are
+//! thousands of subjects, which cost a server little, and not thousands of streams; and NATS itself holds a
+//! host to its own subject. A message is a [`frame`] of many records, compressed, and one is on its way at a
+//! time: over a slow uplink that is one header, one answer and one sync of the server for hundreds of records,
+//! and nothing can come out of order. When little waits, it waits for [`ForwardPolicy::linger_ms`] so that
+//! more can go with it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`frame`] | messages as bytes |
+//! | `machine` | pure: what is done next, and what an answer means |
+//! | `backlog` | pure: how much waits, since when, and what may be let go |
+//! | `state` | what the journal, the task and those who ask share |
+//! | `task` | the IO |
+//! | [`copy`] | what has arrived, read back and checked |
+//!
+//! Invariants: the truth about what has arrived is the stream itself, which is asked after each start, each
+//! lost connection and each answer that says nothing; a record that has arrived is never sent again, and none
+//! is left out but what was let go, which a *gap* in the stream says; a journal that does not go on from what
+//! has arrived (an older copy, a second host) is reported and sends nothing.
+
+mod backlog;
+pub mod copy;
+pub mod frame;
+mod machine;
+mod state;
+mod task;
+
+use lattice_io::{Events, Lattice};
+use lattice_protocol::HostId;
+use lattice_protocol::subject::Subjects;
+use std::time::Duration;
+
+pub(crate) use state::{Forward, Found};
+pub(crate) use task::{run, upkeep};
+
+/// What becomes of commands and records when more waits than may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Records that no actor needs any more are let go before they have arrived, oldest first; counted, and a
+    /// gap in the stream. Actors work on: what they are is on this host. The default, because a gateway that
+    /// stops working when its uplink is away is none.
+    #[default]
+    DropOldest,
+    /// Commands are refused (`E_INSUFFICIENT_RESOURCES`) until there is room: for records that must not be
+    /// missing anywhere, such as what is billed.
+    Refuse,
+}
+
+/// How much may wait, and how it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForwardPolicy {
+    /// Bytes of records that are kept until they have arrived.
+    pub keep_bytes: u64,
+    /// What happens beyond that.
+    pub full: WhenFull,
+    /// Bytes of records of one message, before they are compressed; one that is larger goes alone.
+    pub frame_bytes: usize,
+    /// How long less than [`Self::linger_bytes`] waits for more, milliseconds.
+    pub linger_ms: u64,
+    /// So much waits for nothing.
+    pub linger_bytes: u64,
+    /// Bytes of the last records that are remembered, so that they need not be read from the disk.
+    pub recent_bytes: usize,
+    /// Patience for the lattice's word on one message.
+    pub patience: Duration,
+    /// Pauses after failures, milliseconds: the first, and the longest.
+    pub pauses_ms: (u64, u64),
+    /// Time between two looks at what may be let go.
+    pub period: Duration,
+}
+
+impl Default for ForwardPolicy {
+    /// 256 MiB wait at most; messages of 256 KiB; five small ones a second.
+    fn default() -> Self {
+        Self {
+            keep_bytes: 256 << 20,
+            full: WhenFull::default(),
+            frame_bytes: 256 << 10,
+            linger_ms: 200,
+            linger_bytes: 32 << 10,
+            recent_bytes: 1 << 20,
+            patience: Duration::from_secs(30),
+            pauses_ms: (500, 60_000),
+            period: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Where a host forwards its journal to.
+#[derive(Clone)]
+pub struct ForwardOptions {
+    /// This host.
+    pub host: HostId,
+    /// The lattice.
+    pub lattice: Lattice,
+    /// Its subjects.
+    pub subjects: Subjects,
+    /// Where it is said what was let go, and what does not fit together.
+    pub events: Option<Events>,
+    /// How much, how fast.
+    pub policy: ForwardPolicy,
+}
+
+/// The lane of a host's journal.
+#[must_use]
+pub fn lane(subjects: &Subjects, host: &HostId) -> lattice_io::LaneOptions {
+    lattice_io::LaneOptions {
+        stream: subjects.device_stream(),
+        subjects: subjects.device_journals(),
+        subject: subjects.device_journal(host),
+        max_bytes: None,
+        replicas: lattice_io::Replicas::One,
+    }
+}

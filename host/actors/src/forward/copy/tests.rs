@@ -1,0 +1,100 @@
+//! What a copy says is what was sent: repetitions count once, gaps are known, everything else is damage.
+
+use super::*;
+use crate::forward::frame::Why;
+use lattice_journal::SessionId;
+
+/// A journal of so many records: each opens an epoch, which is the least that a record can say.
+fn journal(boot: u8, count: u64) -> Vec<Sealed> {
+    let mut chain = Chain::new(SHARD);
+    let session = SessionId::new(&"NTEST".parse().unwrap(), [boot; 16]);
+    (1..=count)
+        .map(|n| {
+            let sealed = chain.opening(Epoch(n), session.clone()).seal().unwrap();
+            chain.offer(&sealed).unwrap();
+            sealed
+        })
+        .collect()
+}
+
+fn gap(first: u64, last: u64, why: Why) -> Entry {
+    Entry::Gap(Gap { first: RecordSeq(first), last: RecordSeq(last), why })
+}
+
+fn message(incarnation: u8, gap: Option<Entry>, records: &[Sealed]) -> Vec<u8> {
+    let records = records.iter().map(|sealed| Entry::Record(sealed.bytes().clone()));
+    let entries = gap.into_iter().chain(records).collect();
+    Frame { incarnation: Incarnation([incarnation; 8]), sent_ms: 5, entries }.encode().unwrap().to_vec()
+}
+
+/// Takes messages; the records that came out, by life.
+fn taken(messages: &[Vec<u8>]) -> Result<(Copy, Vec<(usize, u64)>), Report> {
+    let (mut copy, mut seen) = (Copy::default(), Vec::new());
+    for (at, message) in (1..).zip(messages) {
+        copy.take(Position(at), message, &mut |life, sealed| seen.push((life, sealed.record().seq.0)))?;
+    }
+    Ok((copy, seen))
+}
+
+#[test]
+fn records_come_once_in_order_whatever_was_sent_twice() {
+    let all = journal(1, 9);
+    let (copy, seen) =
+        taken(&[message(1, None, &all[..4]), message(1, None, &all[2..4]), message(1, None, &all[3..])])
+            .unwrap();
+    assert_eq!(seen, (1..=9).map(|n| (0, n)).collect::<Vec<_>>());
+    let life = copy.newest().unwrap();
+    assert_eq!((life.first, life.last(), life.repeated, life.missing()), (RecordSeq(1), RecordSeq(9), 3, 0));
+    assert_eq!((life.hash(), copy.at), (all[8].hash(), Position(3)));
+}
+
+#[test]
+fn what_is_missing_without_a_gap_that_says_so_is_damage() {
+    let (all, other) = (journal(1, 9), journal(2, 9));
+    for messages in [
+        vec![message(1, None, &all[1..])],
+        vec![message(1, None, &all[..3]), message(1, None, &all[4..])],
+        vec![message(1, None, &all[..3]), message(1, None, &other[3..])],
+        vec![message(1, None, &all[..3]), message(1, None, &other[2..])],
+        vec![message(1, None, &all[..3]), message(1, Some(gap(5, 6, Why::Dropped)), &all[6..])],
+        vec![message(1, None, &all[..3]), message(1, Some(gap(4, 5, Why::Dropped)), &all[6..])],
+        vec![message(1, Some(gap(2, 5, Why::Before)), &all[5..])],
+        vec![message(1, None, &all[..3]), message(2, None, &other[4..])],
+    ] {
+        assert_eq!(taken(&messages).unwrap_err().code, ErrorCode::Damaged);
+    }
+    assert_eq!(taken(&[b"?".to_vec()]).unwrap_err().code, ErrorCode::Malformed);
+}
+
+#[test]
+fn gaps_are_counted_and_what_follows_them_is_a_chain_again() {
+    let all = journal(1, 20);
+    let (copy, seen) = taken(&[
+        message(1, Some(gap(1, 4, Why::Before)), &all[4..6]),
+        message(1, Some(gap(7, 10, Why::Dropped)), &all[10..15]),
+        message(1, None, &all[15..]),
+    ])
+    .unwrap();
+    let expected = [5, 6].into_iter().chain(11..=20).map(|n| (0, n)).collect::<Vec<_>>();
+    assert_eq!(seen, expected);
+    let life = copy.newest().unwrap();
+    assert_eq!((life.first, life.missing(), life.gaps.len()), (RecordSeq(5), 8, 2));
+    let wrong = [message(1, Some(gap(1, 4, Why::Before)), &all[4..6]), message(1, None, &journal(3, 9)[6..])];
+    assert_eq!(taken(&wrong).unwrap_err().code, ErrorCode::Damaged);
+}
+
+#[test]
+fn a_journal_begun_anew_is_another_life_and_one_built_from_the_copy_goes_on() {
+    let (all, anew) = (journal(1, 9), journal(2, 3));
+    let (copy, seen) = taken(&[
+        message(1, None, &all[..5]),
+        message(2, None, &all[5..]),
+        message(3, None, &anew[..2]),
+        message(3, None, &anew[2..]),
+    ])
+    .unwrap();
+    assert_eq!(copy.lives.len(), 2);
+    assert_eq!(copy.lives[0].incarnations, [Incarnation([1; 8]), Incarnation([2; 8])]);
+    assert_eq!((copy.lives[0].last(), copy.lives[1].last()), (RecordSeq(9), RecordSeq(3)));
+    assert_eq!(seen.iter().filter(|(life, _)| *life == 1).count(), 3);
+}
