@@ -239,9 +239,10 @@ fn settings(profile: Profile) -> Config {
 }
 
 fn pool(sizing: Sizing, config: &RuntimeConfig) -> PoolingAllocationConfig {
-    // What idle slots may keep mapped is a quarter of the budget at most.
+    // What idle slots may keep mapped is a quarter of the budget at most. Each keeps the image of the component that
+    // was in it last: with fewer of them than actors in use, each call maps another image.
     let slot = u64::try_from(KEEP_MEMORY + KEEP_STACK + KEEP_TABLE).unwrap_or(u64::MAX);
-    let warm = (config.memory_budget_bytes / 4 / slot).clamp(1, 100);
+    let warm = (config.memory_budget_bytes / 4 / slot).clamp(1, u64::from(sizing.instances.max(1)));
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(sizing.instances)
         .total_core_instances(sizing.instances.saturating_mul(4))

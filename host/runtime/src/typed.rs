@@ -1,8 +1,8 @@
 //! Calls from actor to actor by any WIT interface: an import that is neither WASI's nor a
 //! capability leads, by a link, to another actor's export of the same interface.
 //!
-//! On this host the values go to the callee's instance as they are; to another host they go in the
-//! component model's binary encoding. Either way the caller sees the same: the results, or the end
+//! On this host the values go to the callee's instance as they are read from the caller's; to another host
+//! they go in the component model's binary encoding. Either way the caller sees the same: the results, or the end
 //! of its own call with a report that says which side failed.
 //!
 //! Invariants: the link is resolved at every call, so links can change under a running actor; a
@@ -11,15 +11,16 @@
 //! streams and futures belong to one store, and are refused when the component is linked).
 
 mod cargo;
-mod convert;
+pub(crate) mod convert;
 mod route;
+pub(crate) mod values;
 
 pub(crate) use convert::signature_of;
 
 use crate::actor::Actor;
 use crate::call::CallInfo;
 use crate::component::Place;
-use crate::state::InstanceState;
+use crate::state::{CallScope, InstanceState};
 use bytes::Bytes;
 use cargo::Generic;
 use lattice_protocol::invocation::MAX_CALL_DEPTH;
@@ -103,17 +104,19 @@ fn define_function(
             let imported = Arc::clone(&imported);
             Box::pin(async move {
                 let scope = accessor.with(|mut access| access.get().call.clone());
-                settle(imported.call(&scope, &Generic(params)).await, results)
+                settle(concurrently(&imported, &scope, params).await, results)
             })
         });
     }
-    if cargo::define(instance, &imported)? {
-        return Ok(());
-    }
-    instance.func_new_async(name, move |store, _, params, results| {
-        let imported = Arc::clone(&imported);
-        Box::new(async move { settle(imported.call(&store.data().call, &Generic(params)).await, results) })
-    })
+    cargo::define(instance, &imported)
+}
+
+/// A call whose caller waits for it with others: its values are the engine's own.
+async fn concurrently(imported: &Imported, scope: &CallScope, params: &[Val]) -> Result<Vec<Val>, Report> {
+    let signature = imported.signature();
+    let params = convert::from_vals(params, signature.params.iter().map(|(_, ty)| ty))?;
+    let results = imported.call(scope, &Generic(params)).await?;
+    convert::to_vals(&results, &signature.results)
 }
 
 /// Results into their slots; a report ends the caller's call.
@@ -146,9 +149,7 @@ pub(crate) async fn call_export(
         return call_json((actor, place), (signature, arguments), info).await;
     }
     let params = decode_call(signature, &params, &Limits::default())?;
-    let values = convert::to_vals(params, signature.params.iter().map(|(_, ty)| ty))?;
-    let results = actor.call_place(place, &values, info).await?;
-    let results = convert::from_vals(&results, &signature.results)?;
+    let results = actor.call_place(place, signature, &params, info).await?;
     Ok(encode_all(&results, &signature.results)?.into())
 }
 
@@ -159,9 +160,7 @@ async fn call_json(
     info: CallInfo,
 ) -> Result<Bytes, Report> {
     let params = read_json_call(signature, arguments)?;
-    let values = convert::to_vals(params, signature.params.iter().map(|(_, ty)| ty))?;
-    let results = actor.call_place(place, &values, info).await?;
-    let results = convert::from_vals(&results, &signature.results)?;
+    let results = actor.call_place(place, signature, &params, info).await?;
     Ok(write_json_answer(signature, &results)?.into())
 }
 

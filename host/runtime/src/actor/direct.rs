@@ -1,16 +1,18 @@
-//! Calls of one exported function: with generic values, or, for types that are known when this crate
-//! is compiled, without them between caller and callee. `crate::typed` says which signatures those are.
+//! Calls of one exported function: with values of any type, or with those of types that are known when
+//! this crate is compiled. `crate::typed` says which signatures those are.
 
 use super::Actor;
 use crate::call::CallInfo;
 use crate::component::{Component, Place};
 use crate::engine::Profile;
 use crate::instance::Instance;
+use crate::typed::{convert, values};
 use crate::worker::Work;
 use lattice_protocol::Report;
+use lattice_protocol::value::{Signature, Value};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use wasmtime::component::{ComponentNamedList, Lift, Lower, Val};
+use wasmtime::component::{ComponentNamedList, Lift, Lower};
 
 impl Actor {
     /// Can [`Self::call_direct`] serve this actor? Concurrent instances run on tasks of their own
@@ -19,36 +21,29 @@ impl Actor {
         self.component.profile == Profile::Plain
     }
 
-    /// Calls the exported function at this place with component-model values. In the plain profile
-    /// the guest runs on the caller's own task.
+    /// Calls the exported function at this place, which has this signature. In the plain profile the
+    /// guest runs on the caller's own task; in the concurrent one values are the engine's own on the way.
     ///
     /// # Errors
     /// What the call ended with.
     pub(crate) async fn call_place(
         self: &Arc<Self>,
-        Place { index, results }: Place,
-        params: &[Val],
+        place: Place,
+        signature: &Signature,
+        params: &[Value],
         info: CallInfo,
-    ) -> Result<Vec<Val>, Report> {
+    ) -> Result<Vec<Value>, Report> {
+        if self.serves_directly() {
+            let returned: values::Returned = self.call_direct(place, values::Lent(params), info).await?;
+            return Ok(returned.0);
+        }
+        let params = convert::to_vals(params, signature.params.iter().map(|(_, ty)| ty))?;
         let (info, began) = self.bounded(info);
-        let outcome = if self.serves_directly() {
-            let call = async |_: &Component, instance: &mut Instance| {
-                let Instance { store, instance, .. } = instance;
-                let function = instance
-                    .get_func(&mut *store, index)
-                    .ok_or_else(|| wasmtime::Error::msg("export is gone"))?;
-                let mut values = vec![Val::Bool(false); results];
-                function.call_async(store, params, &mut values).await?;
-                Ok(Ok(values))
-            };
-            self.with_instance(info, call).await
-        } else {
-            let (answer, answered) = oneshot::channel();
-            let work = Work::Call { function: index, params: params.to_vec(), results, answer };
-            self.ask_worker(info, work, answered).await.map(|(values, _lease)| values)
-        };
+        let (answer, answered) = oneshot::channel();
+        let work = Work::Call { function: place.index, params, results: place.results, answer };
+        let outcome = self.ask_worker(info, work, answered).await.map(|(values, _lease)| values);
         self.meters.count(began, &outcome);
-        outcome
+        convert::from_vals(&outcome?, &signature.results)
     }
 
     /// The same for a function of exactly this type, in the plain profile.

@@ -4,8 +4,8 @@ use super::*;
 use crate::fixtures::{self, WARM, concurrent_probe, guest, options, probe, start};
 use http_body_util::BodyExt;
 use lattice_protocol::invocation::MAX_CALL_DEPTH;
+use lattice_protocol::value::Value;
 use providers_sdk::http::full;
-use wasmtime::component::Val;
 
 const PROBE: &str = "example:probe/probe@0.1.0";
 const COUNTER: &str = r#"
@@ -21,11 +21,12 @@ impl Actor {
         self: &Arc<Self>,
         interface: &str,
         function: &str,
-        params: &[Val],
+        params: &[Value],
         info: CallInfo,
-    ) -> Result<Vec<Val>, Report> {
-        let place = self.component.function(interface, function).unwrap().place();
-        self.call_place(place, params, info).await
+    ) -> Result<Vec<Value>, Report> {
+        let exported = self.component.function(interface, function).unwrap();
+        let signature = exported.signature.as_ref().unwrap();
+        self.call_place(exported.place(), signature, params, info).await
     }
 }
 
@@ -57,7 +58,7 @@ async fn ask(actor: &Arc<Actor>, path: &str) -> Result<String, Report> {
 async fn count(actor: &Arc<Actor>) -> u32 {
     let values = actor.call_values(PROBE, "count", &[], soon()).await.unwrap();
     match values.as_slice() {
-        [Val::U32(count)] => *count,
+        [Value::U32(count)] => *count,
         other => panic!("{other:?}"),
     }
 }

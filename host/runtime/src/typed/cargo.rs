@@ -1,8 +1,8 @@
-//! What a typed call carries. Any signature can be carried as generic values, one `Val` for each
-//! byte of a `list<u8>`; the common ones that carry bytes are carried as they are.
+//! What a typed call carries: values of any type, which are copied on their way; and, for the common
+//! signatures that carry bytes, what is lent from the caller's memory.
 
-use super::convert;
 use super::route::Imported;
+use super::values::{Answered, Given, MAX_FLAT_PARAMS, flat};
 use crate::actor::Actor;
 use crate::call::CallInfo;
 use crate::component::Place;
@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use wasmtime::StoreContextMut;
-use wasmtime::component::{ComponentNamedList, Lift, LinkerInstance, Lower, Val, WasmList, WasmStr};
+use wasmtime::component::{ComponentNamedList, Lift, LinkerInstance, Lower, WasmList, WasmStr};
 
 /// Parameters on their way to a callee, and the results on their way back.
 pub(super) trait Cargo: Send + Sync {
@@ -28,30 +28,30 @@ pub(super) trait Cargo: Send + Sync {
         info: CallInfo,
     ) -> impl Future<Output = Result<Self::Results, Report>> + Send;
     /// The parameters for another host.
-    fn values(&self, imported: &Imported) -> Result<Vec<Value>, Report>;
+    fn values(&self) -> Cow<'_, [Value]>;
     /// The results of another host.
     fn results(imported: &Imported, values: Vec<Value>) -> Result<Self::Results, Report>;
 }
 
 /// Any values.
-pub(super) struct Generic<'call>(pub(super) &'call [Val]);
+pub(super) struct Generic(pub(super) Vec<Value>);
 
-impl Cargo for Generic<'_> {
-    type Results = Vec<Val>;
+impl Cargo for Generic {
+    type Results = Vec<Value>;
 
     async fn call(
         &self,
         (actor, place): (&Arc<Actor>, Place),
-        _: &Imported,
+        imported: &Imported,
         info: CallInfo,
-    ) -> Result<Vec<Val>, Report> {
-        actor.call_place(place, self.0, info).await
+    ) -> Result<Vec<Value>, Report> {
+        actor.call_place(place, imported.signature(), &self.0, info).await
     }
-    fn values(&self, imported: &Imported) -> Result<Vec<Value>, Report> {
-        convert::from_vals(self.0, imported.signature().params.iter().map(|(_, ty)| ty))
+    fn values(&self) -> Cow<'_, [Value]> {
+        Cow::Borrowed(&self.0)
     }
-    fn results(imported: &Imported, values: Vec<Value>) -> Result<Vec<Val>, Report> {
-        convert::to_vals(values, &imported.signature().results)
+    fn results(_: &Imported, values: Vec<Value>) -> Result<Vec<Value>, Report> {
+        Ok(values)
     }
 }
 
@@ -73,13 +73,11 @@ impl<P: Params, R: Answer> Cargo for Known<'_, P, R> {
         if actor.serves_directly() {
             return actor.call_direct(place, P::lend(&self.0), info).await;
         }
-        let signature = imported.signature();
-        let params = convert::to_vals(self.values(imported)?, signature.params.iter().map(|(_, ty)| ty))?;
-        let results = actor.call_place(place, &params, info).await?;
-        Self::results(imported, convert::from_vals(&results, &signature.results)?)
+        let results = actor.call_place(place, imported.signature(), &P::values(&self.0), info).await?;
+        Self::results(imported, results)
     }
-    fn values(&self, _: &Imported) -> Result<Vec<Value>, Report> {
-        Ok(P::values(&self.0))
+    fn values(&self) -> Cow<'_, [Value]> {
+        Cow::Owned(P::values(&self.0))
     }
     fn results(imported: &Imported, values: Vec<Value>) -> Result<R, Report> {
         R::from_values(values).ok_or_else(|| {
@@ -243,15 +241,15 @@ lists! { (); (A); (A, B); }
 type Octets = Vec<u8>;
 type OctetsIn = WasmList<u8>;
 
-/// Defines a function whose signature is one of the known ones. Gives `false` when it is not.
+/// Defines a function: one whose signature is known by that, any other by what its values are like.
 pub(super) fn define(
     instance: &mut LinkerInstance<'_, InstanceState>,
     imported: &Arc<Imported>,
-) -> wasmtime::Result<bool> {
+) -> wasmtime::Result<()> {
     macro_rules! known {
         ($($params:ty => $($results:ty)|*;)*) => {$($(
             if fits::<$params, $results>(imported) {
-                return define_known::<$params, $results>(instance, imported).map(|()| true);
+                return define_known::<$params, $results>(instance, imported);
             }
         )*)*};
     }
@@ -261,7 +259,34 @@ pub(super) fn define(
         (OctetsIn,) => () | (Octets,) | (String,) | (Result<Octets, String>,);
         (WasmStr, OctetsIn) => () | (Octets,) | (Result<Octets, String>,);
     }
-    Ok(false)
+    macro_rules! any {
+        ($($params:literal)*) => {
+            match flat(imported.signature()) {
+                $(
+                    ($params, 0) => define_any::<$params, 0>(instance, imported),
+                    ($params, _) => define_any::<$params, 1>(instance, imported),
+                )*
+                (params, _) => wasmtime::bail!("{params} core values, of at most {MAX_FLAT_PARAMS}"),
+            }
+        };
+    }
+    any! { 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 }
+}
+
+/// Defines a function of any signature, with as many core values as it has.
+fn define_any<const PARAMS: usize, const RESULTS: usize>(
+    instance: &mut LinkerInstance<'_, InstanceState>,
+    imported: &Arc<Imported>,
+) -> wasmtime::Result<()> {
+    let imported = Arc::clone(imported);
+    let name = imported.function().to_owned();
+    instance.func_wrap_async(&name, move |store, given: Given<PARAMS>| {
+        let imported = Arc::clone(&imported);
+        Box::new(async move {
+            let outcome = imported.call(&store.data().call, &Generic(given.0)).await;
+            outcome.map(Answered::<RESULTS>).map_err(crate::capabilities::trap)
+        })
+    })
 }
 
 fn fits<P: Params, R: Answer>(imported: &Imported) -> bool {

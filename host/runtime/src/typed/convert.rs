@@ -1,5 +1,5 @@
-//! Between wasmtime's values and those that cross between hosts. Wasmtime names cases, fields and
-//! flags; the protocol numbers them: the type has the names.
+//! Between wasmtime's values, which calls of the concurrent profile take and give, and ours. Wasmtime names
+//! cases, fields and flags; we number them: the type has the names.
 
 use bytes::Bytes;
 use lattice_protocol::value::{Case, Field, MAX_DEPTH, Signature, Type, Value};
@@ -98,7 +98,7 @@ fn unlike(ty: &Type) -> Report {
 }
 
 /// Wasmtime's values, as other hosts understand them.
-pub(super) fn from_vals<'t>(
+pub(crate) fn from_vals<'t>(
     values: &[Val],
     types: impl IntoIterator<Item = &'t Type>,
 ) -> Result<Vec<Value>, Report> {
@@ -106,11 +106,11 @@ pub(super) fn from_vals<'t>(
 }
 
 /// Values of another host, as wasmtime takes them.
-pub(super) fn to_vals<'t>(
-    values: Vec<Value>,
+pub(crate) fn to_vals<'t>(
+    values: &[Value],
     types: impl IntoIterator<Item = &'t Type>,
 ) -> Result<Vec<Val>, Report> {
-    values.into_iter().zip(types).map(|(value, ty)| to_val(value, ty)).collect()
+    values.iter().zip(types).map(|(value, ty)| to_val(value, ty)).collect()
 }
 
 fn from_val(value: &Val, ty: &Type) -> Result<Value, Report> {
@@ -187,60 +187,60 @@ fn nth<'t, T>(items: &'t [T], number: u32, ty: &Type) -> Result<&'t T, Report> {
     usize::try_from(number).ok().and_then(|number| items.get(number)).ok_or_else(|| unlike(ty))
 }
 
-fn to_val(value: Value, ty: &Type) -> Result<Val, Report> {
-    let boxed = |value: Option<Box<Value>>, inner: &Option<Box<Type>>| match (value, inner) {
-        (Some(value), Some(inner)) => to_val(*value, inner).map(|value| Some(Box::new(value))),
+fn to_val(value: &Value, ty: &Type) -> Result<Val, Report> {
+    let boxed = |value: &Option<Box<Value>>, inner: &Option<Box<Type>>| match (value, inner) {
+        (Some(value), Some(inner)) => to_val(value, inner).map(|value| Some(Box::new(value))),
         (None, None) => Ok(None),
         _ => Err(unlike(ty)),
     };
     Ok(match (value, ty) {
-        (Value::Bool(value), Type::Bool) => Val::Bool(value),
-        (Value::S8(value), Type::S8) => Val::S8(value),
-        (Value::U8(value), Type::U8) => Val::U8(value),
-        (Value::S16(value), Type::S16) => Val::S16(value),
-        (Value::U16(value), Type::U16) => Val::U16(value),
-        (Value::S32(value), Type::S32) => Val::S32(value),
-        (Value::U32(value), Type::U32) => Val::U32(value),
-        (Value::S64(value), Type::S64) => Val::S64(value),
-        (Value::U64(value), Type::U64) => Val::U64(value),
-        (Value::F32(value), Type::F32) => Val::Float32(value),
-        (Value::F64(value), Type::F64) => Val::Float64(value),
-        (Value::Char(value), Type::Char) => Val::Char(value),
-        (Value::String(value), Type::String) => Val::String(value),
+        (Value::Bool(value), Type::Bool) => Val::Bool(*value),
+        (Value::S8(value), Type::S8) => Val::S8(*value),
+        (Value::U8(value), Type::U8) => Val::U8(*value),
+        (Value::S16(value), Type::S16) => Val::S16(*value),
+        (Value::U16(value), Type::U16) => Val::U16(*value),
+        (Value::S32(value), Type::S32) => Val::S32(*value),
+        (Value::U32(value), Type::U32) => Val::U32(*value),
+        (Value::S64(value), Type::S64) => Val::S64(*value),
+        (Value::U64(value), Type::U64) => Val::U64(*value),
+        (Value::F32(value), Type::F32) => Val::Float32(*value),
+        (Value::F64(value), Type::F64) => Val::Float64(*value),
+        (Value::Char(value), Type::Char) => Val::Char(*value),
+        (Value::String(value), Type::String) => Val::String(value.clone()),
         (Value::Bytes(octets), Type::List(element)) if **element == Type::U8 => {
             Val::List(octets.iter().map(|octet| Val::U8(*octet)).collect())
         }
         (Value::List(items), Type::List(element)) => {
-            Val::List(items.into_iter().map(|item| to_val(item, element)).collect::<Result<_, _>>()?)
+            Val::List(items.iter().map(|item| to_val(item, element)).collect::<Result<_, _>>()?)
         }
         (Value::Record(values), Type::Record(fields)) if values.len() == fields.len() => Val::Record(
             values
-                .into_iter()
+                .iter()
                 .zip(fields)
                 .map(|(value, field)| Ok((field.name.clone(), to_val(value, &field.ty)?)))
                 .collect::<Result<_, Report>>()?,
         ),
         (Value::Tuple(values), Type::Tuple(types)) if values.len() == types.len() => Val::Tuple(
-            values.into_iter().zip(types).map(|(value, ty)| to_val(value, ty)).collect::<Result<_, _>>()?,
+            values.iter().zip(types).map(|(value, ty)| to_val(value, ty)).collect::<Result<_, _>>()?,
         ),
         (Value::Variant(number, payload), Type::Variant(cases)) => {
-            let case = nth(cases, number, ty)?;
+            let case = nth(cases, *number, ty)?;
             let payload = match (payload, &case.ty) {
-                (Some(payload), Some(ty)) => Some(Box::new(to_val(*payload, ty)?)),
+                (Some(payload), Some(ty)) => Some(Box::new(to_val(payload, ty)?)),
                 (None, None) => None,
                 _ => return Err(unlike(ty)),
             };
             Val::Variant(case.name.clone(), payload)
         }
-        (Value::Enum(number), Type::Enum(names)) => Val::Enum(nth(names, number, ty)?.clone()),
+        (Value::Enum(number), Type::Enum(names)) => Val::Enum(nth(names, *number, ty)?.clone()),
         (Value::Option(value), Type::Option(some)) => {
-            Val::Option(value.map(|value| to_val(*value, some).map(Box::new)).transpose()?)
+            Val::Option(value.as_ref().map(|value| to_val(value, some).map(Box::new)).transpose()?)
         }
         (Value::Result(Ok(value)), Type::Result { ok, .. }) => Val::Result(Ok(boxed(value, ok)?)),
         (Value::Result(Err(value)), Type::Result { err, .. }) => Val::Result(Err(boxed(value, err)?)),
-        (Value::Flags(bits), Type::Flags(names)) if bits.len() == names.len() => {
-            Val::Flags(names.iter().zip(bits).filter(|(_, set)| *set).map(|(name, _)| name.clone()).collect())
-        }
+        (Value::Flags(bits), Type::Flags(names)) if bits.len() == names.len() => Val::Flags(
+            names.iter().zip(bits).filter(|(_, set)| **set).map(|(name, _)| name.clone()).collect(),
+        ),
         _ => return Err(unlike(ty)),
     })
 }

@@ -131,8 +131,7 @@ impl Imported {
         outgoing: &Outgoing<'_, C>,
         until: Instant,
     ) -> Result<C::Results, Report> {
-        let params = outgoing.cargo.values(self)?;
-        let payload = encode_call(&self.signature, &params)?;
+        let payload = encode_call(&self.signature, &outgoing.cargo.values())?;
         let answer = outgoing
             .target
             .remote(self.invocation(outgoing, until), payload.into())

@@ -11,3 +11,4 @@ mod messaging;
 mod persistent;
 mod support;
 mod typed;
+mod values;
