@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// Ticks between two looks at idle instances.
 const REAP_TICKS: u32 = 50;
 /// What a slot keeps mapped between instances: faster than giving pages back and faulting them in.
-const KEEP_MEMORY: usize = 1 << 20;
+const KEEP_MEMORY: usize = 256 << 10;
 /// Zeroed after every call, used or not: about what calls use, and half of the first-level cache.
 const KEEP_STACK: usize = 16 << 10;
 /// One page: a table that fits is zeroed without asking the kernel what was written, and every
@@ -182,7 +182,9 @@ struct Pooled {
 /// An engine with a pool, or without one where addresses do not suffice.
 fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<Pooled> {
     let space = sizing::address_space();
-    let Some(sizing) = sizing::size(space, config.max_instances, config.max_memory_bytes) else {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let processors = u32::try_from(processors).unwrap_or(u32::MAX);
+    let Some(sizing) = sizing::size(space, processors, config.max_instances, config.max_memory_bytes) else {
         return on_demand(profile, config, &format!("{space} bytes of addresses are too few"));
     };
     let mut settings = settings(profile);
@@ -242,11 +244,11 @@ fn pool(sizing: Sizing, config: &RuntimeConfig) -> PoolingAllocationConfig {
     // What idle slots may keep mapped is a quarter of the budget at most. Each keeps the image of the component that
     // was in it last: with fewer of them than actors in use, each call maps another image.
     let slot = u64::try_from(KEEP_MEMORY + KEEP_STACK + KEEP_TABLE).unwrap_or(u64::MAX);
-    let warm = (config.memory_budget_bytes / 4 / slot).clamp(1, u64::from(sizing.instances.max(1)));
+    let warm = (config.memory_budget_bytes / 4 / slot).clamp(1, u64::from(sizing.slots.max(1)));
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(sizing.instances)
         .total_core_instances(sizing.instances.saturating_mul(4))
-        .total_memories(sizing.instances)
+        .total_memories(sizing.slots)
         .total_tables(sizing.instances.saturating_mul(2))
         .total_stacks(sizing.instances)
         .max_core_instances_per_component(CORE_INSTANCES)

@@ -13,6 +13,8 @@ const FULL_GUARD: u64 = 32 << 20;
 const SMALL_GUARD: u64 = 64 << 10;
 /// Largest memory of an instance where addresses are short.
 const SMALL_MEMORY: u64 = 128 << 20;
+/// The engine parts its slots among this many processors at most.
+const MAX_PARTS: u32 = 16;
 /// Fewer instances than this are not worth a pool.
 const FEWEST: u64 = 16;
 const WASM_PAGE: u64 = 64 << 10;
@@ -22,6 +24,9 @@ const WASM_PAGE: u64 = 64 << 10;
 pub(crate) struct Sizing {
     /// Instances.
     pub(crate) instances: u32,
+    /// Slots for their memories. Each processor looks for a slot among its own first, and a slot is the faster for the
+    /// component that was in it last: so where addresses allow it, each has enough for all instances.
+    pub(crate) slots: u32,
     /// Addresses reserved per memory, bytes.
     pub(crate) reservation: u64,
     /// Unmapped addresses behind each memory, bytes.
@@ -32,14 +37,24 @@ pub(crate) struct Sizing {
 
 /// Sizes the pool of one of two engines for `address_space` bytes; none when even a small pool
 /// does not fit, so that instances are allocated on demand.
-pub(crate) fn size(address_space: u64, max_instances: u32, max_memory: u64) -> Option<Sizing> {
+pub(crate) fn size(
+    address_space: u64,
+    processors: u32,
+    max_instances: u32,
+    max_memory: u64,
+) -> Option<Sizing> {
     // Two engines, and as much again for everything else.
     let share = address_space / 4;
     let wanted = u64::from(max_instances.max(1));
+    let slots = |instances: u64, reserved: u64| {
+        let slots = instances.saturating_mul(u64::from(processors.clamp(1, MAX_PARTS))).min(share / reserved);
+        u32::try_from(slots.max(instances)).unwrap_or(u32::MAX)
+    };
     if wanted.saturating_mul(FULL_RESERVATION + FULL_GUARD) <= share {
         let max_memory = max_memory.min(FULL_RESERVATION);
         return Some(Sizing {
             instances: max_instances.max(1),
+            slots: slots(wanted, FULL_RESERVATION + FULL_GUARD),
             reservation: FULL_RESERVATION,
             guard: FULL_GUARD,
             max_memory,
@@ -49,6 +64,7 @@ pub(crate) fn size(address_space: u64, max_instances: u32, max_memory: u64) -> O
     let instances = wanted.min(share / (max_memory + SMALL_GUARD));
     (instances >= FEWEST.min(wanted)).then(|| Sizing {
         instances: u32::try_from(instances).unwrap_or(max_instances),
+        slots: slots(instances, max_memory + SMALL_GUARD),
         reservation: max_memory,
         guard: SMALL_GUARD,
         max_memory,
@@ -83,22 +99,23 @@ mod tests {
 
     #[test]
     fn a_large_address_space_gets_full_reservations() {
-        let sizing = size(1 << 47, 1_000, 1 << 30).unwrap();
-        assert_eq!((sizing.instances, sizing.reservation), (1_000, FULL_RESERVATION));
+        let sizing = size(1 << 47, 2, 1_000, 1 << 30).unwrap();
+        assert_eq!((sizing.instances, sizing.slots, sizing.reservation), (1_000, 2_000, FULL_RESERVATION));
     }
 
     #[test]
     fn a_39_bit_kernel_gets_small_memories_and_enough_instances() {
-        let sizing = size(1 << 39, 1_000, 1 << 30).unwrap();
+        let sizing = size(1 << 39, 4, 1_000, 1 << 30).unwrap();
         assert_eq!((sizing.instances, sizing.max_memory), (1_000, SMALL_MEMORY));
-        let total = u64::from(sizing.instances) * (sizing.reservation + sizing.guard);
+        let total = u64::from(sizing.slots) * (sizing.reservation + sizing.guard);
         assert!(total <= (1 << 39) / 4, "{total}");
     }
 
     #[test]
     fn a_tiny_address_space_gets_no_pool() {
-        assert_eq!(size(4 << 30, 1_000, 1 << 30), None);
-        assert!(size(64 << 30, 1_000, 1 << 30).unwrap().instances < 1_000);
+        assert_eq!(size(4 << 30, 2, 1_000, 1 << 30), None);
+        let sizing = size(64 << 30, 2, 1_000, 1 << 30).unwrap();
+        assert!(sizing.instances < 1_000 && sizing.slots == sizing.instances, "{sizing:?}");
     }
 
     #[test]
