@@ -1,14 +1,15 @@
-//! A host that has settled lets go of the code that only its start needed.
+//! A host that has settled lets go of the code and the constants that only its start needed.
 //!
-//! Linux maps code in around each first use, 64 KiB at a time, and a start goes through much of the
-//! program: argument parsing, the compiler, TLS, every provider's set-up. None of it is written, so
-//! nothing is lost by unmapping it: what is used again is mapped again from the page cache, in about a
-//! microsecond for 64 KiB. An idle host is then as large as what it does (18 MiB of code before, 5
-//! after), which counts where a gateway's memory limit is a few dozen MiB.
+//! Linux maps a file in around each first use, 64 KiB at a time, and a start goes through much of the
+//! program: argument parsing, the compiler, TLS, every provider's set-up, and the loader reads all that it
+//! relocates. None of it is written, so nothing is lost by unmapping it: what is used again is mapped
+//! again from the page cache, in about a microsecond for 64 KiB. An idle host is then as large as what it
+//! does, which counts where a gateway's memory limit is a few dozen MiB.
 
 use host_daemon::control::Snapshot;
 use lattice_protocol::Generation;
 use std::fs;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -21,9 +22,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub async fn watch(snapshots: watch::Receiver<Arc<Snapshot>>) {
     each_settled(snapshots, SETTLED, || {
         // Without /proc there is nothing to learn from, and nothing is worse than before.
-        if let Some(code) = fs::read_to_string("/proc/self/maps").ok().and_then(|maps| code(&maps, &exe()?)) {
-            let_go(&code);
-        }
+        let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+        exe().map(|exe| unwritten(&smaps, &exe)).unwrap_or_default().iter().for_each(let_go);
     })
     .await;
 }
@@ -54,36 +54,65 @@ async fn settled(snapshots: &mut watch::Receiver<Arc<Snapshot>>, quiet: Duration
     }
 }
 
+/// What of this process lies in files that nobody writes to, and can be read from them again: code and constants of the
+/// program and of its libraries, as `/proc/self/smaps` tells them. A mapping of which a page differs from the
+/// file (relocated addresses, whether in memory or swapped out) is none of them.
+fn unwritten(smaps: &str, exe: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut mapping = None;
+    let (mut resident, mut own) = (0, 0);
+    // One line more, so that the last mapping ends as the others do.
+    for line in smaps.lines().chain(["0-0 ---p 0 0:0 0"]) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["Rss:", kib, "kB"] => resident = kib.parse().unwrap_or(0),
+            ["Anonymous:" | "Swap:", kib, "kB"] => own += kib.parse().unwrap_or(1),
+            [range, rights, _, _, _, path @ ..] if range.contains('-') => {
+                if let Some(range) = mapping.take().filter(|_| resident > 0 && own == 0) {
+                    found.push(range);
+                }
+                (resident, own) = (0, 0);
+                mapping = match path {
+                    [file] if matches!(*rights, "r-xp" | "r--p") && (*file == exe || is_library(file)) => {
+                        addresses(range)
+                    }
+                    _ => None,
+                };
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// `/lib/x86_64-linux-gnu/libc.so.6`, and nothing that is called so and is no file.
+fn is_library(file: &str) -> bool {
+    let name = file.starts_with('/').then(|| file.rsplit('/').next()).flatten();
+    name.is_some_and(|name| name.ends_with(".so") || name.contains(".so."))
+}
+
+fn addresses(range: &str) -> Option<Range<usize>> {
+    let (from, to) = range.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    Some(address(from)?..address(to)?)
+}
+
 fn exe() -> Option<String> {
     fs::read_link("/proc/self/exe").ok()?.to_str().map(str::to_owned)
 }
 
-/// Where this program's code is mapped: readable and executable, never writable.
-fn code(maps: &str, exe: &str) -> Option<std::ops::Range<usize>> {
-    let line = maps.lines().find(|line| line.ends_with(exe) && line.contains(" r-xp "))?;
-    let (from, to) = line.split_whitespace().next()?.split_once('-')?;
-    let address = |text| usize::from_str_radix(text, 16).ok();
-    let range = address(from)?..address(to)?;
-    range.contains(&own_address()).then_some(range)
-}
-
-/// An address that lies in this program's code, whatever the map says.
-fn own_address() -> usize {
-    code as fn(&str, &str) -> Option<std::ops::Range<usize>> as usize
-}
-
-fn let_go(code: &std::ops::Range<usize>) {
-    let start = std::ptr::with_exposed_provenance_mut(code.start);
+fn let_go(part: &Range<usize>) {
+    let start = std::ptr::with_exposed_provenance_mut(part.start);
     #[allow(
         unsafe_code,
         reason = "a private file mapping that nobody can write: what is read next is the same"
     )]
-    // SAFETY: the range is one mapping of this program's own file, executable and not writable, so no
-    // page of it differs from the file; the kernel maps it in again at the next use.
-    let done = unsafe { rustix::mm::madvise(start, code.len(), rustix::mm::Advice::LinuxDontNeed) };
+    // SAFETY: the range is one mapping of a file of code, not writable, and no page of it differs from the file; the
+    // kernel maps it in again at the next use.
+    let done = unsafe { rustix::mm::madvise(start, part.len(), rustix::mm::Advice::LinuxDontNeed) };
     match done {
-        Ok(()) => tracing::debug!(bytes = code.len(), "code of the start let go"),
-        Err(error) => tracing::debug!(%error, "code of the start stays mapped"),
+        Ok(()) => tracing::debug!(bytes = part.len(), "code and constants of the start let go"),
+        Err(error) => tracing::debug!(%error, "code and constants of the start stay mapped"),
     }
 }
 
@@ -91,37 +120,47 @@ fn let_go(code: &std::ops::Range<usize>) {
 mod tests {
     use super::*;
 
-    fn resident_kib() -> u64 {
-        let exe = exe().unwrap();
+    fn own() -> Vec<Range<usize>> {
+        unwritten(&fs::read_to_string("/proc/self/smaps").unwrap(), &exe().unwrap())
+    }
+
+    /// Resident of the mapping that begins there, KiB.
+    fn resident_kib(part: &Range<usize>) -> u64 {
         let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
-        let ours = smaps.lines().skip_while(|line| !(line.ends_with(&exe) && line.contains(" r-xp ")));
+        let begin = format!("{:x}-", part.start);
+        let ours = smaps.lines().skip_while(|line| !line.starts_with(&begin));
         let line = ours.into_iter().find(|line| line.starts_with("Rss:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     #[test]
-    fn code_that_was_let_go_is_not_resident_and_runs_as_before() {
-        let maps = fs::read_to_string("/proc/self/maps").unwrap();
-        let range = code(&maps, &exe().unwrap()).unwrap();
-        let page = |at: usize| {
-            // Reading the code maps it in, as running it does.
-            let bytes: *const u8 = std::ptr::with_exposed_provenance(at);
-            #[allow(unsafe_code, reason = "a byte of this program's own code")]
-            // SAFETY: inside a readable mapping that is never unmapped.
-            unsafe {
-                bytes.read_volatile()
-            }
-        };
-        let sum = |range: &std::ops::Range<usize>| {
-            range.clone().step_by(4096).map(|at| u64::from(page(at))).sum::<u64>()
-        };
-        let before = sum(&range);
-        let full = resident_kib();
-        let_go(&range);
-        let after = resident_kib();
-        assert!(after * 2 < full, "{full} KiB before, {after} KiB after");
-        assert_eq!(sum(&range), before);
+    fn what_was_let_go_is_not_resident_and_is_the_same_as_before() {
+        let here = own as fn() -> Vec<Range<usize>> as usize;
+        let all = own();
+        let code = all.iter().find(|part| part.contains(&here)).unwrap().clone();
+        let constants = all.iter().find(|part| part.contains(&BIG.as_ptr().addr())).unwrap().clone();
+        for part in [code, constants] {
+            let page = |at: usize| {
+                // Reading maps it in, as running it does.
+                let bytes: *const u8 = std::ptr::with_exposed_provenance(at);
+                #[allow(unsafe_code, reason = "a byte of this program's own file")]
+                // SAFETY: inside a readable mapping that is never unmapped.
+                unsafe {
+                    bytes.read_volatile()
+                }
+            };
+            let sum = || part.clone().step_by(4096).map(|at| u64::from(page(at))).sum::<u64>();
+            let before = sum();
+            let full = resident_kib(&part);
+            let_go(&part);
+            let after = resident_kib(&part);
+            assert!(after * 2 < full, "{full} KiB before, {after} KiB after");
+            assert_eq!(sum(), before);
+        }
     }
+
+    /// Constants, so that there are some.
+    static BIG: [u8; 1 << 20] = [7; 1 << 20];
 
     #[tokio::test]
     async fn it_lets_go_once_for_what_the_host_has_settled_on_however_often_that_is_said() {
@@ -151,19 +190,32 @@ mod tests {
     }
 
     #[test]
-    fn only_code_of_this_very_program_is_named() {
-        let here = own_address() & !0xfff;
-        let line = |rights: &str, exe: &str| {
-            format!("{here:x}-{:x} {rights} 00001000 fe:00 42   {exe}\n", here + 0x2000)
+    fn only_what_nobody_can_have_changed_is_let_go() {
+        let mapping = |rights: &str, file: &str, more: &str| {
+            format!("1000-3000 {rights} 00001000 fe:00 42   {file}\nRss:   8 kB\nAnonymous:  0 kB\n{more}\n")
         };
-        assert_eq!(code(&line("r-xp", "/bin/trellis"), "/bin/trellis"), Some(here..here + 0x2000));
-        assert_eq!(code(&line("rwxp", "/bin/trellis"), "/bin/trellis"), None);
-        assert_eq!(code(&line("r--p", "/bin/trellis"), "/bin/trellis"), None);
-        assert_eq!(code(&line("r-xp", "/bin/other"), "/bin/trellis"), None);
-        assert_eq!(
-            code("1000-3000 r-xp 0 fe:00 42 /bin/trellis\n", "/bin/trellis"),
-            None,
-            "not where we are"
-        );
+        let found = |rights: &str, file: &str, more: &str| {
+            let all = mapping(rights, file, more) + &mapping("rw-p", "/bin/trellis", "");
+            unwritten(&all, "/bin/trellis")
+        };
+        let whole = [0x1000..0x3000];
+        assert_eq!(found("r-xp", "/bin/trellis", ""), whole);
+        assert_eq!(found("r--p", "/bin/trellis", "Swap:   0 kB"), whole);
+        assert_eq!(found("r-xp", "/lib/libc.so.6", ""), whole);
+        assert_eq!(unwritten(&mapping("r-xp", "/bin/trellis", ""), "/bin/trellis"), whole, "the last one");
+        for (rights, file, more) in [
+            ("rwxp", "/bin/trellis", ""),
+            ("r--s", "/bin/trellis", ""),
+            ("r--p", "/bin/other", ""),
+            ("r--p", "/bin/trellis (deleted)", ""),
+            ("r--p", "[libc.so.6]", ""),
+            ("r--p", "", ""),
+            ("r--p", "/bin/trellis", "Anonymous:   4 kB"),
+            ("r--p", "/bin/trellis", "Swap:   4 kB"),
+            ("r--p", "/bin/trellis", "Swap:   what kB"),
+            ("r--p", "/bin/trellis", "Rss:   0 kB"),
+        ] {
+            assert!(found(rights, file, more).is_empty(), "{rights} {file} {more}");
+        }
     }
 }
