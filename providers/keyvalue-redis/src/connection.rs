@@ -82,8 +82,12 @@ impl Connection {
         cx: &CallContext,
         command: impl FnOnce(MultiplexedConnection) -> F,
     ) -> Result<T, ProviderError> {
-        let connected = tokio::time::timeout_at(cx.deadline.into(), self.connected()).await;
-        let (attempt, live) = connected.map_err(|_| self.unreachable("not connected by the deadline"))??;
+        let (attempt, live) = match self.live() {
+            Some(found) => found,
+            None => tokio::time::timeout_at(cx.deadline.into(), self.connected())
+                .await
+                .map_err(|_| self.unreachable("not connected by the deadline"))??,
+        };
         cx.bounded("Redis", async {
             command(live.connection).await.map_err(|error| {
                 if error.is_unrecoverable_error() || error.is_connection_dropped() {
@@ -93,6 +97,13 @@ impl Connection {
             })
         })
         .await
+    }
+
+    /// What nearly every command finds: a connection that nobody has to wait for.
+    fn live(&self) -> Option<(Arc<Attempt>, Live)> {
+        let current = self.current.load_full();
+        let live = current.peek()?.as_ref().ok().filter(|live| !live.lost.load(Ordering::Acquire))?.clone();
+        Some((current, live))
     }
 
     async fn connected(&self) -> Result<(Arc<Attempt>, Live), ProviderError> {
