@@ -22,6 +22,9 @@ use tokio::io::AsyncReadExt;
 const CHUNK_BYTES: usize = 512 << 10;
 /// A transfer that has not ended after this is given up.
 const TRANSFER: Duration = Duration::from_secs(300);
+/// When nothing came for so long, it is looked whether the object is still there: what was deleted after its
+/// description was read never comes, and nobody says so.
+const STALL: Duration = Duration::from_secs(2);
 
 pub(super) struct NatsBlobs {
     core: Arc<Core>,
@@ -128,6 +131,15 @@ impl NatsStore {
     }
 
     async fn read(&self, digest: Digest) -> Result<Bytes, BlobError> {
+        loop {
+            if let Some(bytes) = self.read_one(digest).await? {
+                return check_get(&self.name, digest, bytes);
+            }
+        }
+    }
+
+    /// The object as it is now; none when it was deleted meanwhile, whether it was put again or not.
+    async fn read_one(&self, digest: Digest) -> Result<Option<Bytes>, BlobError> {
         let object = match self.objects.get(digest.hex()).await {
             Ok(object) => object,
             Err(error) if error.kind() == GetErrorKind::NotFound => {
@@ -135,18 +147,29 @@ impl NatsStore {
             }
             Err(error) => return Err(failed(&self.name, &error)),
         };
-        let size = object.info.size;
+        let (size, life) = (object.info.size, object.info.nuid.clone());
         if size > MAX_BLOB_BYTES {
             return Err(BlobError::TooLarge { size });
         }
         let mut bytes = Vec::with_capacity(size);
         // One byte more than there should be shows an object that is longer than it says.
-        object.take(size as u64 + 1).read_to_end(&mut bytes).await.map_err(|error| BlobError::Damaged {
-            store: self.name.clone(),
-            digest,
-            reason: error.to_string(),
-        })?;
-        check_get(&self.name, digest, bytes.into())
+        let mut rest = object.take(size as u64 + 1);
+        loop {
+            match tokio::time::timeout(STALL, rest.read_buf(&mut bytes)).await {
+                Ok(Ok(0)) => return Ok(Some(bytes.into())),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    let (store, reason) = (self.name.clone(), error.to_string());
+                    return Err(BlobError::Damaged { store, digest, reason });
+                }
+                Err(_) => match self.objects.info(digest.hex()).await {
+                    Ok(info) if !info.deleted && info.nuid == life => {}
+                    Ok(_) => return Ok(None),
+                    Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(None),
+                    Err(error) => return Err(failed(&self.name, &error)),
+                },
+            }
+        }
     }
 
     async fn read_list(&self) -> Result<Vec<BlobInfo>, BlobError> {

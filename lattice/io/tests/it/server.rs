@@ -3,9 +3,13 @@
 use crate::SOON;
 use crate::kv::event;
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use keys::Digest;
 use lattice_io::log::{LogOptions, MAX_READ};
 use lattice_io::nats::{ConnectError, NatsAuth, NatsLattice, NatsOptions, connect};
-use lattice_io::{BusError, BusMessage, BusStatus, KvError, KvEvent, KvOptions, Replicas, WatchKeys};
+use lattice_io::{
+    BlobError, BusError, BusMessage, BusStatus, KvError, KvEvent, KvOptions, Replicas, WatchKeys,
+};
 use lattice_journal::Position;
 use lattice_journal::append::AppendOutcome;
 use lattice_protocol::Report;
@@ -243,6 +247,40 @@ async fn a_copy_that_is_behind_does_not_answer_for_its_log() -> Result<()> {
         let back = far.read(Position(0), MAX_READ).await?;
         assert_eq!((back.entries.last().map(|(at, _)| *at), back.complete), (Some(last), true));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_blob_that_is_deleted_while_it_is_read_is_not_found_and_not_waited_for() -> Result<()> {
+    let server = server().await?;
+    let lattice = connect(NatsOptions::new(server.url())).await?.lattice();
+    let store = lattice.blobs.open("store", Replicas::One).await?;
+    let bytes = Bytes::from_static(b"here today");
+    let digest = Digest::of(&bytes);
+    store.put(digest, bytes.clone()).await?;
+    // Its chunks have gone before they are asked for; then it is said that it was deleted.
+    let purge = BusMessage::new("$JS.API.STREAM.PURGE.OBJ_store", r#"{"filter":"$O.store.C.>"}"#);
+    lattice.bus.request(purge, SOON).await?;
+    let reading = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.get(digest).await }
+    });
+    let consumers = async || -> Result<bool> {
+        let all = server.monitor("/jsz").await?;
+        Ok(all.get("consumers").and_then(Value::as_u64).is_some_and(|count| count > 0))
+    };
+    tokio::time::timeout(SOON, async {
+        while !consumers().await? {
+            tokio::task::yield_now().await;
+        }
+        anyhow::Ok(())
+    })
+    .await??;
+    store.delete(digest).await?;
+    let missing = BlobError::NotFound { store: "store".to_owned(), digest };
+    assert_eq!(reading.await?, Err(missing));
+    store.put(digest, bytes.clone()).await?;
+    assert_eq!(store.get(digest).await?, bytes);
     Ok(())
 }
 
