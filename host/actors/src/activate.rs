@@ -8,6 +8,7 @@
 //! order, each commit checked against the one before (J1, J6); a snapshot is tried and never
 //! believed: one that cannot be read gives way to the one before it, and at last to all commits.
 
+use crate::bury;
 use crate::kinds::Kind;
 use crate::log::ShardLog;
 use host_core::guest::{Done, Guest, GuestFault, Opening, Saved};
@@ -47,6 +48,11 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// Was it deleted?
+    pub(crate) fn is_buried(&self) -> bool {
+        self.must.as_ref().is_some_and(SnapshotRef::is_tombstone)
+    }
+
     pub(crate) fn sought(&self) -> Sought {
         Sought { key: self.key.clone(), last: self.last, first: self.first, must: self.must.clone() }
     }
@@ -91,6 +97,12 @@ pub(crate) struct Base {
 
 /// Brings several actors, each part of the log read once.
 pub(crate) async fn serve(sources: &Sources, batch: Vec<(Wanted, Brought)>) {
+    let (gone, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(wanted, _)| wanted.is_buried());
+    for (wanted, done) in gone {
+        if let Some(tombstone) = &wanted.must {
+            done(Ok(bury::nobody(tombstone, wanted.kind.guests.component())));
+        }
+    }
     let (batch, done): (Vec<Wanted>, Vec<Brought>) = batch.into_iter().unzip();
     let sought = batch.iter().map(Wanted::sought).collect();
     let mut snapshots = load_snapshots(sources, sought, Pick::Skip(0)).await;

@@ -10,7 +10,7 @@ use lattice_journal::commit::Misfire;
 use lattice_journal::ledger::Timer;
 use lattice_journal::record::Checkpoint;
 use lattice_journal::trim::SnapshotList;
-use lattice_journal::{Chain, ShardId};
+use lattice_journal::{Chain, RecordSeq, ShardId};
 use lattice_protocol::{EntityKey, ErrorCode, Report};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -34,6 +34,9 @@ pub struct SavedCheckpoint {
     checkpoint: String,
     list: String,
     timers: Vec<SavedTimer>,
+    /// The last record that deleted an actor, while a file may have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tombstone: Option<u64>,
 }
 
 fn damaged(what: impl std::fmt::Display) -> Report {
@@ -64,7 +67,14 @@ impl SavedCheckpoint {
             checkpoint: BASE64.encode(trim.checkpoint.to_bytes(shard)),
             list: BASE64.encode(&trim.list),
             timers: trim.timers.iter().map(saved).collect(),
+            tombstone: trim.purge.map(|record| record.0),
         }
+    }
+
+    /// The last record that deleted an actor, if what was before it had not left the disk.
+    #[must_use]
+    pub fn tombstone(&self) -> Option<RecordSeq> {
+        self.tombstone.map(RecordSeq)
     }
 
     /// The chain behind it, the snapshots that stand for what is gone, the timers set there.

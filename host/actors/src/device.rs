@@ -12,6 +12,7 @@
 mod journal;
 
 use crate::aside::{self, Aside};
+use crate::bury;
 use crate::door::Door;
 use crate::forward::{self, Forward, ForwardOptions};
 use crate::kinds::{self, Kind, Peers};
@@ -192,6 +193,19 @@ impl Actors {
     pub async fn discard(&self, id: &str) -> Result<bool, Report> {
         let (store, id) = (Arc::clone(&self.inner.aside), id.to_owned());
         blocking(move || store.remove(&id).map_err(Report::from)).await
+    }
+
+    /// Removes what this host alone has of an actor that was deleted by another one: copies of snapshots, and
+    /// what was set aside. Of a kind that is pinned to this host, that is its owner's to do.
+    ///
+    /// # Errors
+    /// The disk.
+    pub async fn forget(&self, actor: &EntityKey) -> Result<bool, Report> {
+        if self.kind(&actor.kind).is_some() {
+            return Ok(false);
+        }
+        let ((snapshots, aside), actor) = (self.stores(), actor.clone());
+        blocking(move || bury::forget_now(&snapshots, &aside, &actor)).await
     }
 
     /// Counters of the shard, if it is open.

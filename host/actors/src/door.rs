@@ -5,7 +5,7 @@ use crate::inspect::{self, CommitView, Moment, Verified};
 use crate::shard::{Inbox, Listing, Look, Message, StateView};
 use bytes::Bytes;
 use lattice_journal::shard::Submitted;
-use lattice_journal::{Command, RecordSeq};
+use lattice_journal::{Command, CommandId, CommandRef, RecordSeq};
 use lattice_protocol::{EntityKey, ErrorCode, KindName, Report};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -39,6 +39,15 @@ impl Door {
     ) -> Result<Submitted, Report> {
         let place = key.clone();
         let asking = self.ask(|reply| Message::Submit { key, command, reply });
+        self.in_time(place, patience, asking).await
+    }
+
+    async fn in_time(
+        &self,
+        place: EntityKey,
+        patience: Duration,
+        asking: impl Future<Output = Result<Submitted, Report>>,
+    ) -> Result<Submitted, Report> {
         tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
             let what = "no answer in time: the command may have been carried out";
             Err(Report::new(ErrorCode::OutcomeUnknown, what)
@@ -46,6 +55,22 @@ impl Door {
                 .limit(format!("{} ms", patience.as_millis()))
                 .hint("send the same command id again"))
         })
+    }
+
+    /// Deletes an actor, for good; that is durable when this returns.
+    ///
+    /// # Errors
+    /// `E_ACTOR_NOT_FOUND` when it has carried out nothing; as [`Door::submit`].
+    pub async fn delete(
+        &self,
+        key: EntityKey,
+        id: CommandId,
+        patience: Duration,
+    ) -> Result<Submitted, Report> {
+        let command =
+            Command { reference: CommandRef::Id(id), name: "delete".to_owned(), body: Bytes::new() };
+        let place = key.clone();
+        self.in_time(place, patience, self.ask(|reply| Message::Delete { key, command, reply })).await
     }
 
     /// Asks an actor something; nothing is stored.

@@ -2,6 +2,7 @@
 //! commits are, which timers run, which effects may not have left, what must not be trimmed.
 
 use crate::activate::{Ready, Wanted};
+use crate::bury;
 use crate::index::{Index, Schedule};
 use crate::kinds::Kind;
 use crate::shard::Opened;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use lattice_journal::append::Tail;
 use lattice_journal::document::Document;
 use lattice_journal::outbox::{Outbox, OutboxPosition, outgoing};
+use lattice_journal::retain::Marks;
 use lattice_journal::trim::{SnapshotList, Trimmer};
 use lattice_journal::{Record, RecordSeq, Sealed};
 use lattice_protocol::EntityKey;
@@ -23,6 +25,9 @@ pub(crate) struct History {
     schedule: Schedule,
     trimmer: Trimmer,
     bytes: u64,
+    marks: Marks,
+    /// The last record that deleted an actor.
+    tombstone: Option<RecordSeq>,
 }
 
 impl History {
@@ -35,6 +40,8 @@ impl History {
             schedule,
             trimmer: Trimmer::new(list),
             bytes: 0,
+            marks: Marks::default(),
+            tombstone: None,
         }
     }
 
@@ -43,9 +50,16 @@ impl History {
         let record = sealed.record();
         self.bytes = self.bytes.saturating_add(sealed.bytes().len() as u64);
         self.index.add(record);
+        let at_ms = record.commits().iter().map(|commit| commit.hlc.wall_ms).max().unwrap_or(0);
+        self.marks.note(record.seq, at_ms, sealed.bytes().len());
         for commit in record.commits() {
             self.schedule.add(commit);
-            self.trimmer.committed(&commit.key, record.seq);
+            if commit.is_tombstone() {
+                self.trimmer.buried(&commit.key, commit.seq);
+                self.tombstone = Some(record.seq);
+            } else {
+                self.trimmer.committed(&commit.key, record.seq);
+            }
         }
         if let Some(relayed) = Outbox::position_in(record) {
             self.relayed = relayed;
@@ -53,7 +67,8 @@ impl History {
                 self.outgoing.pop_front();
             }
         }
-        if outgoing(record).next().is_some() {
+        // A tombstone ends the effects before it.
+        if outgoing(record).next().is_some() || bury::buried(record).next().is_some() {
             // A copy: this one may be a slice of a whole segment.
             let own = Sealed::open(Bytes::copy_from_slice(sealed.bytes()));
             self.outgoing.extend(own.map(|own| Arc::clone(own.record())).ok());
@@ -62,8 +77,18 @@ impl History {
 
     /// What a checkpoint stands for is forgotten: as if it had begun behind that.
     pub(crate) fn begin_behind(&mut self, document: &Document) {
-        self.index.trim(document.checkpoint.through);
-        self.trimmer = Trimmer::new(document.list());
+        let through = document.checkpoint.through;
+        self.index.trim(through);
+        // What it stands for was relayed.
+        self.outgoing.retain(|record| record.seq > through);
+        let mut list = document.list();
+        // Of those that were deleted since it was made, it knows nothing.
+        for key in self.trimmer.snapshots().buried() {
+            if let Some(tombstone) = self.trimmer.snapshots().get(key) {
+                list.bury(tombstone.key, tombstone.seq);
+            }
+        }
+        self.trimmer = Trimmer::new(list);
         for (key, places) in self.index.iter() {
             places.iter().for_each(|place| self.trimmer.committed(key, *place));
         }
@@ -109,11 +134,14 @@ impl History {
 
     /// A shard that goes on from there; with actors that are folded already, each up to a record.
     pub(crate) fn open(
-        self,
+        mut self,
         tail: Tail,
-        first: RecordSeq,
+        (first, checkpointed_ms): (RecordSeq, u64),
         folded: HashMap<EntityKey, (Ready, RecordSeq)>,
     ) -> Opened {
+        // The records that have opened it are not read, and have nothing for people: they are as old as what
+        // is before them. A log in which nothing more happens could never let go of a record of no age.
+        self.marks.note(tail.chain.seq(), 0, 0);
         Opened {
             folded,
             tail,
@@ -124,6 +152,9 @@ impl History {
             trimmer: self.trimmer,
             first,
             bytes: self.bytes,
+            marks: self.marks,
+            tombstone: self.tombstone,
+            checkpointed_ms,
         }
     }
 }

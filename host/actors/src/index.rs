@@ -21,6 +21,11 @@ impl Index {
     /// A valid record.
     pub fn add(&mut self, record: &Record) {
         for commit in record.commits() {
+            if commit.is_tombstone() {
+                // Its history is not to be found any more.
+                self.places -= self.records.remove(&commit.key).map_or(0, |places| places.len());
+                continue;
+            }
             match self.records.get_mut(&commit.key) {
                 // Several commits of one actor in one record are one place.
                 Some(places) if places.last() == Some(&record.seq) => continue,
@@ -103,7 +108,7 @@ impl Schedule {
                     self.set(commit.key.clone(), name.clone(), timer);
                 }
                 Effect::TimerCancel { name } => self.stop(&commit.key, name),
-                Effect::Stop => self.stop_all(&commit.key),
+                Effect::Stop | Effect::Delete => self.stop_all(&commit.key),
                 _ => {}
             }
         }
@@ -239,8 +244,21 @@ mod tests {
         }
         assert_eq!(schedule.next(7), Some(30));
         assert_eq!(schedule.due(7).count(), 1);
-        schedule.add(&commit(&mut ledger, id(3), vec![Effect::Stop]));
-        assert_eq!(schedule.iter().count(), 0);
+        for (number, end) in [(3, Effect::Stop), (4, Effect::Delete)] {
+            schedule.add(&commit(&mut ledger, id(number), vec![end]));
+            assert_eq!(schedule.iter().count(), 0);
+            schedule.set(
+                key("a/1"),
+                "again".into(),
+                Timer {
+                    due_ms: 1,
+                    misfire: Misfire::Skip,
+                    command: "ring".into(),
+                    body: bytes::Bytes::new(),
+                },
+            );
+        }
+        schedule.stop_all(&key("a/1"));
         assert_eq!(schedule.due(u64::MAX).count(), 0);
     }
 
@@ -265,5 +283,13 @@ mod tests {
         assert_eq!((index.after(&key("a/1"), RecordSeq(0)), index.len()), (&[RecordSeq(3)][..], 1));
         index.trim(RecordSeq(3));
         assert!(!index.knows(&key("a/1")) && index.is_empty());
+        let mut ledger = Ledger::new(key("a/1"));
+        let commits =
+            vec![commit(&mut ledger, id(1), Vec::new()), commit(&mut ledger, id(2), vec![Effect::Delete])];
+        let body = Body::Commits { relayed: None, commits };
+        let (shard, seq) = (ShardId(0), RecordSeq(4));
+        index.add(&Record { shard, seq, previous: Hash::ZERO, epoch: Epoch(1), body });
+        assert!(index.is_empty(), "of a deleted actor nothing is to be found");
+        assert_eq!(index.len(), 0);
     }
 }

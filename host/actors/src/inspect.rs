@@ -196,6 +196,7 @@ fn words(effect: &lattice_journal::Effect) -> String {
         Effect::SnapshotNow => "snapshot".to_owned(),
         Effect::Passivate => "passivate".to_owned(),
         Effect::Stop => "stop".to_owned(),
+        Effect::Delete => "delete".to_owned(),
     }
 }
 

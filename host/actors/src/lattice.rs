@@ -51,6 +51,7 @@ use lattice_io::{Clock, Kv, Lattice, TaskScope};
 use lattice_journal::lease::{LeasePolicy, Sighting};
 use lattice_journal::shard::StopReason;
 use lattice_journal::{RecordSeq, SessionId, ShardId};
+use lattice_protocol::ownership::OwnerValue;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{EntityKey, ErrorCode, HostId, KindName, Report};
 use standby::Seat;
@@ -60,7 +61,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
-use values::{OwnerValue, Part, SessionValue, owner_key};
+use values::{Part, SessionValue, owner_key};
 
 /// Shards of one kind. It never changes afterwards: it decides which stream a history is in.
 pub const SHARDS: u16 = 16;

@@ -18,6 +18,7 @@
 //! | [`forward`] | the journal of pinned actors, sent into the lattice behind their backs |
 //! | [`log`] | what the loop needs of a log |
 //! | [`index`], [`checkpoint`] | what is known of actors that are not in memory; what stands for trimmed history |
+//! | `bury` | what is left of deleted actors, and what must not be |
 //! | [`aside`] | what was set aside for a person to look at |
 //! | [`inspect`] | histories, read back: journal, time travel, verification |
 //! | [`kinds`], [`policy`] | what runs here, and how it is treated |
@@ -32,6 +33,7 @@
 
 mod activate;
 pub mod aside;
+mod bury;
 pub mod checkpoint;
 pub mod device;
 pub mod door;

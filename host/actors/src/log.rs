@@ -10,6 +10,7 @@ use lattice_io::BoxFuture;
 use lattice_journal::append::{AppendOutcome, ReadBack};
 use lattice_journal::ledger::Timer;
 use lattice_journal::record::{Checkpoint, SnapshotRef};
+use lattice_journal::retain::Keep;
 use lattice_journal::{Position, RecordSeq, Sealed};
 use lattice_protocol::{EntityKey, Report};
 use std::sync::Arc;
@@ -30,10 +31,21 @@ pub struct Trim {
     pub list: Bytes,
     /// Timers that run.
     pub timers: Vec<(EntityKey, Arc<str>, Timer)>,
-    /// Now, milliseconds since 1970.
-    pub now_ms: u64,
-    /// How long history is kept for people, milliseconds.
-    pub retain_ms: u64,
+    /// How much history is kept for people.
+    pub keep: Keep,
+    /// Deleted actors are in what came up to this record: nothing of that may be left behind by what is trimmed.
+    pub purge: Option<RecordSeq>,
+    /// Packs of snapshots may have some of deleted actors.
+    pub unclean: bool,
+}
+
+/// What is done when a checkpoint counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    /// How much history is kept for people.
+    pub keep: Keep,
+    /// Deleted actors may be in what owners before this one have left: it is looked for.
+    pub sweeps: bool,
 }
 
 /// What became of a trimming.
@@ -57,17 +69,19 @@ pub trait ShardLog: Send + Sync {
     fn durable(&self, sealed: &Sealed, at: Position);
     /// How much of its room is used, percent.
     fn used_percent(&self) -> u8;
+    /// Has it still anything from this record or from before it, needed or not?
+    fn holds(&self, record: RecordSeq) -> bool;
+    /// Where history goes by files: the last record of the file that has this one, when nothing comes into it any
+    /// more.
+    fn closed(&self, record: RecordSeq) -> Option<RecordSeq>;
+    /// Has the file that has any record up to there closed.
+    fn roll(&self, through: RecordSeq) -> BoxFuture<'_, Result<(), Report>>;
     /// Is history only let go when nobody wants to see it any more? Else the log itself keeps it for so long.
     fn trims_late(&self) -> bool;
     /// Lets history go, or makes what it takes to let it go, after what stands for it is stored.
     fn trim(&self, trim: Trim) -> BoxFuture<'_, Result<Trimmed, Report>>;
     /// The record that [`Self::trim`] gave is valid, at this place.
-    fn settle(
-        &self,
-        checkpoint: Checkpoint,
-        at: Position,
-        kept: (u64, u64),
-    ) -> BoxFuture<'_, Result<(), Report>>;
+    fn settle(&self, checkpoint: Checkpoint, at: Position, kept: Kept) -> BoxFuture<'_, Result<(), Report>>;
     /// Has a snapshot be as durable as the log.
     fn keep(&self, snapshot: &SnapshotRef, sealed: Bytes, done: KeepDone);
     /// Is this snapshot, which is on the host's disk, as durable as the log?

@@ -2,6 +2,7 @@
 
 use lattice_io::Replicas;
 use lattice_journal::outbox::RelayPolicy;
+use lattice_journal::retain::Retention;
 use lattice_journal::shard::ShardPolicy;
 use lattice_journal::snapshot::SnapshotPolicy;
 use std::time::Duration;
@@ -13,8 +14,8 @@ pub struct KindPolicy {
     pub snapshots: SnapshotPolicy,
     /// How long an actor may do nothing before it leaves memory, milliseconds.
     pub idle_ms: u64,
-    /// How long history is kept behind the snapshots, while the log has room, milliseconds.
-    pub retain_ms: u64,
+    /// How much history is kept behind the snapshots, while the log has room.
+    pub retain: Retention,
     /// Servers that keep a copy of each stream, of durability `lattice`.
     pub replicas: Replicas,
 }
@@ -22,7 +23,8 @@ pub struct KindPolicy {
 impl Default for KindPolicy {
     /// Idle actors leave after five minutes; nothing is kept longer than it has to be.
     fn default() -> Self {
-        Self { snapshots: SnapshotPolicy::default(), idle_ms: 300_000, retain_ms: 0, replicas: Replicas::One }
+        let retain = Retention { age_ms: 0, bytes: u64::MAX };
+        Self { snapshots: SnapshotPolicy::default(), idle_ms: 300_000, retain, replicas: Replicas::One }
     }
 }
 

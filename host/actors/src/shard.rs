@@ -12,13 +12,15 @@
 //! | `message`, `opening` | what comes to it; what it is made of |
 //! | `turns` | actors in memory: activation, work for guests, what is folded again |
 //! | `relay` | effects on their way out, and timers |
-//! | `upkeep` | snapshots, idleness, trimming |
+//! | `upkeep` | snapshots, idleness |
+//! | `trimming` | letting history go |
 //! | `look` | questions of people |
 
 mod look;
 mod message;
 mod opening;
 mod relay;
+mod trimming;
 mod turns;
 mod upkeep;
 
@@ -30,6 +32,7 @@ pub use opening::ShardStats;
 pub(crate) use opening::{Opened, Realm, Shared};
 
 use crate::activate::{Brought, Ready, Sources, Wanted};
+use crate::bury::{self, Purge};
 use crate::index::{Index, Schedule};
 use crate::kinds::Kind;
 use crate::log::ShardLog;
@@ -37,6 +40,7 @@ use bytes::Bytes;
 use lattice_journal::append::LogAction;
 use lattice_journal::outbox::{Outbox, OutboxPosition};
 use lattice_journal::record::Body;
+use lattice_journal::retain::Marks;
 use lattice_journal::shard::{Action, Answer, Input, Question, Request, StopReason, Submitted, Token};
 use lattice_journal::trim::Trimmer;
 use lattice_journal::{Command, Now, Position, RecordSeq, Sealed, Shard, ShardId};
@@ -64,8 +68,14 @@ pub(crate) struct ShardLoop {
     trimming: bool,
     /// Bytes of records since the last checkpoint.
     grown_bytes: u64,
-    /// Before which trimming makes no sense: what could go is kept for people (monotonic).
+    /// After a trimming that failed: not before this (monotonic).
     trim_not_before_ms: u64,
+    /// Ages and sizes of what the log keeps.
+    marks: Marks,
+    /// Deleted actors that are still in the log.
+    purge: Option<Purge>,
+    /// When the log was last asked to close a file (monotonic).
+    rolled_ms: Option<u64>,
     kinds: BTreeMap<KindName, Kind>,
     /// Actors that were folded before the shard was opened, each up to this record: until they are wanted.
     folded: HashMap<EntityKey, (Ready, RecordSeq)>,
@@ -117,6 +127,10 @@ impl ShardLoop {
         shared.scope.spawn_until_cancelled("activate", crate::activate::run(sources, wanting));
         let mut outbox = Outbox::new(shared.policy.relay, opened.relayed);
         opened.outgoing.iter().for_each(|record| outbox.durable(record));
+        outbox.seen(opened.tail.chain.seq());
+        let purge = trimming::unfinished(&opened, &*log);
+        let buried = opened.trimmer.snapshots().buried().cloned().collect();
+        bury::forget(&shared.scope, (&shared.snapshots, &shared.aside), buried);
         let policy = shared.policy.shard;
         let opened_ms = shared.clock.monotonic_ms();
         let shard = Shard::new(policy, opened.tail, opened.relayed, shared.lease_until_ms);
@@ -132,6 +146,9 @@ impl ShardLoop {
             trimming: false,
             grown_bytes: opened.bytes,
             trim_not_before_ms: 0,
+            marks: opened.marks,
+            purge,
+            rolled_ms: None,
             kinds,
             folded: opened.folded,
             opened_ms,
@@ -228,6 +245,7 @@ impl ShardLoop {
     fn handle(&mut self, message: Message, now: Now) {
         match message {
             Message::Submit { key, command, reply } => self.submitted(key, command, reply, now),
+            Message::Delete { key, command, reply } => self.delete(key, command, reply, now),
             Message::Query { key, name, body, reply } => {
                 if let Err(report) = self.admit(&key, now) {
                     return drop(reply.send(Err(report)));
@@ -276,6 +294,20 @@ impl ShardLoop {
         }
         let token = self.token(Waiter::Caller(reply));
         self.submit(token, key, command, now);
+    }
+
+    /// Whatever ails the actor: it may be deleted.
+    fn delete(&mut self, key: EntityKey, command: Command, reply: Reply, now: Now) {
+        let refused = if self.is_mine(&key) { self.full.clone() } else { Some(no_kind(&key.kind)) };
+        if let Some(report) = refused {
+            // Whoever asked may have stopped waiting.
+            return drop(reply.send(Err(report)));
+        }
+        if self.shard.actors() >= self.shared.policy.shard.actors {
+            self.make_room(now);
+        }
+        let token = self.token(Waiter::Caller(reply));
+        self.step(Input::Delete(Request { token, key, command: Arc::new(command) }), now);
     }
 
     fn submit(&mut self, token: Token, key: EntityKey, command: Command, now: Now) {
@@ -406,13 +438,19 @@ impl ShardLoop {
         let record = sealed.record();
         self.index.add(record);
         self.grown_bytes = self.grown_bytes.saturating_add(sealed.bytes().len() as u64);
+        self.marks.note(record.seq, now.unix_ms, sealed.bytes().len());
         for commit in record.commits() {
             self.commits += 1;
-            self.trimmer.committed(&commit.key, record.seq);
+            if commit.is_tombstone() {
+                self.trimmer.buried(&commit.key, commit.seq);
+            } else {
+                self.trimmer.committed(&commit.key, record.seq);
+            }
             self.schedule.add(commit);
             self.noted(commit, now);
         }
         self.outbox.durable(record);
+        self.buried(record);
         if let Body::Checkpoint(checkpoint) = &record.body {
             self.checkpointed(checkpoint, at, now);
         }
@@ -431,6 +469,10 @@ impl ShardLoop {
     }
 
     fn set_aside(&self, aside: crate::aside::Aside) {
+        // Nothing of a deleted actor is kept.
+        if self.trimmer.snapshots().is_buried(&aside.actor) {
+            return;
+        }
         let store = Arc::clone(&self.shared.aside);
         self.shared.scope.spawn_best_effort("set aside", async move {
             let keep = move || crate::aside::keep(&store, &aside);

@@ -8,9 +8,10 @@ use host_runtime::PersistentKind;
 use lattice_io::call::{answer_each, ask_entity};
 use lattice_io::{Bus, Replicas, TaskScope};
 use lattice_journal::command::CommandRef;
+use lattice_journal::retain::Retention;
 use lattice_journal::shard::Submitted;
 use lattice_journal::snapshot::SnapshotPolicy;
-use lattice_journal::{Command, RecordSeq, ShardId};
+use lattice_journal::{Command, CommandId, RecordSeq, ShardId};
 use lattice_protocol::entity::{CommandBy, EntityAnswer, EntityAsk, EntityCall};
 use lattice_protocol::subject::{SERVE_GROUP, Subjects};
 use lattice_protocol::{ActorId, EntityKey, ErrorCode, HostId, KindName, Persistent, Report};
@@ -44,7 +45,10 @@ pub fn policy(persistent: &Persistent) -> KindPolicy {
             replay_us: persistent.snapshot_replay_ms.saturating_mul(1_000),
         },
         idle_ms: persistent.idle_seconds.saturating_mul(1_000),
-        retain_ms: persistent.retain_hours.saturating_mul(3_600_000),
+        retain: Retention {
+            age_ms: persistent.retain_hours.saturating_mul(3_600_000),
+            bytes: persistent.retain_mib.saturating_mul(1 << 20),
+        },
         replicas: if persistent.replicas > 1 { Replicas::Three } else { Replicas::One },
     }
 }
@@ -60,6 +64,12 @@ fn json<T: Serialize>(value: &T) -> Result<(EntityAnswer, Bytes), Report> {
     let text = serde_json::to_vec(value)
         .map_err(|error| Report::new(ErrorCode::Internal, format!("answer not written: {error}")))?;
     Ok((EntityAnswer::default(), text.into()))
+}
+
+fn command_id(id: &str) -> Result<CommandId, Report> {
+    id.parse().map_err(|error| {
+        Report::new(ErrorCode::Usage, format!("{error}")).hint("leave the id out, and one is made")
+    })
 }
 
 fn submitted(answer: Submitted) -> Result<(EntityAnswer, Bytes), Report> {
@@ -216,10 +226,7 @@ impl Entities {
             EntityAsk::Command { key, name, by } => {
                 let reference = match by {
                     CommandBy::Actor { from, sequence } => CommandRef::Sent { from, sequence },
-                    CommandBy::Id(id) => CommandRef::Id(id.parse().map_err(|error| {
-                        Report::new(ErrorCode::Usage, format!("{error}"))
-                            .hint("leave the id out, and one is made")
-                    })?),
+                    CommandBy::Id(id) => CommandRef::Id(command_id(&id)?),
                 };
                 submitted(door?.submit(key, Command { reference, name, body }, patience).await?)
             }
@@ -232,11 +239,7 @@ impl Entities {
             EntityAsk::Verify { key } => json(&door?.verify(key).await?),
             EntityAsk::Move { key, to } => {
                 if self.lattice.runs(&key.kind).is_none() {
-                    return Err(Report::new(
-                        ErrorCode::Usage,
-                        format!("kind {} is pinned to its host", key.kind),
-                    )
-                    .hint("only kinds of durability lattice can move"));
+                    return Err(immovable(&key.kind, self.device.kind(&key.kind).is_some()));
                 }
                 let began = Instant::now();
                 self.lattice.migrate(&key, &to, patience).await?;
@@ -248,6 +251,8 @@ impl Entities {
                 self.lattice.reserve(part, RecordSeq(record), patience).await?;
                 json(&serde_json::json!({ "ready": true }))
             }
+            EntityAsk::Delete { key, id } => submitted(door?.delete(key, command_id(&id)?, patience).await?),
+            EntityAsk::Forget { key } => json(&self.device.forget(&key).await?),
             EntityAsk::SetAside => {
                 let all = self.device.set_aside().await?.into_iter();
                 json(&all.filter(|aside| aside.actor.kind == call.kind).collect::<Vec<_>>())
@@ -339,6 +344,20 @@ impl Entities {
         scope.spawn_until_cancelled("serve as owner", serving);
         Ok(scope)
     }
+}
+
+/// Why no actor of a kind can be moved from a host that does not have it as one of durability `lattice`.
+fn immovable(kind: &KindName, pinned: bool) -> Report {
+    if pinned {
+        return Report::new(ErrorCode::Usage, format!("kind {kind} is pinned to its host"))
+            .hint("only kinds of durability lattice can move");
+    }
+    // It has just started, or the kind has just left it.
+    Report::new(
+        ErrorCode::ActorNotFound,
+        format!("kind {kind} does not run on the host that was asked, or not yet"),
+    )
+    .hint("nothing was moved; ask again shortly, and see what runs where: trellis get actors")
 }
 
 fn moving() -> Report {

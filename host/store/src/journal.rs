@@ -14,7 +14,8 @@
 //! **Segments** of fixed size are zeroed once, when they are made, and used again after trimming:
 //! overwriting syncs about twice as fast as growing, and nothing is written twice in the long run.
 //! A segment that is used again has another number, and every check depends on it: what is left of
-//! its former life is never taken for an entry.
+//! its former life is never taken for an entry. What shall be left nowhere is *swept*
+//! ([`Journal::sweep`]): its segments are removed instead.
 //!
 //! **Failures.** After a failed write or sync the journal stops for good ([`JournalError::Stopped`]):
 //! the kernel may have thrown away what it could not write, so a later success would prove nothing.
@@ -27,7 +28,7 @@
 //! | `frame` | segment headers and frames as bytes, and finding the end of a segment |
 //! | [`files`] | the few operations on files that it needs, behind a trait: faults are injected there |
 //! | `recovery` | from files to a journal: checks, cuts, refuses |
-//! | `writer` | the thread: gather, write, sync, rotate, trim |
+//! | `writer` | the thread: gather, write, sync, rotate, trim, sweep |
 //! | `behind` | reading in large steps, for who sends it elsewhere |
 //! | [`mark`] | that there is one, kept beside it |
 //! | [`error`] | what fails, and what to do |
@@ -83,6 +84,8 @@ impl Default for JournalOptions {
 
 /// What becomes of an append: its position, when it is on disk.
 pub type Done = Box<dyn FnOnce(Result<u64, JournalError>) + Send>;
+/// What becomes of anything else that the writer is asked: called on its thread, and must not block.
+pub type Told = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
 
 /// What readers and the writer both see.
 #[derive(Debug)]
@@ -198,12 +201,43 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]; entries are kept rather than lost.
     pub fn trim(&self, before: u64) -> Result<(), JournalError> {
+        self.wait(|done| Command::Trim { before, done })
+    }
+
+    /// What is in files up to this position, or was in them before it was trimmed, shall come into no other
+    /// file: files to be used again are removed, and those in use are removed when they are trimmed. Given to
+    /// the writer before the entry of that position, it holds for all that come after. Like
+    /// [`Journal::append`] it does not wait.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn sweep(&self, through: u64, done: Told) -> Result<(), JournalError> {
+        self.send(Command::Sweep { through, done })
+    }
+
+    /// The same; returns when it is on disk.
+    ///
+    /// # Errors
+    /// [`JournalError`]; it is to be said again.
+    pub fn sweep_wait(&self, through: u64) -> Result<(), JournalError> {
+        self.wait(|done| Command::Sweep { through, done })
+    }
+
+    /// Goes on in another file, when the one that is written to has any entry up to `through`: so that it is
+    /// closed ([`Journal::closed`]), and can be trimmed.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`]: there is no room for another one, and nothing has changed.
+    pub fn roll(&self, through: u64) -> Result<(), JournalError> {
+        self.wait(|done| Command::Roll { through, done })
+    }
+
+    /// Has the writer do something, and waits for it.
+    fn wait(&self, command: impl FnOnce(Told) -> Command) -> Result<(), JournalError> {
         let (sender, receiver) = sync_channel(1);
         let done = Box::new(move |outcome: Result<(), JournalError>| drop(sender.send(outcome)));
         let commands = self.commands.as_ref().ok_or_else(|| JournalError::stopped("closed"))?;
-        commands
-            .send(Command::Trim { before, done })
-            .map_err(|_| JournalError::stopped("the writer has ended"))?;
+        commands.send(command(done)).map_err(|_| JournalError::stopped("the writer has ended"))?;
         receiver.recv().map_err(|_| JournalError::stopped("the writer has ended"))?
     }
 
@@ -221,6 +255,19 @@ impl Journal {
     #[must_use]
     pub fn first(&self) -> u64 {
         self.shared.first.load(Ordering::Acquire)
+    }
+
+    /// The first position that any file still has; it may be trimmed.
+    #[must_use]
+    pub fn oldest(&self) -> u64 {
+        self.shared.segments().first().map_or_else(|| self.last() + 1, |(_, first)| *first)
+    }
+
+    /// The last position of the file that has this one, when nothing comes into that file any more.
+    #[must_use]
+    pub fn closed(&self, position: u64) -> Option<u64> {
+        let segments = self.shared.segments();
+        segments.iter().find(|(_, first)| *first > position).map(|(_, next)| next - 1)
     }
 
     /// Up to `most` entries from this position on, as far as they are on disk.

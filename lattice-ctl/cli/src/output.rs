@@ -75,6 +75,14 @@ pub fn all_but_last(mut problems: Vec<Report>) -> Report {
     last.unwrap_or_else(|| Report::new(ErrorCode::Internal, "failed without a reason"))
 }
 
+/// Asks a person something; the answer comes on the same line.
+pub fn ask(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stderr().lock();
+    // A terminal that has gone cannot be told about it.
+    let _ = write!(out, "{text}").and_then(|()| out.flush());
+}
+
 /// Something that people should know but that is no failure; on standard error.
 pub fn warn(text: impl AsRef<str>) {
     line(&mut std::io::stderr().lock(), &format!("warning: {}", text.as_ref()));

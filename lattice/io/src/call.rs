@@ -60,7 +60,9 @@ pub async fn ask_entity(
     body: &[u8],
 ) -> Result<(EntityAnswer, Bytes), Report> {
     let place = match &call.ask {
-        EntityAsk::Command { key, .. } | EntityAsk::Query { key, .. } => key.to_string(),
+        EntityAsk::Command { key, .. } | EntityAsk::Query { key, .. } | EntityAsk::Delete { key, .. } => {
+            key.to_string()
+        }
         _ => call.kind.to_string(),
     };
     let message = BusMessage::new(subject, call.encode(body)?);
@@ -72,7 +74,9 @@ pub async fn ask_entity(
                 .at(place)
                 .hint("see: trellis get actors"))
         }
-        Err(BusError::Timeout { waited_ms, .. }) if matches!(call.ask, EntityAsk::Command { .. }) => {
+        Err(BusError::Timeout { waited_ms, .. })
+            if matches!(call.ask, EntityAsk::Command { .. } | EntityAsk::Delete { .. }) =>
+        {
             Err(Report::new(
                 ErrorCode::OutcomeUnknown,
                 "no answer in time: the command may have been carried out",

@@ -105,6 +105,9 @@ pub enum Effect {
     Passivate,
     /// The actor's life is over; further commands are refused.
     Stop,
+    /// Everything that the actor was is deleted, for good: this commit is its tombstone. No component
+    /// decides it.
+    Delete,
 }
 
 impl Effect {
@@ -182,11 +185,18 @@ impl Fields {
             Effect::SnapshotNow => self.number(7),
             Effect::Passivate => self.number(8),
             Effect::Stop => self.number(9),
+            Effect::Delete => self.number(10),
         };
     }
 }
 
 impl Commit {
+    /// Is it a tombstone: nothing of the actor before it is to be found any more?
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.effects.contains(&Effect::Delete)
+    }
+
     /// The hash of the actor's history with this commit, from the hash of the history before it.
     #[must_use]
     pub fn extend(&self, before: &Hash) -> Hash {

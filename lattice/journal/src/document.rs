@@ -17,6 +17,7 @@ use crate::ids::{ActorSeq, Epoch, Hash, Position, RecordSeq, ShardId};
 use crate::ledger::Timer;
 use crate::places::Places;
 use crate::record::{Checkpoint, SnapshotRef};
+use crate::retain::Keep;
 use crate::trim::SnapshotList;
 use bytes::Bytes;
 use keys::Digest;
@@ -38,6 +39,20 @@ pub struct Place {
     pub pack: u32,
     /// Which of the pack's snapshots.
     pub index: u32,
+}
+
+impl Place {
+    /// Of an actor that was deleted by this commit: in no pack.
+    #[must_use]
+    pub fn tombstone(seq: ActorSeq) -> Self {
+        Self { seq, hash: SnapshotRef::TOMBSTONE, pack: 0, index: 0 }
+    }
+
+    /// Was the actor deleted?
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.hash == SnapshotRef::TOMBSTONE
+    }
 }
 
 /// An earlier checkpoint whose document is kept: what a trimmed stream may begin behind.
@@ -126,11 +141,13 @@ impl Document {
     }
 
     /// The last record that may go, and its place: there is a readable checkpoint behind it beside this
-    /// one, and all before it is older than it has to be kept.
+    /// one, and all before it is older, or more, than has to be kept.
     #[must_use]
-    pub fn may_go(&self, now_ms: u64, retain_ms: u64) -> Option<(RecordSeq, Position)> {
-        let old = |one: &&Milestone| one.at_ms.saturating_add(retain_ms) <= now_ms;
-        self.milestones.iter().rfind(old).map(|one| (one.through, one.position))
+    pub fn may_go(&self, keep: Keep) -> Option<(RecordSeq, Position)> {
+        let goes = |one: &&Milestone| {
+            one.at_ms.saturating_add(keep.age_ms) <= keep.now_ms || one.through <= keep.too_much
+        };
+        self.milestones.iter().rfind(goes).map(|one| (one.through, one.position))
     }
 }
 

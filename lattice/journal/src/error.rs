@@ -135,6 +135,14 @@ pub enum FoldError {
         /// Which commit.
         seq: ActorSeq,
     },
+    /// The actor was deleted: nothing follows its tombstone.
+    #[error("{key}: commit {seq} behind the actor's tombstone")]
+    Deleted {
+        /// Whose.
+        key: EntityKey,
+        /// Which commit.
+        seq: ActorSeq,
+    },
     /// The actor's own code refused an event or a snapshot.
     #[error("{key}: commit {seq}: {reason}")]
     Refused {

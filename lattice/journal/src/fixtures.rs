@@ -68,9 +68,17 @@ impl Entity for Sum {
         self.total = self.total.wrapping_add(number(&event.payload)?);
         Ok(())
     }
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl Sum {
+    /// The tombstone that a deletion under the n-th id becomes.
+    pub fn tombstone(ledger: &Ledger, n: u64) -> Commit {
+        let decision = Decision { effects: vec![Effect::Delete], ..Decision::default() };
+        commit(ledger, &add(n, 0), decision)
+    }
     pub fn load(_: u32, state: &Bytes) -> Result<Self, String> {
         Ok(Self { total: number(state)? })
     }
@@ -199,6 +207,7 @@ pub fn any_effect() -> impl Strategy<Value = Effect> {
         Just(Effect::SnapshotNow),
         Just(Effect::Passivate),
         Just(Effect::Stop),
+        Just(Effect::Delete),
     ]
 }
 

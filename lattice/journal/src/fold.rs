@@ -5,7 +5,7 @@
 
 use crate::commit::{Commit, Event};
 use crate::error::FoldError;
-use crate::ids::{RecordSeq, ShardId};
+use crate::ids::{ActorSeq, RecordSeq, ShardId};
 use crate::ledger::Ledger;
 use crate::snapshot::Snapshot;
 use bytes::Bytes;
@@ -19,6 +19,9 @@ pub trait Entity {
     /// # Errors
     /// The guest's words.
     fn apply(&mut self, event: &Event) -> Result<(), String>;
+
+    /// The actor is deleted: nothing of what it was may be left.
+    fn forget(&mut self);
 }
 
 /// State and ledger of one actor, at the same commit.
@@ -81,7 +84,25 @@ impl<E: Entity> Fold<E> {
                 reason,
             })?;
         }
-        self.ledger.apply(commit)
+        self.ledger.apply(commit)?;
+        if commit.is_tombstone() {
+            self.entity.forget();
+        }
+        Ok(())
+    }
+
+    /// Takes a tombstone in whose history is not here: it is all there is to know.
+    ///
+    /// # Errors
+    /// [`FoldError`]: it is none, or another actor's.
+    pub fn buried(key: &EntityKey, entity: E, commit: &Commit) -> Result<Self, FoldError> {
+        if commit.key != *key {
+            return Err(FoldError::OtherActor { key: key.clone(), got: commit.key.clone() });
+        }
+        if !commit.is_tombstone() {
+            return Err(FoldError::Sequence { key: key.clone(), expected: ActorSeq(1), got: commit.seq });
+        }
+        Ok(Self { ledger: Ledger::deleted(key.clone(), commit.seq), entity })
     }
 
     /// Takes in those of a record's commits that are this actor's and not in yet.

@@ -56,6 +56,7 @@ pub struct Ledger {
     pub(crate) history: Hash,
     pub(crate) hlc: Hlc,
     pub(crate) stopped: bool,
+    pub(crate) deleted: bool,
     pub(crate) dedupe: Dedupe,
     pub(crate) sent: BTreeMap<EntityKey, u64>,
     pub(crate) timers: BTreeMap<Arc<str>, Timer>,
@@ -72,11 +73,19 @@ impl Ledger {
             history: Hash::ZERO,
             hlc: Hlc::default(),
             stopped: false,
+            deleted: false,
             dedupe: Dedupe::default(),
             sent: BTreeMap::new(),
             timers: BTreeMap::new(),
             calls: BTreeSet::new(),
         }
+    }
+
+    /// Of an actor that was deleted by this commit: that is all that is left of it, and it is the same
+    /// whether its history was folded or not.
+    #[must_use]
+    pub fn deleted(key: EntityKey, seq: ActorSeq) -> Self {
+        Self { seq, stopped: true, deleted: true, ..Self::new(key) }
     }
 
     /// Whose.
@@ -99,10 +108,24 @@ impl Ledger {
     pub fn hlc(&self) -> Hlc {
         self.hlc
     }
-    /// Has it ended ([`Effect::Stop`])?
+    /// Has it ended ([`Effect::Stop`], [`Effect::Delete`])?
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped
+    }
+    /// Was it deleted ([`Effect::Delete`])?
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+    /// Why it does nothing any more; none while it lives.
+    #[must_use]
+    pub fn ended(&self) -> Option<Report> {
+        if self.deleted {
+            return Some(deleted(&self.key));
+        }
+        let ended = || Report::new(ErrorCode::ActorNotFound, format!("{}: the actor has ended", self.key));
+        self.stopped.then(ended)
     }
     /// Timers that run, by name.
     #[must_use]
@@ -199,6 +222,9 @@ impl Ledger {
         if commit.key != self.key {
             return Err(FoldError::OtherActor { key: key(), got: commit.key.clone() });
         }
+        if self.deleted {
+            return Err(FoldError::Deleted { key: key(), seq: commit.seq });
+        }
         let expected = self.seq.next();
         if commit.seq != expected {
             return Err(FoldError::Sequence { key: key(), expected, got: commit.seq });
@@ -215,6 +241,10 @@ impl Ledger {
     /// [`FoldError`]: it does not follow; the ledger is as it was.
     pub fn apply(&mut self, commit: &Commit) -> Result<(), FoldError> {
         self.follows(commit)?;
+        if commit.is_tombstone() {
+            *self = Self::deleted(self.key.clone(), commit.seq);
+            return Ok(());
+        }
         self.history = commit.extend(&self.history);
         self.seq = commit.seq;
         self.hlc = self.hlc.max(commit.hlc);
@@ -248,9 +278,21 @@ impl Ledger {
                 self.stopped = true;
                 self.timers.clear();
             }
-            Effect::Publish { .. } | Effect::Crdt { .. } | Effect::SnapshotNow | Effect::Passivate => {}
+            // A tombstone is not taken in: it is all there is.
+            Effect::Publish { .. }
+            | Effect::Crdt { .. }
+            | Effect::SnapshotNow
+            | Effect::Passivate
+            | Effect::Delete => {}
         }
     }
+}
+
+/// What everybody is told who asks for an actor that was deleted.
+#[must_use]
+pub fn deleted(key: &EntityKey) -> Report {
+    Report::new(ErrorCode::ActorNotFound, format!("{key}: the actor was deleted"))
+        .hint("its id is not used again: use another one")
 }
 
 fn limit(what: &str, got: usize, limit: usize) -> Result<(), Report> {
@@ -275,7 +317,7 @@ fn names(effect: &Effect) -> Vec<&Arc<str>> {
         Effect::Publish { link, subject, .. } => vec![link, subject],
         Effect::Call { link, function, answer, .. } => vec![link, function, answer],
         Effect::TimerSet { name, command, .. } => vec![name, command],
-        Effect::SnapshotNow | Effect::Passivate | Effect::Stop => Vec::new(),
+        Effect::SnapshotNow | Effect::Passivate | Effect::Stop | Effect::Delete => Vec::new(),
     }
 }
 

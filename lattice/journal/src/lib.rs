@@ -20,6 +20,7 @@
 //! | [`model`] | what a log means: the model and the scripts that every log is held to |
 //! | [`outbox`] | effects on their way out, from the journal itself |
 //! | [`trim`] | how much history may go, and the checkpoint that anchors the rest |
+//! | [`retain`] | how much of it is kept for people |
 //! | [`document`], [`begin`] | what stands in the lattice for it, and where reading begins then |
 //! | [`standby`] | following a log without owning it |
 //! | [`places`] | where records are in their log |
@@ -61,6 +62,7 @@ pub mod model;
 pub mod outbox;
 pub mod places;
 pub mod record;
+pub mod retain;
 pub mod shard;
 pub mod snapshot;
 pub mod standby;

@@ -12,6 +12,7 @@
 //!                        └──────────────────────────┤
 //!                                                   └ no attempts left ─▶ dead letter ─▶ (moves on)
 //! ```
+//! When an actor is deleted, what of it waits is dropped: nothing of a deleted actor goes out.
 
 use crate::commit::{Commit, Effect};
 use crate::ids::{ActorSeq, Epoch, RecordSeq};
@@ -170,8 +171,40 @@ impl Outbox {
                 self.lanes.entry(target).or_default().waiting.push_back(item);
             }
         }
+        // What an actor wanted that was deleted since is not done any more.
+        record.commits().iter().filter(|commit| commit.is_tombstone()).for_each(|end| self.end_of(&end.key));
         let end = OutboxPosition { record: record.seq.next(), index: 0 };
         self.end = self.end.max(end);
+    }
+
+    /// All records up to this one are known, and no other than those that were given here wants anything done.
+    pub fn seen(&mut self, last: RecordSeq) {
+        self.end = self.end.max(OutboxPosition { record: last.next(), index: 0 });
+    }
+
+    /// Nothing more of this actor goes out. What is under way may arrive.
+    fn end_of(&mut self, from: &EntityKey) {
+        let open = &mut self.open;
+        for lane in self.lanes.values_mut() {
+            let front = lane.waiting.front().map(|item| item.position);
+            lane.waiting.retain(|item| {
+                let goes = item.from == *from;
+                if goes {
+                    open.remove(&item.position);
+                }
+                !goes
+            });
+            if lane.waiting.front().map(|item| item.position) != front {
+                *lane = Lane { waiting: std::mem::take(&mut lane.waiting), ..Lane::default() };
+            }
+        }
+        self.lanes.retain(|_, lane| !lane.waiting.is_empty());
+    }
+
+    /// Does this effect still wait, or is under way?
+    #[must_use]
+    pub fn is_open(&self, position: OutboxPosition) -> bool {
+        self.open.contains(&position)
     }
 
     /// Everything before this has been taken: goes into the next record.

@@ -113,6 +113,18 @@ pub struct SnapshotRef {
     pub hash: Hash,
 }
 
+impl SnapshotRef {
+    /// In the place of a hash: the actor was deleted by this commit, and there is no snapshot. No bytes
+    /// have this hash.
+    pub const TOMBSTONE: Hash = Hash::ZERO;
+
+    /// Does it say that the actor was deleted?
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.hash == Self::TOMBSTONE
+    }
+}
+
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {

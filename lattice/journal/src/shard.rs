@@ -145,6 +145,7 @@ impl Shard {
         }
         match input {
             Input::Submit(request) => self.submit(request, now),
+            Input::Delete(request) => self.delete(request, now),
             Input::Ask { token, key, question } => self.ask((token, question), key, now),
             Input::Answered { key, token, answer } => self.answered(&key, token, answer, now),
             Input::Activated { ledger } => self.activated(*ledger, now),

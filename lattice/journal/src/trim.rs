@@ -4,6 +4,8 @@
 //! Before anything goes, a [`Checkpoint`] is written that anchors the rest: the hash that the first
 //! record kept follows from, and the list of snapshots that stand for the rest. Who wants to start
 //! from it must have it from somebody he trusts: [`Checkpoint::to_bytes`] is what is signed.
+//! An actor that was deleted stays in the list as a *tombstone*: the number of its last commit, and no
+//! snapshot.
 
 use crate::chain::Chain;
 use crate::codec::snapshot as codec;
@@ -44,9 +46,22 @@ impl SnapshotList {
     pub fn insert(&mut self, snapshot: SnapshotRef) {
         let SnapshotRef { key, seq, hash } = snapshot;
         let known = self.list.entry(key).or_insert((seq, hash));
-        if known.0 <= seq {
+        if known.0 <= seq && known.1 != SnapshotRef::TOMBSTONE {
             *known = (seq, hash);
         }
+    }
+    /// An actor was deleted by this commit: no snapshot stands for it, and none ever will.
+    pub fn bury(&mut self, key: EntityKey, seq: ActorSeq) {
+        self.list.insert(key, (seq, SnapshotRef::TOMBSTONE));
+    }
+    /// Was it deleted?
+    #[must_use]
+    pub fn is_buried(&self, key: &EntityKey) -> bool {
+        self.list.get(key).is_some_and(|(_, hash)| *hash == SnapshotRef::TOMBSTONE)
+    }
+    /// The actors that were deleted.
+    pub fn buried(&self) -> impl Iterator<Item = &EntityKey> {
+        self.list.iter().filter(|(_, (_, hash))| *hash == SnapshotRef::TOMBSTONE).map(|(key, _)| key)
     }
     /// The snapshot of an actor.
     #[must_use]
@@ -119,6 +134,14 @@ impl Trimmer {
             Some(needed) => needed.last = needed.last.max(record),
             None => self.need(key.clone(), Needed { first: record, last: record }),
         }
+    }
+
+    /// A valid record has the tombstone of an actor: nothing of it is needed any more.
+    pub fn buried(&mut self, key: &EntityKey, seq: ActorSeq) {
+        if let Some(needed) = self.needed.remove(key) {
+            self.order.remove(&(needed.first, key.clone()));
+        }
+        self.snapshots.bury(key.clone(), seq);
     }
 
     /// A snapshot with everything up to `record` is stored as durably as the journal itself.

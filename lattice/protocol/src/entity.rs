@@ -100,6 +100,21 @@ pub enum EntityAsk {
         /// The owner's last record.
         record: u64,
     },
+    /// Delete everything that an actor is, for good. It is a commit of its own; asked again, it is told that
+    /// it was done.
+    Delete {
+        /// Which actor.
+        key: EntityKey,
+        /// Which command: a UUIDv7.
+        id: String,
+    },
+    /// Remove what this host alone keeps of an actor that was deleted elsewhere: copies of snapshots, what
+    /// was set aside. Asked of each host of a kind after [`EntityAsk::Delete`]; a host that owns the actor
+    /// has done it.
+    Forget {
+        /// Which actor.
+        key: EntityKey,
+    },
     /// What was set aside.
     SetAside,
     /// Send something again that was set aside.
@@ -124,8 +139,11 @@ impl EntityAsk {
             | Self::State { key, .. }
             | Self::Journal { key, .. }
             | Self::Move { key, .. }
+            | Self::Delete { key, .. }
             | Self::Verify { key } => Some(key),
-            Self::List
+            // The host is asked, not the actor.
+            Self::Forget { .. }
+            | Self::List
             | Self::Reserve { .. }
             | Self::SetAside
             | Self::Replay { .. }
@@ -194,7 +212,8 @@ impl EntityCall {
     /// `E_MALFORMED`; `E_NAME` when the actor is not of the kind.
     pub fn decode(frame: &Bytes) -> Result<(Self, Bytes), Report> {
         let (call, at): (Self, usize) = decode_frame(frame)?;
-        if let Some(key) = call.ask.key().filter(|key| key.kind != call.kind) {
+        let forgotten = if let EntityAsk::Forget { key } = &call.ask { Some(key) } else { None };
+        if let Some(key) = call.ask.key().or(forgotten).filter(|key| key.kind != call.kind) {
             return Err(Report::new(ErrorCode::Name, "an actor of another kind").got(key).limit(&call.kind));
         }
         Ok((call, frame.slice(at..)))
@@ -239,6 +258,8 @@ mod tests {
             EntityAsk::Reserve { shard: 3, record: 70 },
             EntityAsk::State { key: key.clone(), at: Moment::Time(5) },
             EntityAsk::Journal { key: key.clone(), from: 1, most: 10 },
+            EntityAsk::Delete { key: key.clone(), id: "x".into() },
+            EntityAsk::Forget { key: key.clone() },
             EntityAsk::List,
             EntityAsk::Replay { id: "a".into() },
         ] {
@@ -246,9 +267,12 @@ mod tests {
             let frame = Bytes::from(sent.encode(b"body").unwrap());
             assert_eq!(EntityCall::decode(&frame).unwrap(), (sent, Bytes::from_static(b"body")));
         }
-        let other = EntityAsk::Verify { key: "battery/b".parse().unwrap() };
-        let frame = Bytes::from(call(other).encode(b"").unwrap());
-        assert_eq!(EntityCall::decode(&frame).unwrap_err().code, ErrorCode::Name);
+        let battery: EntityKey = "battery/b".parse().unwrap();
+        for other in [EntityAsk::Verify { key: battery.clone() }, EntityAsk::Forget { key: battery }] {
+            let frame = Bytes::from(call(other).encode(b"").unwrap());
+            assert_eq!(EntityCall::decode(&frame).unwrap_err().code, ErrorCode::Name);
+        }
+        let frame = Bytes::from(call(EntityAsk::List).encode(b"").unwrap());
         assert_eq!(EntityCall::decode(&frame.slice(..9)).unwrap_err().code, ErrorCode::Malformed);
         for stale in [None, Some(Stale { record: 9, age_ms: 40 })] {
             let answer = EntityAnswer { seq: 7, epoch: 2, repeated: true, stale };

@@ -16,6 +16,7 @@
 //! | [`persistent`] | how a kind of persistent actor is declared, and how its actors are addressed |
 //! | [`entity`] | the frame of one call of a persistent actor |
 //! | [`forwarding`] | how far a host's journal has come into the lattice |
+//! | [`ownership`] | who owns which shard of persistent actors |
 //! | [`rollout`] | how a new version comes into force, and how far it has come |
 //! | [`heartbeat`] | what a host says about itself |
 //! | [`incarnation`] | which life of the lattice this is |
@@ -44,6 +45,7 @@ pub mod leb;
 pub mod link;
 pub mod manifest;
 pub mod name;
+pub mod ownership;
 pub mod permission;
 pub mod persistent;
 pub mod places;

@@ -26,7 +26,8 @@
 //!         isolation: { shared: 1024 }  # actors of one instance; or shared, or instance
 //!         turnMs: 1000                 # longest turn
 //!         snapshots: { events: 10000, seconds: 300, replayMs: 1000 }
-//!         retainHours: 72              # history behind the snapshots, while there is room
+//!         retainHours: 72              # history behind the snapshots, while there is room, …
+//!         retainMib: 1024              # … and at most so much of it
 //!         idleSeconds: 300             # then an actor leaves memory
 //!       limits: { memoryMib: 64, tableElements: 10000, callMs: 30000, concurrency: 256, queue: 1024, bodyKib: 1024 }
 //!       config: { temp_threshold: 85 } # what wasi:config answers

@@ -56,6 +56,10 @@ pub struct Persistent {
     pub snapshot_replay_ms: u64,
     /// How long history is kept behind the snapshots, while there is room, hours.
     pub retain_hours: u64,
+    /// How much history is kept behind the snapshots at most, MiB: of a host's journal, or of each shard's
+    /// stream. What is less counts, this or the hours.
+    #[serde(skip_serializing_if = "is_retain_default")]
+    pub retain_mib: u64,
     /// How long an actor may do nothing before it leaves memory, seconds.
     pub idle_seconds: u64,
 }
@@ -64,6 +68,11 @@ pub struct Persistent {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_one(replicas: &u8) -> bool {
     *replicas == 1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_retain_default(mib: &u64) -> bool {
+    *mib == Persistent::RETAIN_MIB
 }
 
 impl Default for Persistent {
@@ -78,6 +87,7 @@ impl Default for Persistent {
             snapshot_seconds: 300,
             snapshot_replay_ms: 1_000,
             retain_hours: 72,
+            retain_mib: Self::RETAIN_MIB,
             idle_seconds: 300,
         }
     }
@@ -98,6 +108,10 @@ impl Persistent {
     pub const MAX_SNAPSHOT_REPLAY_MS: u64 = 5_000;
     /// Longest retention, hours: ten years.
     pub const MAX_RETAIN_HOURS: u64 = 87_600;
+    /// History of a journal or a stream that is kept when nothing is said, MiB.
+    pub const RETAIN_MIB: u64 = 1_024;
+    /// Most history of a journal or a stream, MiB: a terabyte.
+    pub const MAX_RETAIN_MIB: u64 = 1 << 20;
     /// Longest idleness, seconds: a week.
     pub const MAX_IDLE_SECONDS: u64 = 604_800;
 
@@ -117,6 +131,7 @@ impl Persistent {
             ("snapshotSeconds", self.snapshot_seconds, 1, Self::MAX_SNAPSHOT_SECONDS),
             ("snapshotReplayMs", self.snapshot_replay_ms, 1, Self::MAX_SNAPSHOT_REPLAY_MS),
             ("retainHours", self.retain_hours, 0, Self::MAX_RETAIN_HOURS),
+            ("retainMib", self.retain_mib, 0, Self::MAX_RETAIN_MIB),
             ("idleSeconds", self.idle_seconds, 1, Self::MAX_IDLE_SECONDS),
         ];
         let copies = (!Self::REPLICAS.contains(&self.replicas)).then(|| {
@@ -206,12 +221,13 @@ mod tests {
             snapshot_seconds: 0,
             snapshot_replay_ms: 6_000,
             retain_hours: 90_000,
+            retain_mib: 2 << 20,
             idle_seconds: 0,
             replicas: 2,
             ..Persistent::default()
         };
         let places: Vec<_> = zero.problems().into_iter().filter_map(|report| report.place).collect();
-        assert_eq!(places.len(), 8, "{places:?}");
+        assert_eq!(places.len(), 9, "{places:?}");
         for (durability, replicas, fine) in [
             (Durability::Lattice, 3, true),
             (Durability::Lattice, 1, true),
@@ -222,6 +238,8 @@ mod tests {
             assert_eq!(found.is_empty(), fine, "{durability:?} {replicas}: {found:?}");
         }
         assert!(places.contains(&"persistent.turnMs".to_owned()));
+        let said = serde_json::to_value(Persistent::default()).unwrap();
+        assert!(said.get("retainMib").is_none(), "hosts that do not know it read every other spec");
         let actor: ActorName = "meter".parse().unwrap();
         assert_eq!(Persistent::default().kind_of(&actor).as_str(), "meter");
     }

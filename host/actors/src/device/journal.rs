@@ -1,11 +1,12 @@
 //! The local journal as the log of its one shard, and reading it at the start.
 
 use super::{DeviceOptions, blocking};
+use crate::bury;
 use crate::checkpoint::SavedCheckpoint;
 use crate::forward::{Forward, Found};
 use crate::history::History;
 use crate::index::Schedule;
-use crate::log::{Appended, KeepDone, Read, ShardLog, Trim, Trimmed};
+use crate::log::{Appended, KeepDone, Kept, Read, ShardLog, Trim, Trimmed};
 use crate::shard::Opened;
 use bytes::Bytes;
 use host_store::{CheckpointStore, Journal, JournalError, JournalMark};
@@ -107,9 +108,11 @@ impl DeviceLog {
         if let Some(damage) = saved.as_ref().and_then(|loaded| loaded.damage.as_ref()) {
             tracing::error!(error = %damage, "the newest checkpoint was damaged: using the one before");
         }
+        let mut tombstone = None;
         let (through, chain, list, schedule) = match saved {
             None => (RecordSeq(0), Chain::new(SHARD), SnapshotList::default(), Schedule::default()),
             Some(loaded) => {
+                tombstone = loaded.newest.tombstone();
                 let (checkpoint, chain, list, schedule) = loaded.newest.open()?;
                 (checkpoint.through, chain, list, schedule)
             }
@@ -161,7 +164,15 @@ impl DeviceLog {
         });
         let position = Position(reading.chain.seq().0);
         let tail = Tail::at(reading.chain, position);
-        let opened = reading.history.open(tail, RecordSeq(recovered.first), HashMap::new());
+        let mut opened = reading.history.open(tail, (RecordSeq(recovered.first), 0), HashMap::new());
+        // It may be trimmed, and in a file all the same.
+        let tombstone = opened.tombstone.or(tombstone).filter(|record| journal.oldest() <= record.0);
+        if let Some(record) = tombstone {
+            journal.sweep_wait(record.0)?;
+        }
+        opened.tombstone = tombstone;
+        // A former life may have been cut short while it removed files.
+        journal.trim(recovered.first)?;
         let (sender, closed) = oneshot::channel();
         let journal = Arc::new(Held { journal, _closed: sender });
         Ok((Self { journal, checkpoints: Arc::new(checkpoints), forward }, opened, closed))
@@ -203,6 +214,17 @@ impl ShardLog for DeviceLog {
         let answer = Answer(Some(done));
         if let Some(report) = self.forward.as_ref().and_then(|forward| forward.refuses()) {
             return answer.give(Err(report));
+        }
+        if bury::buried(sealed.record()).next().is_some() {
+            // No file that is begun from now on shall be one that has anything of them.
+            let swept = |outcome: Result<(), JournalError>| {
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, "spare files are not removed: they are with the next trimming");
+                }
+            };
+            if let Err(error) = self.journal.sweep(place.0, Box::new(swept)) {
+                swept(Err(error));
+            }
         }
         let forward = self.forward.clone().map(|forward| (forward, sealed.bytes().clone()));
         let stored = move |outcome: Result<u64, JournalError>| {
@@ -249,6 +271,19 @@ impl ShardLog for DeviceLog {
         u8::try_from(used.saturating_mul(100) / most.max(1)).unwrap_or(100)
     }
 
+    fn holds(&self, record: RecordSeq) -> bool {
+        self.journal.oldest() <= record.0
+    }
+
+    fn closed(&self, record: RecordSeq) -> Option<RecordSeq> {
+        self.journal.closed(record.0).map(RecordSeq)
+    }
+
+    fn roll(&self, through: RecordSeq) -> BoxFuture<'_, Result<(), Report>> {
+        let journal = Arc::clone(&self.journal);
+        Box::pin(blocking(move || journal.roll(through.0).map_err(Report::from)))
+    }
+
     fn trims_late(&self) -> bool {
         true
     }
@@ -263,7 +298,13 @@ impl ShardLog for DeviceLog {
                     .limit(MAX_LIST_BYTES));
             }
             let before = trim.checkpoint.through.0 + 1;
-            checkpoints.save(&SavedCheckpoint::new(SHARD, &trim)).map_err(Report::from)?;
+            let saved = SavedCheckpoint::new(SHARD, &trim);
+            checkpoints.save(&saved).map_err(Report::from)?;
+            if let Some(tombstone) = trim.purge {
+                // The one before may have timers of deleted actors.
+                checkpoints.save(&saved).map_err(Report::from)?;
+                journal.sweep_wait(tombstone.0)?;
+            }
             match forward {
                 // What has not arrived is kept for that.
                 Some(forward) => forward.trim(&journal, before)?,
@@ -273,7 +314,7 @@ impl ShardLog for DeviceLog {
         }))
     }
 
-    fn settle(&self, _: Checkpoint, _: Position, _: (u64, u64)) -> BoxFuture<'_, Result<(), Report>> {
+    fn settle(&self, _: Checkpoint, _: Position, _: Kept) -> BoxFuture<'_, Result<(), Report>> {
         // No record of this log is a checkpoint.
         Box::pin(std::future::ready(Ok(())))
     }

@@ -10,7 +10,7 @@ use lattice_journal::{Chain, Command, CommandId, Epoch, Hash, Position, SessionI
 use std::collections::BTreeMap;
 
 /// Records of three actors in turn, each commit with a timer; the last of them commits with the first record
-/// only.
+/// only, and is deleted half-way.
 fn records() -> Vec<Sealed> {
     let mut chain = Chain::new(ShardId(0));
     let opening = chain.opening(Epoch(1), SessionId::new(&"H1".parse().unwrap(), [1; 16])).seal().unwrap();
@@ -19,7 +19,7 @@ fn records() -> Vec<Sealed> {
         ["a/1", "a/2", "a/3"].into_iter().map(|key| Ledger::new(key.parse().unwrap())).collect();
     let mut records = vec![opening];
     for n in 0..12_u8 {
-        let at = if n == 0 { 2 } else { usize::from(n % 2) };
+        let at = if n == 0 || n == 6 { 2 } else { usize::from(n % 2) };
         let ledger = &mut ledgers[at];
         let reference = CommandRef::Id(CommandId::new(5, [n; 10]));
         let command = Command { reference, name: "c".into(), body: Bytes::new() };
@@ -30,7 +30,8 @@ fn records() -> Vec<Sealed> {
             command: "ring".into(),
             body: Bytes::new(),
         };
-        let decision = Decision { effects: vec![timer], ..Decision::default() };
+        let effects = vec![if n == 6 { Effect::Delete } else { timer }];
+        let decision = Decision { effects, ..Decision::default() };
         let commit = ledger.commit(&command, decision, keys::Digest::from_bytes([1; 32]), 5).unwrap();
         ledger.apply(&commit).unwrap();
         let body = Body::Commits { relayed: None, commits: vec![commit] };
@@ -65,7 +66,10 @@ fn who_goes_on_behind_a_checkpoint_knows_what_one_knows_who_begins_there() {
         let mut list = SnapshotList::default();
         for key in keys {
             let seq = lattice_journal::ActorSeq(1);
-            list.insert(SnapshotRef { key, seq, hash: Hash::ZERO });
+            list.insert(SnapshotRef { key, seq, hash: Hash::of(b"a snapshot") });
+        }
+        for key in old.trimmer.snapshots().buried() {
+            list.bury(key.clone(), old.trimmer.snapshots().get(key).unwrap().seq);
         }
         let timers = old.schedule.iter();
         let document = Document {

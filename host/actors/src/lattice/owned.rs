@@ -3,7 +3,7 @@
 use super::standby::{Followers, Seat};
 use super::stream::StreamLog;
 use super::takeover::{self, Ahead, Stuck};
-use super::values::{OwnerValue, Part, RELEASED, owner_key};
+use super::values::{Part, owner_key};
 use super::{Inner, PAUSE, SHARDS};
 use crate::policy::Policy;
 use crate::shard::{Realm, ShardLoop, Shared};
@@ -11,6 +11,7 @@ use lattice_io::TaskScope;
 use lattice_journal::SessionId;
 use lattice_journal::shard::StopReason;
 use lattice_protocol::ErrorCode;
+use lattice_protocol::ownership::OwnerValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl Inner {
         if value.session != session.as_str() {
             return;
         }
-        let released = OwnerValue { session: RELEASED.to_owned(), to, chosen, ..value };
+        let released = value.released(to, chosen);
         // Plain strings and numbers: this cannot fail.
         let value = serde_json::to_vec(&released).unwrap_or_default().into();
         match self.owners.update(&key, value, entry.revision).await {

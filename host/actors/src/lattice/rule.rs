@@ -3,10 +3,11 @@
 //! it stands by for: those for which it would be first if their owners died.
 
 use super::standby::{self, Seat};
-use super::values::{OwnerValue, Part, RELEASED, SessionValue, owner_key};
+use super::values::{Part, SessionValue, owner_key};
 use super::{Inner, SHARDS, State};
 use lattice_journal::lease::Sighting;
 use lattice_journal::{Hash, SessionId, ShardId};
+use lattice_protocol::ownership::OwnerValue;
 use lattice_protocol::{HostId, KindName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -138,7 +139,7 @@ impl Inner {
                 state.orphaned.remove(&part);
                 continue;
             }
-            let given = owner.filter(|owner| owner.session == RELEASED).and_then(|owner| owner.to.as_ref());
+            let given = owner.filter(|owner| owner.is_released()).and_then(|owner| owner.to.as_ref());
             let rank = match given {
                 Some(to) if *to == self.options.host => 0,
                 Some(_) => rank(&part, session.as_str(), &alive).saturating_add(GIVEN),
@@ -228,8 +229,7 @@ mod tests {
             hosts.iter().map(|host| (session(host).to_string(), BTreeSet::from([kind.clone()]))).collect();
         for shard in (0..SHARDS).map(|shard| (kind.clone(), ShardId(shard))) {
             for owner in hosts {
-                let value =
-                    OwnerValue { session: session(owner).to_string(), epoch: 3, to: None, chosen: false };
+                let value = OwnerValue::new(session(owner).as_str(), 3);
                 let picture = |host: &str| Picture {
                     session: session(host),
                     kinds: vec![kind.clone()],

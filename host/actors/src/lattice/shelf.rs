@@ -23,6 +23,7 @@ use lattice_journal::begin::Hint;
 use lattice_journal::document::{Document, Pack, Place, thinned};
 use lattice_journal::places::Places;
 use lattice_journal::record::{Checkpoint, Kept, SnapshotRef};
+use lattice_journal::snapshot::Snapshot;
 use lattice_journal::trim::SnapshotList;
 use lattice_journal::{Epoch, Hash, Position, ShardId};
 use lattice_protocol::{EntityKey, ErrorCode, Report};
@@ -268,7 +269,9 @@ impl Shelf {
         key: &EntityKey,
         seen: &mut BTreeSet<Hash>,
     ) -> Result<Option<Bytes>, Report> {
-        let Some(place) = document.snapshots.get(key).filter(|place| seen.insert(place.hash)) else {
+        let Some(place) =
+            document.snapshots.get(key).filter(|place| !place.is_tombstone() && seen.insert(place.hash))
+        else {
             return Ok(None);
         };
         let at = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
@@ -290,7 +293,7 @@ impl Shelf {
         (position, places): (Position, Places),
     ) -> Result<Checkpoint, Report> {
         let (list, _) = SnapshotList::from_bytes(trim.list.clone())?;
-        self.rewrite_sparse(&list).await?;
+        self.rewrite(&list, trim.unclean).await?;
         let (document, fresh) = self.compose(&trim, &list, (position, places))?;
         self.check_packs(&document).await?;
         let name = self.write(document.to_bytes()).await?;
@@ -328,6 +331,10 @@ impl Shelf {
         let mut numbers: HashMap<Digest, u32> = HashMap::new();
         let mut snapshots = BTreeMap::new();
         for SnapshotRef { key, seq, hash } in list.iter() {
+            if hash == SnapshotRef::TOMBSTONE {
+                snapshots.insert(key, Place::tombstone(seq));
+                continue;
+            }
             let Some((pack, index)) = state.placed.get(&hash).copied() else {
                 return Err(
                     Report::new(ErrorCode::Internal, "a snapshot that is not in the lattice").at(&key)
@@ -344,27 +351,29 @@ impl Shelf {
         if let Some((name, before)) = &state.current {
             milestones.clone_from(&before.milestones);
             milestones.push(before.milestone(*name));
-            let gone = before.may_go(trim.now_ms, trim.retain_ms).map(|(through, _)| through);
-            milestones = thinned(milestones, gone.unwrap_or_default(), trim.retain_ms / MILESTONES);
         }
-        let document = Document {
+        let mut document = Document {
             shard: self.shard,
             epoch: state.epoch,
             checkpoint: trim.checkpoint.clone(),
             position,
-            at_ms: trim.now_ms,
+            at_ms: trim.keep.now_ms,
             places,
             timers: trim.timers.clone(),
             packs,
             snapshots,
             milestones,
         };
+        // The stream will begin behind this one, when this document counts.
+        let gone = document.may_go(trim.keep).map(|(through, _)| through).unwrap_or_default();
+        document.milestones = thinned(document.milestones, gone, trim.keep.span_ms / MILESTONES);
         Ok((document, state.fresh.clone()))
     }
 
-    /// Snapshots that are still of use go from packs of which little else is into one of their own.
-    async fn rewrite_sparse(&self, list: &SnapshotList) -> Result<(), Report> {
-        let sparse: Vec<(Digest, Vec<(Hash, u32)>)> = {
+    /// Snapshots that are still of use go from packs of which little else is into one of their own; and, where
+    /// that is asked, from packs that have any of a deleted actor.
+    async fn rewrite(&self, list: &SnapshotList, unclean: bool) -> Result<(), Report> {
+        let packs: Vec<(Digest, Vec<(Hash, u32)>)> = {
             let state = self.state();
             let mut live: BTreeMap<Digest, Vec<(Hash, u32)>> = BTreeMap::new();
             for snapshot in list.iter() {
@@ -372,15 +381,24 @@ impl Shelf {
                     live.entry(*pack).or_default().push((snapshot.hash, *index));
                 }
             }
-            let many = live.len() > PACKS;
             let mut packs: Vec<_> = live.into_iter().collect();
             packs.sort_by_key(|(name, live)| (live.len(), *name));
-            let is_sparse = |(name, live): &(Digest, Vec<_>)| {
-                let count = state.packs.get(name).copied().and_then(|count| usize::try_from(count).ok());
-                many || count.is_some_and(|count| live.len() * SPARSE < count)
-            };
-            packs.into_iter().filter(is_sparse).take(REWRITTEN).collect()
+            packs
         };
+        let mut anew = self.sparse(&packs);
+        if unclean {
+            let buried: BTreeSet<&EntityKey> = list.buried().collect();
+            for (name, _) in &packs {
+                let pack = self.pack(*name).await?;
+                let is_buried = |bytes: &Bytes| {
+                    Snapshot::open(bytes.clone()).is_ok_and(|(one, _)| buried.contains(one.ledger.key()))
+                };
+                if pack.snapshots.iter().any(is_buried) {
+                    anew.insert(*name);
+                }
+            }
+        }
+        let sparse = packs.into_iter().filter(|(name, _)| anew.contains(name));
         let mut snapshots = Vec::new();
         for (name, live) in sparse {
             let pack = self.pack(name).await?;
@@ -394,6 +412,16 @@ impl Shelf {
             self.state().fresh.insert(name);
         }
         Ok(())
+    }
+
+    fn sparse(&self, packs: &[(Digest, Vec<(Hash, u32)>)]) -> BTreeSet<Digest> {
+        let state = self.state();
+        let many = packs.len() > PACKS;
+        let is_sparse = |(name, live): &&(Digest, Vec<_>)| {
+            let count = state.packs.get(name).copied().and_then(|count| usize::try_from(count).ok());
+            many || count.is_some_and(|count| live.len() * SPARSE < count)
+        };
+        packs.iter().filter(is_sparse).take(REWRITTEN).map(|(name, _)| *name).collect()
     }
 
     /// The record of the pending checkpoint is valid. What it and the one before it are, as hints; and
@@ -475,6 +503,6 @@ pub(super) struct Settled {
 
 fn placed(document: &Document) -> HashMap<Hash, (Digest, u32)> {
     let pack = |number: u32| usize::try_from(number).ok().and_then(|number| document.packs.get(number));
-    let places = document.snapshots.values();
+    let places = document.snapshots.values().filter(|place| !place.is_tombstone());
     places.filter_map(|place| Some((place.hash, (pack(place.pack)?.0, place.index)))).collect()
 }

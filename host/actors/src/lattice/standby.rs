@@ -178,7 +178,7 @@ impl From<Setback> for Report {
                 let what = "the host would have to remember more of other hosts' shards than it may";
                 Self::new(ErrorCode::InsufficientResources, what)
                     .got(format!("{size} entries of the shard"))
-                    .hint("name another host, or keep history for people a shorter time: persistent.retainHours")
+                    .hint("name another host, or keep less history for people: persistent.retainHours, retainMib")
             }
         }
     }

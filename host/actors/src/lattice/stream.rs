@@ -11,7 +11,7 @@
 
 use super::shelf::{Item, Settled, Shelf};
 use super::{LatticeOptions, PAUSE, Part};
-use crate::log::{Appended, KeepDone, Read, ShardLog, Trim, Trimmed};
+use crate::log::{Appended, KeepDone, Kept, Read, ShardLog, Trim, Trimmed};
 use bytes::Bytes;
 use lattice_io::log::{LogError, MAX_READ};
 use lattice_io::{BoxFuture, Kv, Log, LogOptions, Replicas, TaskScope};
@@ -19,6 +19,7 @@ use lattice_journal::append::{AppendOutcome, ReadBack};
 use lattice_journal::begin::Hint;
 use lattice_journal::places::Places;
 use lattice_journal::record::{Checkpoint, SnapshotRef};
+use lattice_journal::retain::Keep;
 use lattice_journal::{Position, RecordSeq, Sealed};
 use lattice_protocol::{EntityKey, ErrorCode, Report};
 use serde::{Deserialize, Serialize};
@@ -217,10 +218,10 @@ impl StreamLog {
     }
 
     /// Steps 4 to 6.
-    async fn settle_now(&self, settled: Settled, (now_ms, retain_ms): (u64, u64)) -> Result<(), Report> {
+    async fn settle_now(&self, settled: Settled, keep: Keep) -> Result<(), Report> {
         let Settled { hint, document, gone } = settled;
         self.write_hint(hint).await?;
-        if let Some((through, position)) = document.may_go(now_ms, retain_ms) {
+        if let Some((through, position)) = document.may_go(keep) {
             self.log.trim(position).await?;
             self.cache().places.trim(through);
             tracing::debug!(shard = %document.shard, %through, %position, "stream trimmed");
@@ -370,6 +371,19 @@ impl ShardLog for StreamLog {
         0
     }
 
+    fn holds(&self, record: RecordSeq) -> bool {
+        self.cache().places.of(record).is_some()
+    }
+
+    fn closed(&self, record: RecordSeq) -> Option<RecordSeq> {
+        // It is trimmed record by record.
+        Some(record)
+    }
+
+    fn roll(&self, _: RecordSeq) -> BoxFuture<'_, Result<(), Report>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn trims_late(&self) -> bool {
         false
     }
@@ -383,15 +397,16 @@ impl ShardLog for StreamLog {
         })
     }
 
-    fn settle(
-        &self,
-        checkpoint: Checkpoint,
-        at: Position,
-        kept: (u64, u64),
-    ) -> BoxFuture<'_, Result<(), Report>> {
+    fn settle(&self, checkpoint: Checkpoint, at: Position, kept: Kept) -> BoxFuture<'_, Result<(), Report>> {
         Box::pin(async move {
             match self.shelf.settled(&checkpoint, at) {
-                Some(settled) => self.settle_now(settled, kept).await,
+                Some(settled) => {
+                    self.settle_now(settled, kept.keep).await?;
+                    if kept.sweeps {
+                        self.sweep();
+                    }
+                    Ok(())
+                }
                 None => Err(Report::new(ErrorCode::Internal, "a checkpoint that was not written here")),
             }
         })

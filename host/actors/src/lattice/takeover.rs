@@ -3,7 +3,8 @@
 
 use super::standby::Folded;
 use super::stream::{CACHE_BYTES, StreamLog};
-use super::{Inner, OwnerValue, PAUSE, Part, owner_key};
+use super::values::{owner_value, shard_owner};
+use super::{Inner, PAUSE, Part, owner_key};
 use crate::activate::Ready;
 use crate::history::History;
 use crate::index::Schedule;
@@ -18,6 +19,7 @@ use lattice_journal::standby::{Lost, Standby};
 use lattice_journal::takeover::{ShardKey, ShardOwner, Takeover, TakeoverAction};
 use lattice_journal::trim::SnapshotList;
 use lattice_journal::{Position, RecordSeq, SessionId};
+use lattice_protocol::ownership::OwnerValue;
 use lattice_protocol::{EntityKey, ErrorCode, Report};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -55,7 +57,9 @@ pub(super) async fn run(
 ) -> Result<Opened, Stuck> {
     let Start { mut history, tail, checkpoint, is_sound, folded } = start(part, log, followed).await?;
     let checkpoint = checkpoint.map(|(hint, document)| (hint.document, document));
-    let first = checkpoint.as_ref().map_or(RecordSeq(1), |(_, document)| document.checkpoint.through.next());
+    let first = checkpoint
+        .as_ref()
+        .map_or((RecordSeq(1), 0), |(_, document)| (document.checkpoint.through.next(), document.at_ms));
     let mine = session.clone();
     let mut takeover = Takeover::new(session, tail);
     let mut todo: VecDeque<TakeoverAction> = takeover.start().into();
@@ -270,7 +274,7 @@ async fn read_key(inner: &Inner, part: &Part) -> ShardKey {
                 // not above them is made again.
                 let value = serde_json::from_slice::<OwnerValue>(&entry.value);
                 let value = value.unwrap_or_else(|_| OwnerValue::nobody());
-                return Some((value.read(&inner.options.host), entry.revision));
+                return Some((shard_owner(&value, &inner.options.host), entry.revision));
             }
             Ok(None) => return None,
             Err(_) => tokio::time::sleep(PAUSE).await,
@@ -284,10 +288,10 @@ async fn claim(inner: &Inner, part: &Part, owner: &ShardOwner, over: Option<u64>
     // A person's word holds for this host only, from the move on.
     let host = &inner.options.host;
     let chosen = inner.state().owners.get(&key).is_some_and(|known| {
-        let is_here = known.session.split('.').next() == Some(host.as_str());
+        let is_here = known.host() == Some(host.as_str());
         known.chosen && (is_here || known.to.as_ref() == Some(host))
     });
-    let value = OwnerValue { chosen, ..OwnerValue::new(owner) };
+    let value = OwnerValue { chosen, ..owner_value(owner) };
     let value = serde_json::to_vec(&value).unwrap_or_default().into();
     let written = match over {
         None => inner.owners.create(&key, value).await,

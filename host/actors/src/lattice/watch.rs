@@ -1,9 +1,10 @@
 //! Who is alive, and who owns what, as the two buckets have it.
 
-use super::values::{OwnerValue, SessionValue};
+use super::values::SessionValue;
 use super::{Inner, PAUSE};
 use lattice_io::{KvError, KvEvent, KvOptions, Replicas, WatchKeys};
 use lattice_journal::lease::Sighting;
+use lattice_protocol::ownership::OwnerValue;
 use std::sync::Arc;
 
 impl Inner {

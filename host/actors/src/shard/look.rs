@@ -96,8 +96,10 @@ impl ShardLoop {
 
     fn list(&self, kind: Option<&KindName>, now: Now) -> Listing {
         let of_kind = |key: &&EntityKey| kind.is_none_or(|kind| key.kind == *kind);
-        let snapshotted: Vec<EntityKey> = self.trimmer.snapshots().iter().map(|found| found.key).collect();
+        let snapshots = self.trimmer.snapshots();
+        let snapshotted: Vec<EntityKey> = snapshots.iter().map(|found| found.key).collect();
         let known = self.live.keys().chain(self.index.actors()).chain(&snapshotted).filter(of_kind);
+        let known = known.filter(|key| !snapshots.is_buried(key));
         let keys: std::collections::BTreeSet<&EntityKey> = known.collect();
         let line = |key: &EntityKey| ActorLine {
             key: key.clone(),
@@ -109,10 +111,15 @@ impl ShardLoop {
                 live.last_trap.as_ref().map(ToString::to_string)
             }),
         };
+        // Who was only asked has no commit, and is not there.
+        let lines = keys.into_iter().map(line).filter(|line| line.seq != Some(0) || line.failing.is_some());
+        let mut actors: Vec<ActorLine> = lines.take(MAX_LINES + 1).collect();
+        let more = actors.len() > MAX_LINES;
+        actors.truncate(MAX_LINES);
         Listing {
             kinds: self.kinds.iter().map(|(name, kind)| (name.clone(), kind.actor.clone())).collect(),
-            more: keys.len() > MAX_LINES,
-            actors: keys.into_iter().take(MAX_LINES).map(line).collect(),
+            more,
+            actors,
             outbox: self.outbox.waiting(),
             record: self.shard.tail().chain.seq().0,
         }
@@ -120,6 +127,9 @@ impl ShardLoop {
 
     fn history(&self, key: EntityKey) -> Result<(Sources, Wanted), Report> {
         let kind = self.kinds.get(&key.kind).cloned().ok_or_else(|| super::no_kind(&key.kind))?;
+        if self.trimmer.snapshots().is_buried(&key) {
+            return Err(lattice_journal::ledger::deleted(&key));
+        }
         let sources = Sources {
             shard: self.shard_id(),
             log: Arc::clone(&self.log),

@@ -25,6 +25,11 @@ pub(crate) enum Message {
         command: Command,
         reply: Reply,
     },
+    Delete {
+        key: EntityKey,
+        command: Command,
+        reply: Reply,
+    },
     Query {
         key: EntityKey,
         name: String,

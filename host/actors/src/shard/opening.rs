@@ -8,6 +8,7 @@ use host_store::{AsideStore, SnapshotStore};
 use lattice_io::{Clock, TaskScope};
 use lattice_journal::append::Tail;
 use lattice_journal::outbox::OutboxPosition;
+use lattice_journal::retain::Marks;
 use lattice_journal::trim::Trimmer;
 use lattice_journal::{Record, RecordSeq, ShardId};
 use lattice_protocol::{EntityKey, KindName};
@@ -27,6 +28,12 @@ pub(crate) struct Opened {
     pub(crate) first: RecordSeq,
     /// Bytes of the records that are kept.
     pub(crate) bytes: u64,
+    /// Their ages and sizes.
+    pub(crate) marks: Marks,
+    /// The last record among them that deleted an actor.
+    pub(crate) tombstone: Option<RecordSeq>,
+    /// When what stands for everything before them was made, milliseconds since 1970.
+    pub(crate) checkpointed_ms: u64,
     /// Actors that are folded already, each up to this record.
     pub(crate) folded: HashMap<EntityKey, (Ready, RecordSeq)>,
 }

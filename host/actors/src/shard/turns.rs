@@ -2,6 +2,7 @@
 
 use super::{Message, ShardLoop, no_kind, refused};
 use crate::activate::{Ready, Wanted};
+use crate::bury;
 use crate::kinds::Kind;
 use bytes::Bytes;
 use host_core::guest::{Guest, GuestFault, Turn, Verdict};
@@ -124,6 +125,11 @@ impl ShardLoop {
         let Some(kind) = self.kinds.get(&key.kind).cloned() else {
             return done(Err(no_kind(&key.kind)));
         };
+        let must = self.trimmer.snapshots().get(key);
+        if let Some(tombstone) = must.as_ref().filter(|must| must.is_tombstone()) {
+            self.folded.remove(key);
+            return done(Ok(bury::nobody(tombstone, kind.guests.component())));
+        }
         if let Some((ready, at)) = self.folded.remove(key)
             && !alone
             && ready.component == kind.guests.component()
@@ -131,7 +137,6 @@ impl ShardLoop {
         {
             return done(Ok(ready));
         }
-        let must = self.trimmer.snapshots().get(key);
         let wanted = Wanted {
             key: key.clone(),
             kind,
@@ -359,6 +364,12 @@ impl ShardLoop {
             match effect {
                 Effect::SnapshotNow => live.since.ask(),
                 Effect::Passivate => live.leaving = true,
+                Effect::Delete => {
+                    live.guest = Some(bury::guest(commit.key.clone()));
+                    live.since = SinceSnapshot::new(now.monotonic_ms);
+                    live.last_trap = None;
+                    live.leaving = true;
+                }
                 _ => {}
             }
         }

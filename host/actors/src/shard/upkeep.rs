@@ -1,23 +1,17 @@
-//! What is done now and then: snapshots, letting idle actors go, saving how far the relay is,
-//! trimming the log.
+//! What is done now and then: snapshots, letting idle actors go, saving how far the relay is.
 
 use super::{Message, ShardLoop, Waiter};
-use crate::log::{Trim, Trimmed};
 use host_core::guest::{GuestFault, Saved};
 use keys::Digest;
 use lattice_journal::append::LogAction;
-use lattice_journal::record::{Checkpoint, SnapshotRef};
+use lattice_journal::record::SnapshotRef;
 use lattice_journal::shard::{Answer, Input, Question, Submitted, Token};
 use lattice_journal::snapshot::{SinceSnapshot, Snapshot};
-use lattice_journal::{Ledger, Now, Position, RecordSeq, Sealed};
+use lattice_journal::{Ledger, Now, RecordSeq};
 use lattice_protocol::{EntityKey, ErrorCode, Report};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Pause before history that is kept for people is looked at again, milliseconds.
-const LOOK_AGAIN_MS: u64 = 60_000;
-/// Pause before a trimming that failed is tried again, milliseconds.
-const PAUSE_MS: u64 = 5_000;
 /// Actors looked at when room is needed.
 const ROUND: usize = 10_000;
 /// How long actors that were folded before the shard was opened wait to be wanted, milliseconds.
@@ -153,6 +147,8 @@ impl ShardLoop {
             live.saving = false;
         }
         match stored {
+            // It was taken before the actor was deleted.
+            Ok(_) if self.trimmer.snapshots().is_buried(key) => self.forget_late(key),
             Ok((reference, record)) => self.trimmer.snapshotted(reference, record),
             Err(report) => tracing::warn!(actor = %key, error = %report, "snapshot not stored"),
         }
@@ -176,7 +172,8 @@ impl ShardLoop {
         if live.saving {
             return;
         }
-        let worth = live.since.events() >= self.shared.policy.passivate_events;
+        let gone = self.shard.ledger(key).is_some_and(Ledger::is_deleted);
+        let worth = !gone && live.since.events() >= self.shared.policy.passivate_events;
         if worth && self.kinds.contains_key(&key.kind) {
             live.leaving = true;
             return self.ask_snapshot(key, now);
@@ -209,110 +206,5 @@ impl ShardLoop {
                 return;
             }
         }
-    }
-
-    /// Begins to trim, when enough can go; else has those snapshotted who hold it back.
-    fn trim(&mut self, now: Now) {
-        if self.trimming || now.monotonic_ms < self.trim_not_before_ms {
-            return;
-        }
-        let least = self.shared.policy.trim_records;
-        let chain = &self.shard.tail().chain;
-        let (last, first) = (chain.seq(), self.first);
-        let through = self.trimmer.through(chain, self.outbox.position());
-        let grown = self.grown_bytes >= self.shared.policy.checkpoint_bytes;
-        let count = through.0.saturating_add(1).saturating_sub(first.0);
-        if count >= least || (grown && count > 0) {
-            self.trimming = true;
-            let (log, inbox) = (Arc::clone(&self.log), self.inbox.clone());
-            self.shared.scope.spawn_best_effort("trim", async move {
-                let read = log.records(vec![through]).await;
-                let sealed = read.and_then(|mut read| {
-                    read.pop()
-                        .ok_or_else(|| Report::new(ErrorCode::Damaged, "the record to trim at is not there"))
-                });
-                inbox.send(Message::CutAt { sealed });
-            });
-            return;
-        }
-        if grown || last.0.saturating_sub(first.0) > least.saturating_mul(2) {
-            let behind = RecordSeq(if grown { last.0 } else { first.0.saturating_add(least) });
-            let free = self.shared.policy.snapshots_at_once.saturating_sub(self.snapshots_under_way);
-            for key in self.trimmer.laggards(behind, free) {
-                if self.kinds.contains_key(&key.kind) {
-                    self.ask_snapshot(&key, now);
-                }
-            }
-        }
-    }
-
-    /// The record to trim at is read: what stands for the rest is written, then the log is trimmed.
-    pub(super) fn cut_at(&mut self, sealed: Result<Sealed, Report>, now: Now) {
-        let sealed = match sealed {
-            Ok(sealed) => sealed,
-            Err(report) => return self.trimmed(RecordSeq(0), Err(report), now),
-        };
-        let (now_ms, monotonic_ms) = (now.unix_ms, now.monotonic_ms);
-        let retain_ms = self.kinds.values().map(|kind| kind.policy.retain_ms).max().unwrap_or(0);
-        let newest = sealed.record().commits().iter().map(|commit| commit.hlc.wall_ms).max().unwrap_or(0);
-        let young = newest.saturating_add(retain_ms) > now_ms;
-        if self.log.trims_late() && young && self.log.used_percent() < self.shared.policy.full_percent {
-            self.trimming = false;
-            self.trim_not_before_ms = monotonic_ms + LOOK_AGAIN_MS;
-            return;
-        }
-        let (checkpoint, list) = self.trimmer.checkpoint(&sealed);
-        let through = checkpoint.through;
-        let timers = self.schedule.iter();
-        let timers = timers.map(|(key, name, timer)| (key.clone(), name.clone(), timer.clone())).collect();
-        let trim = Trim { checkpoint, list, timers, now_ms, retain_ms };
-        let (log, inbox) = (Arc::clone(&self.log), self.inbox.clone());
-        self.shared.scope.spawn_best_effort("trim", async move {
-            let result = log.trim(trim).await;
-            inbox.send(Message::Trimmed { through, result });
-        });
-    }
-
-    /// The log is trimmed, or is as it was; or what stands for it shall be named in it.
-    pub(super) fn trimmed(&mut self, through: RecordSeq, result: Result<Trimmed, Report>, now: Now) {
-        match result {
-            Ok(Trimmed::Gone) => {
-                self.trimming = false;
-                self.let_history_go(through);
-                tracing::info!(%through, "journal trimmed");
-            }
-            Ok(Trimmed::Record(checkpoint)) => self.step(Input::Checkpoint(checkpoint), now),
-            Err(report) => {
-                self.trimming = false;
-                self.trim_not_before_ms = now.monotonic_ms + PAUSE_MS;
-                tracing::error!(error = %report, "journal not trimmed");
-            }
-        }
-    }
-
-    /// A checkpoint of this owner counts: actors are folded from its snapshots from now on.
-    pub(super) fn checkpointed(&mut self, checkpoint: &Checkpoint, at: Position, now: Now) {
-        self.let_history_go(checkpoint.through);
-        let retain_ms = self.kinds.values().map(|kind| kind.policy.retain_ms).max().unwrap_or(0);
-        let (log, inbox) = (Arc::clone(&self.log), self.inbox.clone());
-        let checkpoint = checkpoint.clone();
-        self.shared.scope.spawn_best_effort("settle", async move {
-            let result = log.settle(checkpoint, at, (now.unix_ms, retain_ms)).await;
-            inbox.send(Message::Settled { result });
-        });
-    }
-
-    /// What goes with a checkpoint is gone, or will go with the next one.
-    pub(super) fn checkpoint_settled(&mut self, result: Result<(), Report>) {
-        self.trimming = false;
-        if let Err(report) = result {
-            tracing::warn!(error = %report, "nothing trimmed behind the checkpoint: it goes with the next one");
-        }
-    }
-
-    fn let_history_go(&mut self, through: RecordSeq) {
-        self.index.trim(through);
-        self.first = through.next();
-        self.grown_bytes = 0;
     }
 }

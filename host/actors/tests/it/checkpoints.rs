@@ -12,6 +12,7 @@ use lattice_io::memory::Memory;
 use lattice_io::nats::{self, NatsOptions};
 use lattice_io::{Blobs, Lattice, Replicas};
 use lattice_journal::Position;
+use lattice_journal::retain::Retention;
 use lattice_journal::snapshot::SnapshotPolicy;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, KindName};
@@ -32,7 +33,14 @@ fn small(retain_ms: u64) -> (Policy, KindPolicy) {
     let standby = StandbyPolicy { hosts: 0, ..StandbyPolicy::default() };
     let policy = Policy { period, checkpoint_records: RECORDS, standby, ..policy() };
     let snapshots = SnapshotPolicy { events: 7, ..SnapshotPolicy::default() };
-    (policy, KindPolicy { snapshots, retain_ms, ..KindPolicy::default() })
+    (
+        policy,
+        KindPolicy {
+            snapshots,
+            retain: Retention { age_ms: retain_ms, bytes: u64::MAX },
+            ..KindPolicy::default()
+        },
+    )
 }
 
 fn subjects() -> Subjects {

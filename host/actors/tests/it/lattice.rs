@@ -116,11 +116,16 @@ pub fn owned(node: &Node) -> BTreeSet<u16> {
     node.actors.doors(&"sum".parse().unwrap()).into_iter().map(|(shard, _)| shard.0).collect()
 }
 
-/// A command under an id of its own, again until its owner has answered.
-pub async fn submit(nodes: &[&Node], n: u64, actor: &str, amount: &str) -> Submitted {
+/// The n-th id.
+pub fn command_id(n: u64) -> CommandId {
     let mut random = [0; 10];
     random[..8].copy_from_slice(&n.to_be_bytes());
-    let id = CommandId::new(*BEGAN, random);
+    CommandId::new(*BEGAN, random)
+}
+
+/// A command under an id of its own, again until its owner has answered.
+pub async fn submit(nodes: &[&Node], n: u64, actor: &str, amount: &str) -> Submitted {
+    let id = command_id(n);
     let body = Bytes::copy_from_slice(amount.as_bytes());
     let command = Command { reference: CommandRef::Id(id), name: "add".to_owned(), body };
     let asking = async {

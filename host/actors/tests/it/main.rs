@@ -6,10 +6,12 @@
 mod balance;
 mod checkpoints;
 mod crashes;
+mod deletion;
 mod effects;
 mod forward;
 mod fuse;
 mod lattice;
+mod retention;
 mod standby;
 mod support;
 mod turns;

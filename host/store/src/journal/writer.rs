@@ -4,7 +4,7 @@ use super::error::{JournalError, is_full};
 use super::files::SegmentFile;
 use super::frame::{self, FRAME_HEAD_BYTES, HEADER_BYTES, Seal};
 use super::recovery::{Meta, SPARE, State, segment_name};
-use super::{Done, JournalOptions, Shared};
+use super::{Done, JournalOptions, Shared, Told};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,9 @@ const MAX_BATCH: usize = 4_096;
 
 pub(super) enum Command {
     Append { entry: Bytes, done: Done },
-    Trim { before: u64, done: Box<dyn FnOnce(Result<(), JournalError>) + Send> },
+    Trim { before: u64, done: Told },
+    Sweep { through: u64, done: Told },
+    Roll { through: u64, done: Told },
 }
 
 /// The segment that is written to.
@@ -38,6 +40,8 @@ pub(super) struct Writer {
     active: Option<Active>,
     next: u64,
     next_segment: u64,
+    /// Segments that have any position up to here are not used again.
+    swept: u64,
     /// Why nothing is taken any more.
     stopped: Option<JournalError>,
     buffer: Vec<u8>,
@@ -46,16 +50,29 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(options: JournalOptions, shared: Arc<Shared>, state: State) -> Self {
         let State { meta, spares, offset, next, next_segment, .. } = state;
-        let (active, stopped, buffer) = (None, None, Vec::new());
-        Self { options, shared, meta, spares, resume: offset, active, next, next_segment, stopped, buffer }
+        Self {
+            options,
+            shared,
+            meta,
+            spares,
+            resume: offset,
+            active: None,
+            next,
+            next_segment,
+            swept: 0,
+            stopped: None,
+            buffer: Vec::new(),
+        }
     }
 
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
-        // A trim that came while a batch was gathered.
+        // What came while a batch was gathered, and is none of it.
         let mut held = None;
         while let Some(command) = held.take().or_else(|| commands.recv().ok()) {
             match command {
                 Command::Trim { before, done } => done(self.trim(before)),
+                Command::Sweep { through, done } => done(self.sweep(through)),
+                Command::Roll { through, done } => done(self.roll(through)),
                 Command::Append { entry, done } => {
                     let mut batch = vec![(entry, done)];
                     held = self.gather(&mut batch, commands);
@@ -74,7 +91,7 @@ impl Writer {
                     bytes += entry.len();
                     batch.push((entry, done));
                 }
-                trim @ Command::Trim { .. } => return Some(trim),
+                other => return Some(other),
             }
         }
         None
@@ -208,43 +225,74 @@ impl Writer {
         }
     }
 
-    /// Remembers first, forgets then: after a crash in between, entries are there that nobody needs.
+    /// Remembers first, forgets then: after a crash in between, entries are there that nobody needs, until it
+    /// is trimmed again.
     fn trim(&mut self, before: u64) -> Result<(), JournalError> {
         if let Some(error) = &self.stopped {
             return Err(error.clone());
         }
         let first = before.min(self.next);
-        if first <= self.meta.first {
-            return Ok(());
+        if first > self.meta.first {
+            let meta = Meta { first, ..self.meta.clone() };
+            meta.save(self.shared.files.as_ref())?;
+            self.meta = meta;
+            self.shared.first.store(first, Ordering::Release);
         }
-        let meta = Meta { first, ..self.meta.clone() };
-        meta.save(self.shared.files.as_ref())?;
-        self.meta = meta;
-        self.shared.first.store(first, Ordering::Release);
-        while let Some(number) = self.removable(first) {
+        while let Some((number, begins)) = self.removable(self.meta.first) {
             self.shared.segments().remove(0);
-            self.recycle(number)?;
+            if let Err(error) = self.recycle(number, begins) {
+                // It is there still, and goes the next time.
+                self.shared.segments().insert(0, (number, begins));
+                return Err(error);
+            }
         }
         Ok(())
     }
 
     /// The oldest segment, if the next one begins at or before this position.
-    fn removable(&self, first: u64) -> Option<u64> {
+    fn removable(&self, first: u64) -> Option<(u64, u64)> {
         match self.shared.segments().as_slice() {
-            [(number, _), (_, next), ..] if *next <= first => Some(*number),
+            [oldest, (_, next), ..] if *next <= first => Some(*oldest),
             _ => None,
         }
     }
 
-    fn recycle(&mut self, number: u64) -> Result<(), JournalError> {
+    fn recycle(&mut self, number: u64, begins: u64) -> Result<(), JournalError> {
         let name = segment_name(number);
-        let files = &self.shared.files;
-        if self.spares.len() >= self.options.spare_segments {
-            return files.remove(&name).map_err(|error| JournalError::io("remove", name, error));
+        if begins <= self.swept || self.spares.len() >= self.options.spare_segments {
+            return self.remove(&name);
         }
         let spare = format!("{SPARE}{number:016}");
+        let files = &self.shared.files;
         files.rename(&name, &spare).map_err(|error| JournalError::io("rename", name, error))?;
         self.spares.push(spare);
         Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), JournalError> {
+        self.shared.files.remove(name).map_err(|error| JournalError::io("remove", name, error))
+    }
+
+    /// Files to be used again go, and those that have anything up to there are not used again.
+    fn sweep(&mut self, through: u64) -> Result<(), JournalError> {
+        self.swept = self.swept.max(through);
+        while let Some(spare) = self.spares.last() {
+            self.remove(spare)?;
+            self.spares.pop();
+        }
+        Ok(())
+    }
+
+    /// The segment that is written to is written to no more, if it has any of these positions.
+    fn roll(&mut self, through: u64) -> Result<(), JournalError> {
+        if let Some(error) = &self.stopped {
+            return Err(error.clone());
+        }
+        let last = self.shared.segments().last().map(|(_, first)| *first);
+        if last.is_none_or(|first| first > through.min(self.next - 1)) {
+            return Ok(());
+        }
+        self.resume()?;
+        self.rotate()
     }
 }

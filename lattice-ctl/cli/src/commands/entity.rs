@@ -95,6 +95,30 @@ fn passes(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::Moving | ErrorCode::Fenced | ErrorCode::Overloaded | ErrorCode::OutcomeUnknown)
 }
 
+/// Asks the owner for as long as there is time, while another attempt may have another answer: it must be
+/// something that may be asked again.
+///
+/// # Errors
+/// The owner's report, or what the bus says.
+pub async fn ask_until(
+    client: &Client,
+    address: &Address,
+    (what, body): (EntityAsk, &[u8]),
+    timeout_ms: u64,
+) -> Result<(EntityAnswer, Bytes), Report> {
+    let until = Instant::now() + Duration::from_millis(timeout_ms);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+        match ask(client, address, what.clone(), (body, left_ms)).await {
+            Err(report) if passes(report.code) && Instant::now() + PAUSE < until => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            settled => return settled,
+        }
+    }
+}
+
 /// Has an actor carry out a command, and prints its answer.
 pub async fn command(
     args: &Args,
@@ -102,23 +126,16 @@ pub async fn command(
     (address, id): (&Address, CommandId),
     (name, body, timeout_ms): (&str, Vec<u8>, u64),
 ) -> Outcome {
-    let until = Instant::now() + Duration::from_millis(timeout_ms);
-    let (answer, reply) = loop {
-        let by = CommandBy::Id(id.to_string());
-        let what = EntityAsk::Command { key: address.key.clone(), name: name.to_owned(), by };
-        let left = until.saturating_duration_since(Instant::now());
-        let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-        match ask(client, address, what, (&body, left_ms)).await {
-            Ok(answer) => break answer,
-            Err(report) if passes(report.code) && Instant::now() + PAUSE < until => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(report) if passes(report.code) => {
-                return Err(report.hint(format!("send it again, it is carried out once: --id {id}")));
-            }
-            Err(report) => return Err(report),
+    let by = CommandBy::Id(id.to_string());
+    let what = EntityAsk::Command { key: address.key.clone(), name: name.to_owned(), by };
+    let asked = ask_until(client, address, (what, &body), timeout_ms).await;
+    let (answer, reply) = asked.map_err(|report| {
+        if passes(report.code) {
+            report.hint(format!("send it again, it is carried out once: --id {id}"))
+        } else {
+            report
         }
-    };
+    })?;
     show(args, &answer, &reply, Some(id));
     Ok(())
 }

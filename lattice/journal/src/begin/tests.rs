@@ -7,6 +7,7 @@ use crate::fixtures::{SHARD, record, session};
 use crate::ids::{Epoch, Hash, RecordSeq};
 use crate::model::ModelLog;
 use crate::record::{Checkpoint, Kept};
+use crate::retain::Keep;
 use bytes::Bytes;
 use lattice_protocol::seeded::Seeded;
 use std::collections::BTreeMap;
@@ -114,6 +115,13 @@ impl World {
         chain.epoch()
     }
 
+    /// History is kept for a time, and up to a size that is said by a record.
+    fn retained(&self, random: &mut Seeded) -> Keep {
+        let too_much = RecordSeq(random.below(self.owner.chain.seq().0 + 1));
+        let age_ms = random.below(40);
+        Keep { now_ms: self.now_ms, age_ms, too_much, span_ms: age_ms }
+    }
+
     fn keep(&mut self, document: &Document) -> Digest {
         let bytes = document.to_bytes();
         let name = Digest::of(&bytes);
@@ -148,7 +156,7 @@ impl World {
         if steps < 3 {
             return;
         }
-        if let Some((_, position)) = document.may_go(self.now_ms, random.below(40)) {
+        if let Some((_, position)) = document.may_go(self.retained(random)) {
             self.log.trim(position);
         }
         if steps < 4 {

@@ -144,6 +144,7 @@ fn write_effect(writer: &mut Writer, effect: &Effect) {
         Effect::SnapshotNow => writer.number(7),
         Effect::Passivate => writer.number(8),
         Effect::Stop => writer.number(9),
+        Effect::Delete => writer.number(10),
     }
 }
 
@@ -182,6 +183,7 @@ fn read_effect(reader: &mut Reader) -> Result<Effect, DecodeError> {
         7 => Effect::SnapshotNow,
         8 => Effect::Passivate,
         9 => Effect::Stop,
+        10 => Effect::Delete,
         tag => return Err(reader.unknown("effect", tag)),
     })
 }

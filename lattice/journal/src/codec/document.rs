@@ -94,7 +94,9 @@ pub(crate) fn read(bytes: Bytes) -> Result<Document, DecodeError> {
     let places = Places::from_runs(places);
     let document =
         Document { shard, epoch, checkpoint, position, at_ms, places, timers, packs, snapshots, milestones };
-    let in_packs = |place: &Place| usize::try_from(place.pack).is_ok_and(|at| at < document.packs.len());
+    let in_packs = |place: &Place| {
+        place.is_tombstone() || usize::try_from(place.pack).is_ok_and(|at| at < document.packs.len())
+    };
     if document.list().to_bytes().1 != document.checkpoint.list || !document.snapshots.values().all(in_packs)
     {
         return Err(reader.invalid("snapshots that its checkpoint does not name"));

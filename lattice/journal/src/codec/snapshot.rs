@@ -54,7 +54,10 @@ fn write_ledger(writer: &mut Writer, ledger: &Ledger) {
     writer.raw(&ledger.history.0);
     writer.number(ledger.hlc.wall_ms);
     writer.number(ledger.hlc.counter.into());
-    writer.number(ledger.stopped.into());
+    writer.number(match (ledger.deleted, ledger.stopped) {
+        (true, _) => 2,
+        (false, stopped) => stopped.into(),
+    });
     write_dedupe(writer, &ledger.dedupe);
     writer.count(ledger.sent.len());
     for (to, sequence) in &ledger.sent {
@@ -81,9 +84,10 @@ fn read_ledger(reader: &mut Reader) -> Result<Ledger, DecodeError> {
     ledger.seq = ActorSeq(reader.number()?);
     ledger.history = Hash(reader.array()?);
     ledger.hlc = Hlc { wall_ms: reader.number()?, counter: reader.small()? };
-    ledger.stopped = match reader.number()? {
-        0 => false,
-        1 => true,
+    (ledger.stopped, ledger.deleted) = match reader.number()? {
+        0 => (false, false),
+        1 => (true, false),
+        2 => (true, true),
         _ => return Err(reader.invalid("neither stopped nor not")),
     };
     ledger.dedupe = read_dedupe(reader)?;

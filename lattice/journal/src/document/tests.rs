@@ -79,6 +79,21 @@ proptest! {
 }
 
 #[test]
+fn a_deleted_actor_is_in_no_pack() {
+    let mut whole = document(3, Vec::new());
+    whole.snapshots.insert(key("meter/gone"), Place::tombstone(ActorSeq(9)));
+    whole.checkpoint.list = whole.list().to_bytes().1;
+    let read = Document::from_bytes(whole.to_bytes()).unwrap();
+    assert_eq!(read, whole);
+    assert_eq!(read.list().buried().collect::<Vec<_>>(), [&key("meter/gone")]);
+    let mut alone = document(0, Vec::new());
+    alone.packs.clear();
+    alone.snapshots.insert(key("meter/gone"), Place::tombstone(ActorSeq(9)));
+    alone.checkpoint.list = alone.list().to_bytes().1;
+    assert_eq!(Document::from_bytes(alone.to_bytes()).unwrap(), alone, "without any pack");
+}
+
+#[test]
 fn a_document_whose_snapshots_are_not_its_checkpoints_is_refused() {
     let mut other = document(3, Vec::new());
     other.checkpoint.list = Hash::of(b"another list");
@@ -91,9 +106,13 @@ fn a_document_whose_snapshots_are_not_its_checkpoints_is_refused() {
 #[test]
 fn what_may_go_is_behind_the_checkpoint_before_and_old_enough() {
     let alone = document(1, Vec::new());
-    assert_eq!(alone.may_go(u64::MAX, 0), None, "there is no other to fall back to");
+    let keep =
+        |now_ms, age_ms, too_much| Keep { now_ms, age_ms, too_much: RecordSeq(too_much), span_ms: age_ms };
+    assert_eq!(alone.may_go(keep(u64::MAX, 0, 0)), None, "there is no other to fall back to");
     let document = document(1, vec![milestone(5, 100), milestone(20, 500), milestone(30, 900)]);
-    let through = |now_ms, retain_ms| document.may_go(now_ms, retain_ms).map(|(through, _)| through.0);
+    let through = |now_ms, age_ms| document.may_go(keep(now_ms, age_ms, 0)).map(|(through, _)| through.0);
+    let too_much = |record| document.may_go(keep(1_000, 2_000, record)).map(|(through, _)| through.0);
+    assert_eq!([4, 5, 19, 25, 99].map(too_much), [None, Some(5), Some(5), Some(20), Some(30)]);
     assert_eq!(through(1_000, 0), Some(30));
     assert_eq!(through(1_000, 100), Some(30));
     assert_eq!(through(1_000, 400), Some(20));

@@ -129,3 +129,40 @@ fn after_a_takeover_it_goes_on_from_the_position_with_the_same_keys() {
     assert_eq!(indexes(&again), [1, 2]);
     assert_eq!(relayed(&again)[0].1, relayed(&due)[1].1);
 }
+
+#[test]
+fn what_is_under_way_of_a_deleted_actor_holds_nobody_back_and_its_late_answer_changes_nothing() {
+    let (mut outbox, record) = outbox(vec![send("a/1"), send("a/1")]);
+    let mine = commits(Vec::new());
+    let mut other = mine[0].clone();
+    other.key = key("meter/m-2");
+    other.effects = vec![send("a/1")];
+    let mut next = (*record).clone();
+    (next.seq, next.body) = (RecordSeq(3), Body::Commits { relayed: None, commits: vec![other] });
+    outbox.durable(&next);
+    let due = outbox.due(0);
+    let under_way = relayed(&due)[0].1.clone();
+    let mut end = mine[0].clone();
+    end.effects = vec![Effect::Delete];
+    (next.seq, next.body) = (RecordSeq(4), Body::Commits { relayed: None, commits: vec![end] });
+    outbox.durable(&next);
+    assert!(!outbox.is_open(under_way.position) && outbox.is_open(at(3, 0)));
+    assert_eq!((outbox.position(), outbox.waiting()), (at(3, 0), 1));
+    assert_eq!(outbox.failed(&under_way, 0), None);
+    outbox.taken(&under_way);
+    let due = outbox.due(0);
+    assert_eq!(relayed(&due).iter().map(|(_, item)| item.position).collect::<Vec<_>>(), [at(3, 0)]);
+    outbox.taken(relayed(&due)[0].1);
+    assert_eq!((outbox.position(), outbox.waiting()), (at(5, 0), 0));
+}
+
+#[test]
+fn who_goes_on_from_a_position_knows_that_records_without_effects_want_nothing() {
+    let mut outbox = Outbox::new(POLICY, at(2, 1));
+    assert_eq!(outbox.position(), at(2, 1));
+    outbox.seen(RecordSeq(9));
+    assert_eq!(outbox.position(), at(10, 0));
+    let (mut waits, _) = super::tests::outbox(vec![send("a/1")]);
+    waits.seen(RecordSeq(9));
+    assert_eq!(waits.position(), at(2, 0), "what waits is waited for");
+}

@@ -14,19 +14,21 @@ const MAX_TRAPPED: usize = 64;
 #[derive(Debug, Clone)]
 pub(super) enum Turn {
     Command(Request),
+    /// Everything that the actor is shall go.
+    Deletion(Request),
     Question(Token, Question),
 }
 
 impl Turn {
     /// Its actor goes by this copy of its key.
     pub(super) fn is_of(&mut self, key: &EntityKey) {
-        if let Self::Command(request) = self {
+        if let Self::Command(request) | Self::Deletion(request) = self {
             request.key.clone_from(key);
         }
     }
     pub(super) fn token(&self) -> Token {
         match self {
-            Self::Command(request) => request.token,
+            Self::Command(request) | Self::Deletion(request) => request.token,
             Self::Question(token, _) => *token,
         }
     }
@@ -83,7 +85,9 @@ impl Actor {
     /// The guest has decided: the request, if this is the turn under way.
     pub(super) fn decided(&mut self, token: Token) -> Option<Request> {
         match &self.turn {
-            Some(Turn::Command(request)) if request.token == token && self.deciding => {
+            Some(Turn::Command(request) | Turn::Deletion(request))
+                if request.token == token && self.deciding =>
+            {
                 self.deciding = false;
                 Some(request.clone())
             }

@@ -4,9 +4,9 @@ use super::actor::{self, Actor};
 use super::types::{self, Action, Answer, Input, Outcome, Question, Request, StopReason, Submitted, Token};
 use super::{Intake, Sent, Shard, Turn};
 use crate::append::Progress;
-use crate::commit::Commit;
-use crate::dedupe::Known;
-use crate::ids::Now;
+use crate::commit::{Commit, Effect};
+use crate::dedupe::{Known, Refused};
+use crate::ids::{ActorSeq, Epoch, Now};
 use crate::ledger::{Decision, Ledger};
 use crate::record::{Body, MAX_RECORD_BYTES, Sealed};
 use keys::Digest;
@@ -23,6 +23,11 @@ impl Shard {
     pub(super) fn submit(&mut self, request: Request, now: Now) {
         let key = request.key.clone();
         self.enqueue(key, actor::Turn::Command(request), now);
+    }
+
+    pub(super) fn delete(&mut self, request: Request, now: Now) {
+        let key = request.key.clone();
+        self.enqueue(key, actor::Turn::Deletion(request), now);
     }
 
     pub(super) fn ask(&mut self, (token, question): (Token, Question), key: EntityKey, now: Now) {
@@ -88,11 +93,24 @@ impl Shard {
         {
             let token = turn.token();
             let Some(ledger) = actor.ledger() else { return };
-            let ended = || Report::new(ErrorCode::ActorNotFound, format!("{key}: the actor has ended"));
+            let ended = ledger.ended();
             let request = match &turn {
                 actor::Turn::Command(request) => request,
-                actor::Turn::Question(_, Question::Query { .. }) if ledger.is_stopped() => {
-                    let report = ended();
+                actor::Turn::Deletion(request) => {
+                    let request = request.clone();
+                    match deletion(ledger, epoch, token) {
+                        Some(settled) => {
+                            self.actions.push(settled);
+                            continue;
+                        }
+                        None => {
+                            actor.begin(turn);
+                            actor.decided(token);
+                            return self.bury(request, now);
+                        }
+                    }
+                }
+                actor::Turn::Question(_, Question::Query { .. }) if let Some(report) = ended => {
                     self.refuse(token, report);
                     continue;
                 }
@@ -103,16 +121,25 @@ impl Shard {
                     return;
                 }
             };
-            let action = match ledger.check(&request.command, now.unix_ms) {
-                Err(refused) => Action::Refuse { token, report: refused.into() },
-                Ok(Known::Repeated(first)) => {
+            let action = match (ledger.check(&request.command, now.unix_ms), ended) {
+                // It will never be decided, nor any that follow it: no commit has to say so.
+                (Ok(Known::New) | Err(Refused::Gap { .. }), Some(ended)) if settles(&request.command) => {
+                    let (reply, seq) = (bytes::Bytes::new(), ledger.seq());
+                    let answer = Submitted { reply, seq, epoch, repeated: true, refused: Some(ended) };
+                    Action::Reply { token, answer }
+                }
+                (Ok(Known::New), Some(report)) => Action::Refuse { token, report },
+                // Of what it did, nothing is known any more.
+                (Err(_), Some(report)) if ledger.is_deleted() => Action::Refuse { token, report },
+                (Err(refused), _) => Action::Refuse { token, report: refused.into() },
+                (Ok(Known::Repeated(first)), _) => {
                     let (reply, seq) = (first.reply, first.seq);
                     Action::Reply {
                         token,
                         answer: Submitted { reply, seq, epoch, repeated: true, refused: None },
                     }
                 }
-                Ok(Known::Settled) => {
+                (Ok(Known::Settled), _) => {
                     let seq = ledger.seq();
                     let reply = bytes::Bytes::new();
                     Action::Reply {
@@ -120,14 +147,7 @@ impl Shard {
                         answer: Submitted { reply, seq, epoch, repeated: true, refused: None },
                     }
                 }
-                // It will never be decided, nor any that follow it: no commit has to say so.
-                Ok(Known::New) if ledger.is_stopped() && settles(&request.command) => {
-                    let (reply, seq) = (bytes::Bytes::new(), ledger.seq());
-                    let answer = Submitted { reply, seq, epoch, repeated: true, refused: Some(ended()) };
-                    Action::Reply { token, answer }
-                }
-                Ok(Known::New) if ledger.is_stopped() => Action::Refuse { token, report: ended() },
-                Ok(Known::New) if actor.traps(&request.command) >= traps => {
+                (Ok(Known::New), None) if actor.traps(&request.command) >= traps => {
                     let (report, request) = (quarantined(key, request), request.clone());
                     if !settles(&request.command) {
                         self.refuse(token, report);
@@ -139,7 +159,7 @@ impl Shard {
                     }
                     return;
                 }
-                Ok(Known::New) => {
+                (Ok(Known::New), None) => {
                     let command = request.command.clone();
                     actor.begin(turn);
                     self.actions.push(Action::Decide { key: key.clone(), token, command });
@@ -199,6 +219,13 @@ impl Shard {
         // No component decided it.
         let nothing = (Decision::default(), Digest::from_bytes([0; 32]));
         self.make_commit(request, nothing, Some(report), now);
+    }
+
+    /// Stores that everything the actor was is deleted.
+    fn bury(&mut self, request: Request, now: Now) {
+        let decision = Decision { effects: vec![Effect::Delete], ..Decision::default() };
+        // No component decided it.
+        self.make_commit(request, (decision, Digest::from_bytes([0; 32])), None, now);
     }
 
     fn make_commit(
@@ -339,6 +366,20 @@ impl Shard {
     }
 }
 
+/// What a deletion is answered with that needs no commit.
+fn deletion(ledger: &Ledger, epoch: Epoch, token: Token) -> Option<Action> {
+    if ledger.is_deleted() {
+        let (reply, seq) = (bytes::Bytes::new(), ledger.seq());
+        let answer = Submitted { reply, seq, epoch, repeated: true, refused: None };
+        return Some(Action::Reply { token, answer });
+    }
+    (ledger.seq() == ActorSeq(0)).then(|| {
+        let what = format!("{}: no actor to delete", ledger.key());
+        let report = Report::new(ErrorCode::ActorNotFound, what).hint("it has carried out no command");
+        Action::Refuse { token, report }
+    })
+}
+
 /// Must it be settled even when it is refused? Other actors' messages are numbered without a gap,
 /// timers and answers are waited for: left open, each would block or come again for ever.
 fn settles(command: &crate::command::Command) -> bool {
@@ -353,7 +394,6 @@ fn quarantined(key: &EntityKey, request: &Request) -> Report {
 
 /// An upper bound for a commit's place in a record.
 fn size(commit: &Commit) -> usize {
-    use crate::commit::Effect;
     let effect = |effect: &Effect| match effect {
         Effect::Send { name, body, .. } => 128 + name.len() + body.len(),
         Effect::Publish { link, subject, body } => link.len() + subject.len() + body.len(),
@@ -363,7 +403,7 @@ fn size(commit: &Commit) -> usize {
         Effect::TimerSet { name, command, body, .. } => name.len() + command.len() + body.len(),
         Effect::TimerCancel { name } => name.len(),
         Effect::Crdt { name, delta } => name.len() + delta.len(),
-        Effect::SnapshotNow | Effect::Passivate | Effect::Stop => 0,
+        Effect::SnapshotNow | Effect::Passivate | Effect::Stop | Effect::Delete => 0,
     };
     // Lengths and numbers are at most ten bytes each; names of kinds and ids at most 64.
     let events = commit.events.iter().map(|event| 48 + event.name.len() + event.payload.len());

@@ -116,6 +116,9 @@ pub enum Outcome {
 pub enum Input {
     /// A command arrived.
     Submit(Request),
+    /// An actor is to be deleted, for good; the command's id is what tells a repetition, its name and body
+    /// say nothing. Answered as a command is; an actor that was deleted before is deleted.
+    Delete(Request),
     /// Somebody asks an actor something.
     Ask {
         /// Who waits.

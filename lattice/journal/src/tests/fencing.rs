@@ -19,6 +19,13 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 
 const LEASE_MS: u64 = 1_000;
+/// Tokens of deletions; their command is no other's.
+const DELETION: u64 = 1 << 32;
+
+/// The actor that the n-th command is for.
+fn actor_of(n: u64) -> EntityKey {
+    key(&format!("meter/m-{}", n % 3))
+}
 
 /// What becomes of one append.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +49,8 @@ enum Step {
     Submit(usize),
     /// The client sends an earlier, not acknowledged one again, to this host.
     Retry(usize, usize),
+    /// The client has one of the actors deleted, by this host.
+    Delete(usize, u64),
     /// This host takes the shard over.
     TakeOver(usize),
     /// Time passes: leases may end.
@@ -61,6 +70,7 @@ fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0usize..2).prop_map(Step::Submit),
         2 => (0usize..2, any::<usize>()).prop_map(|(host, which)| Step::Retry(host, which)),
+        1 => (0usize..2, 0u64..3).prop_map(|(host, actor)| Step::Delete(host, actor)),
         1 => (0usize..2).prop_map(Step::TakeOver),
         1 => (1u64..1_500).prop_map(Step::Wait),
         1 => Just(Step::Arrive),
@@ -83,6 +93,8 @@ struct World {
     /// Commands by token: their number; the client's side.
     sent: Vec<u64>,
     acknowledged: BTreeMap<u64, i64>,
+    /// Deletions that were acknowledged: how many valid records there were then.
+    deleted: BTreeMap<EntityKey, usize>,
     effects_by_epoch: Vec<Epoch>,
 }
 
@@ -97,6 +109,7 @@ impl World {
             now_ms: 0,
             sent: Vec::new(),
             acknowledged: BTreeMap::new(),
+            deleted: BTreeMap::new(),
             effects_by_epoch: Vec::new(),
         }
     }
@@ -136,6 +149,10 @@ impl World {
                     self.submit(host, *n);
                 }
             }
+            Step::Delete(host, actor) => {
+                let (token, key) = (Token(DELETION + actor), actor_of(actor));
+                self.feed(host, Input::Delete(Request { token, key, command: add(DELETION, 0).into() }));
+            }
             Step::TakeOver(host) => self.take_over(host),
             Step::Wait(ms) => {
                 self.now_ms += ms;
@@ -151,7 +168,7 @@ impl World {
 
     fn submit(&mut self, host: usize, n: u64) {
         // Three actors; the amount tells commands apart.
-        let key = key(&format!("meter/m-{}", n % 3));
+        let key = actor_of(n);
         self.feed(host, Request { token: Token(n), key, command: add(n, 1 << (n % 20)).into() }.into());
     }
 
@@ -198,6 +215,11 @@ impl World {
                 for commit in sealed.record().commits() {
                     self.hosts[host].folds.get_mut(&commit.key).unwrap().apply(commit).unwrap();
                 }
+                None
+            }
+            Action::Reply { token, .. } if token.0 >= DELETION => {
+                let valid = self.log.valid().len();
+                self.deleted.entry(actor_of(token.0 - DELETION)).or_insert(valid);
                 None
             }
             Action::Reply { token, answer } => {
@@ -263,7 +285,7 @@ impl World {
             assert!(record.epoch >= epoch, "a record of epoch {} behind one of {epoch}", record.epoch);
             epoch = record.epoch;
             assert!(matches!(record.body, Body::Commits { .. } | Body::EpochOpened { .. }));
-            for commit in record.commits() {
+            for commit in record.commits().iter().filter(|commit| !commit.is_tombstone()) {
                 let total = i64::from_le_bytes(commit.reply.as_ref().try_into().unwrap());
                 let before = seen.insert(commit.command.clone(), total);
                 assert!(before.is_none(), "{} twice", commit.command);
@@ -276,9 +298,18 @@ impl World {
         assert!(self.effects_by_epoch.iter().all(|epoch| *epoch > Epoch(0)));
         // Every actor folds: sequences are dense, histories fit.
         for n in 0..3 {
-            let mut fold = Fold::new(key(&format!("meter/m-{n}")), Sum::default());
+            let mut fold = Fold::new(actor_of(n), Sum::default());
             for sealed in &valid {
                 fold.catch_up(sealed.record().commits()).unwrap();
+            }
+            let has_tombstone = valid.iter().any(|sealed| {
+                sealed.record().commits().iter().any(|one| one.key == actor_of(n) && one.is_tombstone())
+            });
+            assert_eq!(fold.ledger().is_deleted(), has_tombstone, "nothing comes behind a tombstone");
+            if let Some(before) = self.deleted.get(&actor_of(n)) {
+                assert!(has_tombstone, "a deletion that was acknowledged");
+                let after = valid.iter().skip(*before).flat_map(|sealed| sealed.record().commits());
+                assert_eq!(after.filter(|commit| commit.key == actor_of(n)).count(), 0, "it has come back");
             }
         }
     }
@@ -314,5 +345,10 @@ fn the_model_does_serve_commands_and_does_fence() {
     assert!(world.hosts[0].shard.as_ref().unwrap().stopped().is_some());
     world.step(Step::Retry(1, 0));
     assert_eq!(world.acknowledged.len(), 4, "the same id at the new one does");
+    world.step(Step::Delete(1, 0));
+    assert_eq!(world.deleted.len(), 1);
+    // Commands 4 and 5 are for others; 6 is for the deleted one.
+    (4..=6).for_each(|_| world.step(Step::Submit(1)));
+    assert_eq!(world.acknowledged.len(), 6);
     world.check();
 }

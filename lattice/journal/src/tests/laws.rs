@@ -16,7 +16,10 @@ use proptest::prelude::*;
 
 /// One actor's history: amounts added, each with some effects.
 fn history() -> impl Strategy<Value = Vec<(i64, Vec<Effect>)>> {
-    let effects = vec(any_effect().prop_filter("it goes on", |effect| *effect != Effect::Stop), 0..3);
+    let effects = vec(
+        any_effect().prop_filter("it goes on", |effect| !matches!(effect, Effect::Stop | Effect::Delete)),
+        0..3,
+    );
     vec((any::<i64>(), effects), 0..30)
 }
 
@@ -107,6 +110,91 @@ proptest! {
         // What comes from the log may begin before the snapshot.
         resumed.catch_up(&commits[commits.len().saturating_sub(after.len() + 2)..]).unwrap();
         prop_assert_eq!(resumed, fold(&commits).unwrap());
+    }
+
+    /// What is left of a deleted actor is the same from its whole history, from a snapshot and the rest,
+    /// from its tombstone alone, and from the list of a checkpoint (J3, J4).
+    #[test]
+    fn j4_of_a_deleted_actor_the_tombstone_says_all_that_its_history_says(
+        history in history(), at in any::<prop::sample::Index>(),
+    ) {
+        let mut commits = commits(history);
+        let before = fold(&commits).unwrap();
+        let tombstone = Sum::tombstone(before.ledger(), 900);
+        commits.push(tombstone.clone());
+        let whole = fold(&commits).unwrap();
+        prop_assert!(whole.ledger().is_deleted());
+        prop_assert_eq!(whole.entity(), &Sum::default());
+        let (early, late) = commits.split_at(at.index(commits.len()));
+        let (bytes, _) = snapshot(&fold(early).unwrap()).seal().unwrap();
+        let mut resumed = Fold::resume(&Snapshot::open(bytes).unwrap().0, &key("meter/m-1"), Sum::load).unwrap();
+        resumed.catch_up(late).unwrap();
+        prop_assert_eq!(&resumed, &whole);
+        let buried = Fold::buried(&key("meter/m-1"), Sum::default(), &tombstone).unwrap();
+        prop_assert_eq!(&buried, &whole);
+        let mut list = crate::trim::SnapshotList::default();
+        list.bury(tombstone.key.clone(), tombstone.seq);
+        let (list, _) = crate::trim::SnapshotList::from_bytes(list.to_bytes().0).unwrap();
+        let known = list.get(&key("meter/m-1")).unwrap();
+        prop_assert!(known.is_tombstone());
+        prop_assert_eq!(&crate::ledger::Ledger::deleted(known.key, known.seq), whole.ledger());
+        // A ledger that was stored reads back as what it was.
+        let (bytes, _) = snapshot(&whole).seal().unwrap();
+        prop_assert_eq!(&Snapshot::open(bytes).unwrap().0.ledger, whole.ledger());
+        // Nothing follows, whatever it says, and no id is good any more.
+        for next in [commit(whole.ledger(), &add(901, 1), Default::default()), tombstone] {
+            let refused = matches!(fold(&commits).unwrap().apply(&next), Err(FoldError::Deleted { .. }));
+            prop_assert!(refused);
+        }
+    }
+
+    /// Nothing of a deleted actor goes out after its tombstone, and nothing of others is held back (J5).
+    #[test]
+    fn j5_a_deleted_actor_sends_nothing_more_and_others_do(history in history(), taken in 0usize..40) {
+        let (mut chain, _) = opened();
+        let mut records = Vec::new();
+        let mut other = fold_of("meter/m-2");
+        for (n, mine) in (0..).zip(commits(history)) {
+            let effects = vec![Effect::Publish { link: "l".into(), subject: "s".into(), body: Default::default() }];
+            let decision = crate::ledger::Decision { effects, ..Default::default() };
+            let theirs = commit(other.ledger(), &add(n, 1), decision);
+            other.apply(&theirs).unwrap();
+            let next = record(&chain, vec![mine, theirs]);
+            chain.offer(&next).unwrap();
+            records.push(next);
+        }
+        let mine = records.iter().flat_map(|sealed| sealed.record().commits().iter().cloned());
+        let mine: Vec<Commit> = mine.filter(|commit| commit.key == key("meter/m-1")).collect();
+        if mine.is_empty() { return Ok(()); }
+        let last = record(&chain, vec![Sum::tombstone(fold(&mine).unwrap().ledger(), 900)]);
+        records.push(last);
+        let mut outbox = crate::outbox::Outbox::new(Default::default(), Default::default());
+        let mut went = Vec::new();
+        let mut run = |outbox: &mut crate::outbox::Outbox, most: usize| {
+            while went.len() < most {
+                let due = outbox.due(0);
+                if due.is_empty() { break; }
+                for action in due {
+                    let crate::outbox::RelayAction::Relay(item) = action else { panic!() };
+                    outbox.taken(&item);
+                    went.push(item);
+                }
+            }
+            went.len()
+        };
+        let (tombstone, before) = records.split_last().unwrap();
+        before.iter().for_each(|sealed| outbox.durable(sealed.record()));
+        let early = run(&mut outbox, taken);
+        outbox.durable(tombstone.record());
+        run(&mut outbox, usize::MAX);
+        prop_assert!(went[early..].iter().all(|item| item.from == key("meter/m-2")));
+        prop_assert_eq!(went.iter().filter(|item| item.from == key("meter/m-2")).count(), mine.len());
+        prop_assert_eq!(outbox.waiting(), 0);
+        prop_assert_eq!(outbox.position().record, tombstone.record().seq.next());
+        // Who replays it all after the tombstone sends nothing of the deleted one.
+        let mut replayed = crate::outbox::Outbox::new(Default::default(), Default::default());
+        records.iter().for_each(|sealed| replayed.durable(sealed.record()));
+        prop_assert_eq!(replayed.waiting(), mine.len());
     }
 
     /// Folding gives state and nothing else: there is nothing in its result that could be performed.

@@ -77,3 +77,22 @@ fn a_checkpoint_is_signed_as_it_is_read_back() {
     let opened = keys::open(CHECKPOINT_KIND, &signed, &[key.public()].into()).unwrap();
     assert_eq!(opened.payload, bytes.as_ref());
 }
+
+#[test]
+fn a_deleted_actor_holds_nothing_back_and_no_late_snapshot_brings_it_back() {
+    let (chain, records) = chain(10);
+    let mut trimmer = Trimmer::default();
+    trimmer.committed(&key("a/1"), RecordSeq(2));
+    trimmer.committed(&key("a/2"), RecordSeq(7));
+    trimmer.snapshotted(snapshot("a/1", 1), RecordSeq(2));
+    trimmer.committed(&key("a/1"), RecordSeq(5));
+    trimmer.buried(&key("a/1"), ActorSeq(3));
+    assert_eq!(trimmer.through(&chain, at(11)), RecordSeq(6), "only a/2 is waited for");
+    assert!(trimmer.laggards(RecordSeq(6), 9).is_empty());
+    // Taken before the deletion, stored after it.
+    trimmer.snapshotted(snapshot("a/1", 2), RecordSeq(5));
+    let (_, list) = trimmer.checkpoint(&records[5]);
+    let (list, _) = SnapshotList::from_bytes(list).unwrap();
+    assert_eq!(list.buried().collect::<Vec<_>>(), [&key("a/1")]);
+    assert!(list.get(&key("a/1")).is_some_and(|known| known.is_tombstone() && known.seq == ActorSeq(3)));
+}

@@ -144,6 +144,7 @@ fn persistent(out: &mut Block, kind: &Persistent) {
         out.field("snapshots", format!("{{ events: {events}, seconds: {seconds}, replayMs: {replay_ms} }}"));
     }
     out.changed("retainHours", kind.retain_hours, default.retain_hours);
+    out.changed("retainMib", kind.retain_mib, default.retain_mib);
     out.changed("idleSeconds", kind.idle_seconds, default.idle_seconds);
 }
 

@@ -179,13 +179,14 @@ fn a_persistent_kind_is_read_with_its_defaults_and_reads_back() {
     assert_eq!(app.actors[0].persistent, Some(Box::default()));
     let app = persistent(
         "persistent: {kind: gauge, durability: lattice, replicas: 3, isolation: {shared: 16}, turnMs: 50, \
-         snapshots: {events: 7, seconds: 8, replayMs: 9}, retainHours: 0, idleSeconds: 10}, replicas: 3",
+         snapshots: {events: 7, seconds: 8, replayMs: 9}, retainHours: 0, retainMib: 5, idleSeconds: 10}, \
+         replicas: 3",
     )
     .unwrap();
     let kind = app.actors[0].persistent.clone().unwrap();
     assert_eq!(kind.kind_of(&app.actors[0].name).as_str(), "gauge");
     assert_eq!((kind.states, kind.turn_ms, kind.snapshot_events, kind.retain_hours), (16, 50, 7, 0));
-    assert_eq!(kind.replicas, 3);
+    assert_eq!((kind.replicas, kind.retain_mib), (3, 5));
     assert_eq!(parse(&render(&app), "again.yaml").unwrap(), app);
     let app = persistent("persistent: {isolation: instance}").unwrap();
     assert_eq!(app.actors[0].persistent.as_ref().unwrap().states, 1);
@@ -201,6 +202,11 @@ fn what_is_wrong_with_a_persistent_kind_is_said_with_its_place_and_what_was_mean
         ("persistent: {isolation: {sharred: 9}}", "did you mean \"shared\"?"),
         ("persistent: {isolation: own}", "expected shared or instance"),
         ("persistent: {turnMs: 0}", "spec.actors[0].persistent.turnMs (got number 0, expected 1..60000)"),
+        (
+            "persistent: {retainMib: 2000000}",
+            "spec.actors[0].persistent.retainMib (got number 2000000, expected 0..1048576)",
+        ),
+        ("persistent: {retainMb: 5}", "did you mean \"retainMib\"?"),
         ("persistent: {snapshots: {event: 5}}", "did you mean \"events\"?"),
         ("persistent: {durability: lattice, replicas: 2}", "(got 2, expected 1 or 3)"),
         ("persistent: {durability: lattice, replicas: 5}", "(got number 5, expected 1..3)"),
@@ -267,6 +273,8 @@ fn the_schema_is_the_reader() {
     assert_eq!(persistent["turnMs"]["maximum"], crate::Persistent::MAX_TURN_MS);
     assert_eq!(persistent["turnMs"]["default"], default.turn_ms);
     assert_eq!(persistent["retainHours"]["default"], default.retain_hours);
+    assert_eq!(persistent["retainMib"]["default"], default.retain_mib);
+    assert_eq!(persistent["retainMib"]["maximum"], crate::Persistent::MAX_RETAIN_MIB);
     assert_eq!(persistent["idleSeconds"]["maximum"], crate::Persistent::MAX_IDLE_SECONDS);
     let shared = &schema["$defs"]["isolation"]["properties"]["shared"];
     assert_eq!(

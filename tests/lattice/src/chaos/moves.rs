@@ -8,6 +8,7 @@ use lattice_io::call::ask_entity;
 use lattice_io::{Bus, Kv, Lattice};
 use lattice_journal::ShardId;
 use lattice_protocol::entity::{EntityAsk, EntityCall};
+use lattice_protocol::ownership::{OwnerValue, owner_key};
 use lattice_protocol::seeded::Seeded;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{EntityKey, HostId, Report};
@@ -23,8 +24,6 @@ const MOVE_MS: u64 = 8_000;
 const SOON_MS: u64 = 120;
 /// Pause between two looks at who has a shard.
 const LOOK: Duration = Duration::from_millis(1);
-/// In the place of the owner's session: it has given the shard up.
-const RELEASED: &str = "-";
 
 /// What became of the moves of a run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -81,12 +80,15 @@ impl Moves {
         })
     }
 
-    /// Who has an actor's shard, by its session; none when nobody has, or no server says.
-    async fn owner(&self, actor: &EntityKey) -> Option<String> {
-        let key = format!("{}.{}", actor.kind, ShardId::of(actor, self.shards));
+    /// Who has an actor's shard; none when nobody ever had it, or no server says.
+    async fn owner(&self, actor: &EntityKey) -> Option<OwnerValue> {
+        let key = owner_key(&actor.kind, ShardId::of(actor, self.shards).0);
         let entry = self.owners.get_latest(&key).await.ok()??;
-        let value: serde_json::Value = serde_json::from_slice(&entry.value).ok()?;
-        Some(value.get("session")?.as_str()?.to_owned())
+        serde_json::from_slice(&entry.value).ok()
+    }
+
+    async fn is_given_up(&self, actor: &EntityKey) -> bool {
+        self.owner(actor).await.is_some_and(|owner| owner.is_released())
     }
 
     /// Some actor whose shard is at one of these hosts, and which of them that is.
@@ -96,7 +98,7 @@ impl Moves {
             let at = usize::try_from(random.below(self.actors.len() as u64))?;
             let actor = self.actors.get(at).context("an actor")?;
             let owner = self.owner(actor).await;
-            let host = owner.as_deref().and_then(|session| number(session.split('.').next()?));
+            let host = owner.as_ref().and_then(|owner| number(owner.host()?));
             if let Some(host) = host.filter(|host| hosts.contains(host)) {
                 return Ok((actor.clone(), host));
             }
@@ -133,7 +135,7 @@ impl Moves {
             tokio::time::sleep(Duration::from_millis(later_ms)).await;
             return;
         }
-        while !moving.task.is_finished() && self.owner(&moving.actor).await.as_deref() != Some(RELEASED) {
+        while !moving.task.is_finished() && !self.is_given_up(&moving.actor).await {
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -142,8 +144,7 @@ impl Moves {
     pub(super) async fn killed(&mut self, moving: &Move) {
         if !moving.task.is_finished() {
             self.moved.cut += 1;
-            let owner = self.owner(&moving.actor).await;
-            self.moved.cut_between += usize::from(owner.as_deref() == Some(RELEASED));
+            self.moved.cut_between += usize::from(self.is_given_up(&moving.actor).await);
         }
     }
 

@@ -174,6 +174,92 @@ async fn when_a_host_dies_the_next_command_is_answered_by_another_and_nothing_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_actor_is_gone_on_every_host_and_no_kill_brings_it_back() -> Result<()> {
+    let mut lattice = bank_of(2, LATTICE_BANK).await?;
+    let (actor, other) = ("account/secret", "account/other");
+    for (sender, actor) in [(60, actor), (61, other)] {
+        eventually(PATIENCE, "its shard has an owner", || async {
+            ensure!(call(&lattice, actor, "add", "5", &id_at(sender, 1))? == "5");
+            Ok(())
+        })
+        .await?;
+    }
+    let unasked = lattice.trellis(&["actor", "delete", actor]).unwrap_err().to_string();
+    ensure!(unasked.contains("E_USAGE") && unasked.contains("--yes"), "{unasked}");
+    let nobody = lattice.trellis(&["actor", "delete", "account/nobody", "--yes"]).unwrap_err().to_string();
+    ensure!(nobody.contains("E_ACTOR_NOT_FOUND"), "{nobody}");
+    ensure!(call(&lattice, actor, "add", "1", &id_at(60, 2))? == "6", "nothing was deleted");
+    let deleted = lattice.json(&["actor", "delete", "bank/account/secret", "--yes"])?;
+    ensure!(deleted["seq"] == 3 && deleted["repeated"] == false, "{deleted}");
+    let is_gone = |lattice: &TestLattice| {
+        let asked: [&[&str]; 7] = [
+            &["query", actor, "balance"],
+            &["query", actor, "balance", "--stale"],
+            &["actor", "state", actor],
+            &["actor", "journal", actor],
+            &["actor", "history", actor, "--at", "1"],
+            &["actor", "verify", actor],
+            &["call", actor, "add", "--data", "1"],
+        ];
+        for args in asked {
+            let refused = lattice.trellis(args).err().with_context(|| format!("{args:?} is answered"))?;
+            ensure!(
+                refused.to_string().contains("account/secret: the actor was deleted"),
+                "{args:?}: {refused}"
+            );
+        }
+        // What was acknowledged once is not acknowledged again.
+        let old = call(lattice, actor, "add", "5", &id_at(60, 1)).err().context("an old id")?.to_string();
+        ensure!(old.contains("E_ACTOR_NOT_FOUND"), "{old}");
+        let listed = lattice.json(&["actor", "list", "account"])?;
+        let keys: Vec<_> = listed.as_array().into_iter().flatten().map(|line| line["key"].clone()).collect();
+        ensure!(keys == [other], "{listed}");
+        Ok(())
+    };
+    is_gone(&lattice)?;
+    for dead in 0..2_usize {
+        lattice.hosts[dead].kill()?;
+        eventually(PATIENCE, "another host answers for everybody else", || async {
+            ensure!(call(&lattice, other, "add", "5", &id_at(61, 1))? == "5");
+            is_gone(&lattice)
+        })
+        .await?;
+        lattice.hosts[dead] = lattice.spawn_host(u8::try_from(dead)? + 1).await?;
+        eventually(PATIENCE, "the host is back", || async {
+            ensure!(call(&lattice, other, "add", "5", &id_at(61, 1))? == "5");
+            Ok(())
+        })
+        .await?;
+    }
+    is_gone(&lattice)?;
+    let again = lattice.json(&["actor", "delete", actor, "--yes"])?;
+    ensure!(again["seq"] == 3 && again["repeated"] == true, "{again}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_actor_of_a_device_stays_deleted_after_a_kill() -> Result<()> {
+    let mut lattice = bank().await?;
+    call(&lattice, "account/secret", "add", "5", &id_at(62, 1))?;
+    call(&lattice, "account/other", "add", "7", &id_at(62, 2))?;
+    lattice.trellis(&["actor", "delete", "account/secret", "--yes"])?;
+    lattice.hosts[0].kill()?;
+    lattice.hosts[0] = lattice.spawn_host(1).await?;
+    eventually(PATIENCE, "the other one answers again", || async {
+        ensure!(lattice.trellis(&["query", "account/other", "balance"])?.trim() == "7");
+        Ok(())
+    })
+    .await?;
+    for id in [id_at(62, 1), id_at(62, 3)] {
+        let refused = call(&lattice, "account/secret", "add", "5", &id).unwrap_err().to_string();
+        ensure!(refused.contains("account/secret: the actor was deleted"), "{refused}");
+    }
+    let listed = lattice.json(&["actor", "list", "account"])?;
+    ensure!(listed.as_array().map(Vec::len) == Some(1), "{listed}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_three_copies_the_death_of_any_one_server_loses_nothing_and_stops_nobody() -> Result<()> {
     let mut lattice = TestLattice::prepare_on(3, 2).await?;
     for host in 1..=2 {

@@ -47,6 +47,12 @@ impl Folded {
         }
     }
 
+    /// It was deleted.
+    pub(super) fn forget(&mut self, key: &EntityKey) {
+        self.actors.remove(key);
+        self.touched.remove(key);
+    }
+
     pub(super) fn has_work(&self) -> bool {
         !self.touched.is_empty()
     }
@@ -130,8 +136,7 @@ impl Folded {
             }
         };
         let ledger = &ready.ledger;
-        let found =
-            Found { guest: Arc::clone(&ready.guest), seq: ledger.seq().0, ended: ledger.is_stopped() };
+        let found = Found { guest: Arc::clone(&ready.guest), seq: ledger.seq().0, ended: ledger.ended() };
         self.touched.remove(key);
         if self.has_room(0, now_ms) {
             self.actors.insert(key.clone(), One { ready, at: last, used_ms: now_ms });

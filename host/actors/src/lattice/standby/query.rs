@@ -5,7 +5,7 @@ use crate::activate::told;
 use bytes::Bytes;
 use host_core::guest::Guest;
 use lattice_protocol::entity::Stale;
-use lattice_protocol::{EntityKey, ErrorCode, Report};
+use lattice_protocol::{EntityKey, Report};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -16,11 +16,11 @@ pub(super) struct Query {
     pub(super) reply: oneshot::Sender<Result<StaleAnswer, Report>>,
 }
 
-/// An actor that is folded: its guest, its last commit, and whether it has ended.
+/// An actor that is folded: its guest, its last commit, and why it does nothing any more, if it does not.
 pub(super) struct Found {
     pub(super) guest: Arc<dyn Guest>,
     pub(super) seq: u64,
-    pub(super) ended: bool,
+    pub(super) ended: Option<Report>,
 }
 
 impl Query {
@@ -46,8 +46,8 @@ async fn ask(
     now_ms: u64,
 ) -> Result<(Bytes, u64), Report> {
     let Found { guest, seq, ended } = found?;
-    if ended {
-        return Err(Report::new(ErrorCode::ActorNotFound, format!("{key}: the actor has ended")));
+    if let Some(report) = ended {
+        return Err(report);
     }
     match told(|done| guest.query(now_ms, query, done)).await {
         Ok(answer) => Ok((answer.map_err(|report| report.at(key))?, seq)),

@@ -2,6 +2,7 @@
 
 use super::query::Query;
 use super::{Folded, Followers, Inner, Part, Setback, StandbyStats, StreamLog};
+use crate::bury;
 use crate::history::History;
 use crate::lattice::takeover::{self, Stuck};
 use crate::log::ShardLog;
@@ -298,6 +299,12 @@ impl Work {
                 self.log.durable(sealed, at);
             }
             record.commits().iter().for_each(|commit| self.folded.touched(&commit.key));
+            for key in bury::buried(record) {
+                self.folded.forget(key);
+            }
+            let (scope, options) = (&self.scope, &self.inner.options);
+            let gone = bury::buried(record).cloned().collect();
+            bury::forget(scope, (&options.snapshots, &options.aside), gone);
         }
     }
 

@@ -29,8 +29,17 @@ pub(in crate::manifest) const LIMITS: &[&str] =
 /// Fields of `instances.warm`.
 pub(in crate::manifest) const WARM: &[&str] = &["maxCalls", "maxConcurrency", "idleMs"];
 /// Fields of `persistent`.
-pub(in crate::manifest) const PERSISTENT: &[&str] =
-    &["kind", "durability", "replicas", "isolation", "turnMs", "snapshots", "retainHours", "idleSeconds"];
+pub(in crate::manifest) const PERSISTENT: &[&str] = &[
+    "kind",
+    "durability",
+    "replicas",
+    "isolation",
+    "turnMs",
+    "snapshots",
+    "retainHours",
+    "retainMib",
+    "idleSeconds",
+];
 /// Fields of `persistent.isolation`.
 pub(in crate::manifest) const ISOLATION: &[&str] = &["shared"];
 /// Fields of `persistent.snapshots`.
@@ -181,6 +190,7 @@ fn persistent(reader: &mut Reader, at: &At<'_>) -> Persistent {
     }
     set(reader, &fields, "turnMs", 1..=Persistent::MAX_TURN_MS, &mut persistent.turn_ms);
     set(reader, &fields, "retainHours", 0..=Persistent::MAX_RETAIN_HOURS, &mut persistent.retain_hours);
+    set(reader, &fields, "retainMib", 0..=Persistent::MAX_RETAIN_MIB, &mut persistent.retain_mib);
     set(reader, &fields, "idleSeconds", 1..=Persistent::MAX_IDLE_SECONDS, &mut persistent.idle_seconds);
     if let Some(fields) = fields.get("snapshots").and_then(|at| reader.fields(&at, SNAPSHOTS)) {
         let Persistent { snapshot_events, snapshot_seconds, snapshot_replay_ms, .. } = &mut persistent;
