@@ -10,15 +10,19 @@
 //! | module | does |
 //! |---|---|
 //! | `message`, `opening` | what comes to it; what it is made of |
+//! | `intake` | who may ask what |
+//! | `records` | records on their way into the log, and what follows from them |
 //! | `turns` | actors in memory: activation, work for guests, what is folded again |
 //! | `relay` | effects on their way out, and timers |
 //! | `upkeep` | snapshots, idleness |
 //! | `trimming` | letting history go |
 //! | `look` | questions of people |
 
+mod intake;
 mod look;
 mod message;
 mod opening;
+mod records;
 mod relay;
 mod trimming;
 mod turns;
@@ -39,11 +43,10 @@ use crate::log::ShardLog;
 use bytes::Bytes;
 use lattice_journal::append::LogAction;
 use lattice_journal::outbox::{Outbox, OutboxPosition};
-use lattice_journal::record::Body;
 use lattice_journal::retain::Marks;
-use lattice_journal::shard::{Action, Answer, Input, Question, Request, StopReason, Submitted, Token};
+use lattice_journal::shard::{Action, Answer, Input, Question, StopReason, Submitted, Token};
 use lattice_journal::trim::Trimmer;
-use lattice_journal::{Command, Now, Position, RecordSeq, Sealed, Shard, ShardId};
+use lattice_journal::{Now, Position, RecordSeq, Sealed, Shard, ShardId};
 use lattice_protocol::{EntityKey, ErrorCode, KindName, Report};
 use message::Waiter;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -287,63 +290,6 @@ impl ShardLoop {
         }
     }
 
-    fn submitted(&mut self, key: EntityKey, command: Command, reply: Reply, now: Now) {
-        if let Err(report) = self.admit(&key, now) {
-            // Whoever asked may have stopped waiting.
-            return drop(reply.send(Err(report)));
-        }
-        let token = self.token(Waiter::Caller(reply));
-        self.submit(token, key, command, now);
-    }
-
-    /// Whatever ails the actor: it may be deleted.
-    fn delete(&mut self, key: EntityKey, command: Command, reply: Reply, now: Now) {
-        let refused = if self.is_mine(&key) { self.full.clone() } else { Some(no_kind(&key.kind)) };
-        if let Some(report) = refused {
-            // Whoever asked may have stopped waiting.
-            return drop(reply.send(Err(report)));
-        }
-        if self.shard.actors() >= self.shared.policy.shard.actors {
-            self.make_room(now);
-        }
-        let token = self.token(Waiter::Caller(reply));
-        self.step(Input::Delete(Request { token, key, command: Arc::new(command) }), now);
-    }
-
-    fn submit(&mut self, token: Token, key: EntityKey, command: Command, now: Now) {
-        self.step(Request { token, key, command: Arc::new(command) }.into(), now);
-    }
-
-    /// Is this actor one of this shard, and does its kind run here?
-    fn is_mine(&self, key: &EntityKey) -> bool {
-        self.shared.realm.holds(key) && self.kinds.contains_key(&key.kind)
-    }
-
-    /// May somebody from outside ask this actor now?
-    fn admit(&mut self, key: &EntityKey, now: Now) -> Result<(), Report> {
-        if !self.is_mine(key) {
-            return Err(no_kind(&key.kind));
-        }
-        if let Some(report) = &self.full {
-            return Err(report.clone());
-        }
-        if self.outbox.is_full() {
-            return Err(Report::new(ErrorCode::Overloaded, "too many effects wait to be carried out")
-                .limit(lattice_journal::outbox::MAX_WAITING)
-                .hint("repair the links' targets: see `trellis actor list`"));
-        }
-        match self.live.get(key).map(|live| live.paused(now.monotonic_ms)) {
-            Some(Some(left)) => Err(Report::new(ErrorCode::CrashLooping, "the actor traps at every command")
-                .at(key)
-                .hint(format!("tried again in {left} ms; see its log"))),
-            None if self.shard.actors() >= self.shared.policy.shard.actors => {
-                self.make_room(now);
-                Ok(())
-            }
-            Some(None) | None => Ok(()),
-        }
-    }
-
     /// One step of the state machine, and all that it wants done.
     ///
     /// What an action leads to comes after everything that was wanted before it: an actor's work never
@@ -398,61 +344,6 @@ impl ShardLoop {
             Action::Drained { .. } if self.closing => self.step(Input::Stop(StopReason::Shutdown), now),
             Action::Drained { .. } => {}
             Action::Stopped(reason) => self.stopped = Some(reason),
-        }
-    }
-
-    fn log(&self, action: LogAction) {
-        let inbox = self.inbox.clone();
-        match action {
-            LogAction::Append { attempt, expected, sealed } => {
-                let done = move |outcome| {
-                    inbox.send(match outcome {
-                        Ok(outcome) => Message::Log(Input::Appended { attempt, outcome }),
-                        Err(report) => Message::LogFailed(report),
-                    });
-                };
-                self.log.append(expected, sealed, Box::new(done));
-            }
-            LogAction::Read { attempt, after } => {
-                let done = move |back: Option<_>| {
-                    inbox.send(Message::Log(match back {
-                        Some(back) => Input::Read { attempt, back },
-                        None => Input::ReadFailed { attempt },
-                    }));
-                };
-                self.log.read(after, Box::new(done));
-            }
-        }
-    }
-
-    /// The disk is full: nothing was written, and nothing is acknowledged until there is room.
-    fn no_room(&mut self, report: Report) {
-        if self.full.is_none() {
-            tracing::error!(error = %report, "nothing is acknowledged until there is room");
-        }
-        self.full = Some(report);
-    }
-
-    /// A record counts: what is known of its actors, their timers and effects follows.
-    fn durable(&mut self, sealed: &Sealed, at: Position, now: Now) {
-        let record = sealed.record();
-        self.index.add(record);
-        self.grown_bytes = self.grown_bytes.saturating_add(sealed.bytes().len() as u64);
-        self.marks.note(record.seq, now.unix_ms, sealed.bytes().len());
-        for commit in record.commits() {
-            self.commits += 1;
-            if commit.is_tombstone() {
-                self.trimmer.buried(&commit.key, commit.seq);
-            } else {
-                self.trimmer.committed(&commit.key, record.seq);
-            }
-            self.schedule.add(commit);
-            self.noted(commit, now);
-        }
-        self.outbox.durable(record);
-        self.buried(record);
-        if let Body::Checkpoint(checkpoint) = &record.body {
-            self.checkpointed(checkpoint, at, now);
         }
     }
 

@@ -1,5 +1,10 @@
 //! Turns, one by one: what is stored, what is told, and what a failure leaves behind.
 
+mod deletion;
+mod fencing;
+mod queries;
+mod traps;
+
 use super::*;
 use crate::append::{AppendOutcome, LogAction};
 use crate::command::Command;
@@ -148,6 +153,16 @@ impl Bench {
     }
 }
 
+fn ask(token: u64, name: &str) -> Input {
+    let question = Question::Query { name: name.to_owned(), body: Bytes::new() };
+    Input::Ask { token: Token(token), key: key("meter/m-1"), question }
+}
+
+fn sent(sequence: u64, name: &str) -> Command {
+    let reference = crate::CommandRef::Sent { from: key("meter/m-9"), sequence };
+    Command { reference, name: name.to_owned(), body: add(1, 5).body }
+}
+
 #[test]
 fn a_turn_is_told_only_after_it_is_durable() {
     let mut bench = bench();
@@ -193,84 +208,6 @@ fn a_refusal_and_a_trap_store_nothing() {
     bench.submit(3, "meter/m-1", add(2, 5));
     assert_eq!(bench.lines(), ["decide 3", "append 1"], "it may go better the next time");
     assert_eq!(bench.log.entries.len(), 1);
-}
-
-#[test]
-fn a_command_that_keeps_trapping_is_set_aside_and_the_actor_lives_on() {
-    let mut bench = bench();
-    bench.traps = true;
-    for token in 1..=4 {
-        bench.submit(token, "meter/m-1", add(1, 5));
-    }
-    let lines = bench.lines();
-    assert_eq!(lines.iter().filter(|line| line.starts_with("decide")).count(), 3);
-    assert_eq!(
-        lines[6..],
-        ["decide 3", "refuse 3: E_TRAP", "quarantine add", "drop meter/m-1", "refuse 4: E_QUARANTINED"]
-    );
-    bench.traps = false;
-    bench.submit(5, "meter/m-1", add(2, 7));
-    bench.answer();
-    assert_eq!(bench.lines()[2..], ["reply 5: 7", "durable"]);
-}
-
-#[test]
-fn an_unknown_outcome_is_found_out_and_answered_once() {
-    let mut bench = bench();
-    bench.submit(1, "meter/m-1", add(1, 5));
-    let (attempt, expected, sealed) = bench.appends.remove(0);
-    bench.log.append(expected, sealed.bytes());
-    bench.step(Input::Appended { attempt, outcome: AppendOutcome::Unknown });
-    bench.step(Input::Appended { attempt, outcome: AppendOutcome::Stored(Position(2)) });
-    assert_eq!(bench.lines(), ["decide 1", "append 1", "reply 1: 5", "durable"]);
-}
-
-#[test]
-fn a_new_owner_in_the_log_fences_everything_that_waits() {
-    let mut bench = bench();
-    bench.submit(1, "meter/m-1", add(1, 5));
-    bench.submit(2, "meter/m-2", add(2, 5));
-    bench.submit(3, "meter/m-2", add(3, 5));
-    let (chain, _) = opened();
-    bench.log.force(chain.opening(Epoch(2), session("B")).seal().unwrap().bytes());
-    bench.lines();
-    bench.answer();
-    assert_eq!(
-        bench.lines(),
-        ["refuse 1: E_FENCED", "refuse 2: E_FENCED", "refuse 3: E_FENCED", "stopped: E_FENCED"]
-    );
-    bench.submit(4, "meter/m-1", add(4, 5));
-    assert_eq!(bench.lines(), ["refuse 4: E_FENCED"]);
-    assert_eq!(bench.log.valid().len(), 2);
-}
-
-#[test]
-fn the_end_of_the_lease_stops_it_and_nothing_certain_is_said_of_what_was_sent() {
-    let mut bench = bench();
-    bench.shard =
-        Shard::new(ShardPolicy::default(), bench.shard.tail().clone(), OutboxPosition::default(), 100);
-    bench.step(Input::Lease { until_ms: 200 });
-    bench.submit(1, "meter/m-1", add(1, 5));
-    bench.submit(2, "meter/m-2", add(2, 5));
-    bench.lines();
-    bench.step_at(Input::Tick, 199);
-    assert!(bench.lines().is_empty());
-    bench.step_at(Input::Tick, 200);
-    assert_eq!(bench.lines(), ["refuse 1: E_OUTCOME_UNKNOWN", "refuse 2: E_FENCED", "stopped: E_FENCED"]);
-}
-
-#[test]
-fn a_record_known_to_be_valid_is_answered_after_the_lease_but_starts_nothing() {
-    let mut bench = bench();
-    bench.shard =
-        Shard::new(ShardPolicy::default(), bench.shard.tail().clone(), OutboxPosition::default(), 100);
-    bench.submit(1, "meter/m-1", add(1, 5));
-    bench.submit(2, "meter/m-1", add(2, 5));
-    bench.lines();
-    let (attempt, expected, sealed) = bench.appends.remove(0);
-    let outcome = bench.log.append(expected, sealed.bytes());
-    bench.step_at(Input::Appended { attempt, outcome }, 100);
-    assert_eq!(bench.lines(), ["reply 1: 5", "refuse 2: E_FENCED", "stopped: E_FENCED"]);
 }
 
 #[test]
@@ -378,160 +315,4 @@ fn an_actor_that_cannot_be_brought_into_memory_refuses_its_commands() {
     let late = Ledger::new(key("meter/m-1"));
     bench.step(Input::Activated { ledger: Box::new(late) });
     assert!(bench.lines().is_empty());
-}
-
-fn ask(token: u64, name: &str) -> Input {
-    let question = Question::Query { name: name.to_owned(), body: Bytes::new() };
-    Input::Ask { token: Token(token), key: key("meter/m-1"), question }
-}
-
-#[test]
-fn a_query_sees_only_what_is_durable_and_stores_nothing() {
-    let mut bench = bench();
-    bench.submit(1, "meter/m-1", add(1, 5));
-    bench.step(ask(2, "total"));
-    bench.submit(3, "meter/m-1", add(2, 5));
-    assert_eq!(bench.lines(), ["decide 1", "append 1"], "it waits for the turn before it");
-    bench.answer();
-    assert_eq!(bench.lines(), ["reply 1: 5", "durable", "reply 2: 5", "decide 3", "append 1"]);
-    bench.answer();
-    bench.lines();
-    bench.step(ask(4, "never"));
-    bench.step(ask(5, "trap"));
-    assert_eq!(bench.lines(), ["refuse 4: E_GUEST", "refuse 5: E_TRAP", "drop meter/m-1"]);
-    bench.step(Input::Ask { token: Token(6), key: key("meter/m-1"), question: Question::Save });
-    bench.step(ask(7, "total"));
-    assert_eq!(bench.lines(), ["reply 6: 0", "reply 7: 10"]);
-    assert_eq!(bench.log.valid().len(), 3, "the opening and two commits");
-}
-
-fn sent(sequence: u64, name: &str) -> Command {
-    let reference = crate::CommandRef::Sent { from: key("meter/m-9"), sequence };
-    Command { reference, name: name.to_owned(), body: add(1, 5).body }
-}
-
-#[test]
-fn another_actors_message_that_is_refused_is_settled_so_that_the_next_can_come() {
-    let mut bench = bench();
-    bench.submit(1, "meter/m-1", sent(1, "never"));
-    assert_eq!(bench.lines(), ["decide 1", "append 1"]);
-    bench.answer();
-    assert_eq!(bench.lines(), ["reply 1: 0, refused E_GUEST", "durable"]);
-    bench.submit(2, "meter/m-1", sent(1, "never"));
-    bench.submit(3, "meter/m-1", sent(2, "add"));
-    bench.answer();
-    assert_eq!(bench.lines(), ["reply 2: 0, repeated", "decide 3", "append 1", "reply 3: 5", "durable"]);
-}
-
-#[test]
-fn another_actors_message_that_keeps_trapping_is_set_aside_and_settled() {
-    let mut bench = bench();
-    bench.traps = true;
-    for token in 1..=3 {
-        bench.submit(token, "meter/m-1", sent(1, "add"));
-    }
-    let lines = bench.lines();
-    assert!(lines.contains(&"quarantine add".to_owned()), "{lines:?}");
-    bench.submit(4, "meter/m-1", sent(1, "add"));
-    bench.traps = false;
-    bench.submit(5, "meter/m-1", sent(2, "add"));
-    bench.answer();
-    bench.answer();
-    let lines = bench.lines();
-    assert_eq!(
-        lines,
-        [
-            "append 1",
-            "reply 4: 0, refused E_QUARANTINED",
-            "durable",
-            "decide 5",
-            "append 1",
-            "reply 5: 5",
-            "durable"
-        ]
-    );
-    assert!(bench.shard.ledger(&key("meter/m-1")).unwrap().seq() == crate::ActorSeq(2));
-}
-
-#[test]
-fn after_another_component_came_a_command_that_trapped_is_tried_again() {
-    let mut bench = bench();
-    bench.traps = true;
-    for token in 1..=4 {
-        bench.submit(token, "meter/m-1", add(1, 5));
-    }
-    assert_eq!(bench.lines().last().unwrap(), "refuse 4: E_QUARANTINED");
-    bench.traps = false;
-    bench.step(Input::Forgive { key: key("meter/m-1") });
-    bench.submit(5, "meter/m-1", add(1, 5));
-    bench.answer();
-    assert_eq!(bench.lines(), ["decide 5", "append 1", "reply 5: 5", "durable"]);
-}
-
-impl Bench {
-    fn delete(&mut self, token: u64, actor: &str, n: u64) {
-        let command = Command { name: "delete".to_owned(), ..add(n, 0) };
-        self.step(Input::Delete(Request { token: Token(token), key: key(actor), command: command.into() }));
-    }
-}
-
-#[test]
-fn a_deletion_is_a_commit_and_nothing_comes_behind_it() {
-    let mut bench = bench();
-    bench.delete(1, "meter/m-1", 90);
-    assert_eq!(bench.lines(), ["refuse 1: E_ACTOR_NOT_FOUND"], "it has done nothing yet");
-    bench.submit(2, "meter/m-1", add(1, 5));
-    bench.delete(3, "meter/m-1", 91);
-    // These wait behind the deletion.
-    bench.submit(4, "meter/m-1", add(2, 5));
-    bench.step(ask(5, "total"));
-    assert_eq!(bench.lines(), ["decide 2", "append 1"]);
-    bench.answer();
-    assert_eq!(bench.lines(), ["reply 2: 5", "durable", "append 1"]);
-    bench.answer();
-    assert_eq!(
-        bench.lines(),
-        ["reply 3: 0", "durable", "refuse 4: E_ACTOR_NOT_FOUND", "refuse 5: E_ACTOR_NOT_FOUND"]
-    );
-    // What it did before is not answered again, whatever its id; nor is anything new.
-    for (token, command) in [(6, add(1, 5)), (7, add(1, 6)), (8, add(50, 1))] {
-        bench.submit(token, "meter/m-1", command);
-        assert_eq!(bench.lines(), [format!("refuse {token}: E_ACTOR_NOT_FOUND")]);
-    }
-    for (token, n) in [(9, 91), (10, 99)] {
-        bench.delete(token, "meter/m-1", n);
-        assert_eq!(bench.lines(), [format!("reply {token}: 0, repeated")], "it is deleted");
-    }
-    assert_eq!(bench.log.entries.len(), 3);
-    assert!(bench.log.valid().last().unwrap().record().commits()[0].is_tombstone());
-    // Folded from the log it is the same.
-    bench.step(Input::Passivate { key: key("meter/m-1") });
-    bench.lines();
-    bench.submit(11, "meter/m-1", add(60, 1));
-    assert_eq!(bench.lines(), ["refuse 11: E_ACTOR_NOT_FOUND"]);
-}
-
-#[test]
-fn messages_timers_and_answers_for_a_deleted_actor_are_settled_and_not_carried_out() {
-    let mut bench = bench();
-    let sent = |sequence| {
-        let reference = crate::command::CommandRef::Sent { from: key("meter/m-9"), sequence };
-        Command { reference, ..add(0, 1) }
-    };
-    bench.submit(1, "meter/m-1", sent(1));
-    bench.answer();
-    bench.delete(2, "meter/m-1", 90);
-    bench.answer();
-    bench.lines();
-    // One that was carried out, the next one, and the ones after that: none blocks the next.
-    for (token, sequence) in [(3, 1), (4, 2), (5, 3), (6, 9)] {
-        bench.submit(token, "meter/m-1", sent(sequence));
-        assert_eq!(bench.lines(), [format!("reply {token}: 0, repeated, refused E_ACTOR_NOT_FOUND")]);
-    }
-    let timer = crate::command::CommandRef::Timer { name: "t".into(), due_ms: 5 };
-    bench.submit(7, "meter/m-1", Command { reference: timer, ..add(0, 1) });
-    let answer = crate::command::CommandRef::Answer { seq: crate::ids::ActorSeq(1), index: 0 };
-    bench.submit(8, "meter/m-1", Command { reference: answer, ..add(0, 1) });
-    assert_eq!(bench.lines(), ["reply 7: 0, repeated", "reply 8: 0, repeated"]);
-    assert_eq!(bench.log.entries.len(), 3);
 }
