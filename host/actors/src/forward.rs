@@ -19,10 +19,13 @@
 //! |---|---|
 //! | [`frame`] | messages as bytes |
 //! | `machine` | pure: what is done next, and what an answer means |
+//! | `room` | pure: how many records go into a frame |
+//! | `divergence` | two histories of one journal |
 //! | `backlog` | pure: how much waits, since when, and what may be let go |
 //! | `state` | what the journal, the task and those who ask share |
 //! | `task` | the IO |
-//! | [`copy`] | what has arrived, read back and checked |
+//! | [`copy`] | what has arrived, read back and checked; one actor of it |
+//! | [`rebuild`] | a journal built anew from what has arrived |
 //!
 //! Invariants: the truth about what has arrived is the stream itself, which is asked after each start, each
 //! lost connection and each answer that says nothing; a record that has arrived is never sent again, and none
@@ -31,17 +34,21 @@
 
 mod backlog;
 pub mod copy;
+mod divergence;
 pub mod frame;
 mod machine;
+pub mod rebuild;
+mod room;
 mod state;
 mod task;
 
-use lattice_io::{Events, Lattice};
+use lattice_io::{Events, LaneOptions, Lattice, Replicas};
 use lattice_protocol::HostId;
 use lattice_protocol::subject::Subjects;
 use std::time::Duration;
 
-pub(crate) use state::{Forward, Found};
+pub(crate) use backlog::Found;
+pub(crate) use state::Forward;
 pub(crate) use task::{run, upkeep};
 
 /// What becomes of commands and records when more waits than may.
@@ -78,10 +85,16 @@ pub struct ForwardPolicy {
     pub pauses_ms: (u64, u64),
     /// Time between two looks at what may be let go.
     pub period: Duration,
+    /// Most bytes of the stream of all hosts, if this host is the first and makes it. When it is full it refuses,
+    /// and hosts keep their records.
+    pub stream_bytes: u64,
+    /// Servers that keep a copy of it.
+    pub replicas: Replicas,
 }
 
 impl Default for ForwardPolicy {
-    /// 256 MiB wait at most; messages of 256 KiB; five small ones a second.
+    /// 256 MiB wait at most; messages of 256 KiB; five small ones a second. The stream has 1 GiB on one server: a
+    /// server promises that much when the stream is made.
     fn default() -> Self {
         Self {
             keep_bytes: 256 << 20,
@@ -93,6 +106,8 @@ impl Default for ForwardPolicy {
             patience: Duration::from_secs(30),
             pauses_ms: (500, 60_000),
             period: Duration::from_secs(5),
+            stream_bytes: 1 << 30,
+            replicas: Replicas::One,
         }
     }
 }
@@ -114,12 +129,12 @@ pub struct ForwardOptions {
 
 /// The lane of a host's journal.
 #[must_use]
-pub fn lane(subjects: &Subjects, host: &HostId) -> lattice_io::LaneOptions {
-    lattice_io::LaneOptions {
+pub fn lane(subjects: &Subjects, host: &HostId, policy: &ForwardPolicy) -> LaneOptions {
+    LaneOptions {
         stream: subjects.device_stream(),
         subjects: subjects.device_journals(),
         subject: subjects.device_journal(host),
-        max_bytes: None,
-        replicas: lattice_io::Replicas::One,
+        max_bytes: Some(policy.stream_bytes),
+        replicas: policy.replicas,
     }
 }

@@ -18,7 +18,7 @@ pub const MAX_COMMITS: usize = 1_000;
 /// Most bytes of payloads of one answer: it fits a message.
 const MAX_BYTES: usize = 512 << 10;
 
-fn includes(moment: Moment, commit: &Commit) -> bool {
+pub(crate) fn includes(moment: Moment, commit: &Commit) -> bool {
     match moment {
         Moment::Seq(seq) => commit.seq.0 <= seq,
         Moment::Time(at_ms) => commit.hlc.wall_ms <= at_ms,
@@ -112,7 +112,7 @@ async fn at(sources: &Sources, wanted: &Wanted, moment: Moment) -> Result<Ready,
     activate::fold_patiently(wanted, Base { snapshot, commits }).await
 }
 
-fn nothing(wanted: &Wanted) -> Report {
+pub(crate) fn nothing(wanted: &Wanted) -> Report {
     let report = Report::new(ErrorCode::ActorNotFound, "no history").at(&wanted.key);
     report.hint("it has carried out no command (by then)")
 }
@@ -127,11 +127,15 @@ fn trimmed(wanted: &Wanted, kept: Option<u64>) -> Report {
 
 /// The state at a moment.
 pub(crate) async fn state(sources: &Sources, wanted: &Wanted, moment: Moment) -> Result<StateView, Report> {
-    let ready = at(sources, wanted, moment).await?;
+    shown(&wanted.key, &at(sources, wanted, moment).await?).await
+}
+
+/// What was folded, as its guest saves it.
+pub(crate) async fn shown(key: &EntityKey, ready: &Ready) -> Result<StateView, Report> {
     let saved = told(|done| ready.guest.save(done)).await.map_err(|fault| fault.report())?;
     let ledger = &ready.ledger;
     Ok(StateView {
-        key: wanted.key.clone(),
+        key: key.clone(),
         seq: ledger.seq().0,
         at_ms: ledger.hlc().wall_ms,
         history: ledger.history().to_string(),
@@ -164,7 +168,7 @@ pub(crate) async fn journal(
     Ok(shown.take_while(fits).map(view).collect())
 }
 
-fn view(commit: &Commit) -> CommitView {
+pub(crate) fn view(commit: &Commit) -> CommitView {
     CommitView {
         seq: commit.seq.0,
         at_ms: commit.hlc.wall_ms,

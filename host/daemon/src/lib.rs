@@ -19,6 +19,7 @@
 //! | [`secrets`] | values that the spec only names |
 //! | [`heartbeat`], [`load`], [`requests`] | what it says, once it knows that its id is free (its events go through `lattice_io::events`) |
 //! | [`measured`] | what it measures for the planner: messages that wait, and how far other regions are |
+//! | [`rebuild`] | its journal, built anew from what it had forwarded, while it is stopped |
 //! | [`directory`] | who runs here, readable without a lock |
 //!
 //! It does not know controllers (I3): a spec is trusted for its signature, not for its sender.
@@ -37,6 +38,7 @@ pub mod ingress;
 pub mod load;
 pub mod measured;
 pub mod processes;
+pub mod rebuild;
 pub mod requests;
 pub mod secrets;
 pub mod serve;
@@ -47,4 +49,5 @@ pub use host::{HostDeps, HostHandle, start};
 pub use host_actors::{ForwardPolicy, WhenFull};
 pub use host_store::SnapshotKey;
 pub use processes::{Memberships, Processes};
+pub use rebuild::rebuild_journal;
 pub use secrets::SecretsConfig;

@@ -29,10 +29,12 @@
 //! | [`files`] | the few operations on files that it needs, behind a trait: faults are injected there |
 //! | `recovery` | from files to a journal: checks, cuts, refuses |
 //! | `writer` | the thread: gather, write, sync, rotate, trim, sweep |
+//! | [`anew`] | one that is built anew, and takes a damaged one's place |
 //! | `behind` | reading in large steps, for who sends it elsewhere |
 //! | [`mark`] | that there is one, kept beside it |
 //! | [`error`] | what fails, and what to do |
 
+pub mod anew;
 mod behind;
 pub mod error;
 pub mod files;

@@ -38,6 +38,14 @@ pub struct Stored {
     path: PathBuf,
 }
 
+impl Stored {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl SnapshotStore {
     /// In this data directory; with a key, new ones are encrypted.
     ///

@@ -76,9 +76,9 @@ impl Reading {
             return Ok(());
         }
         let damaged = |what: String| {
-            Report::new(ErrorCode::Damaged, format!("journal: {what}"))
-                .at(format!("entry {position}"))
-                .hint("keep the files for inspection, and rebuild this host's journal from its replica")
+            Report::new(ErrorCode::Damaged, format!("journal: {what}")).at(format!("entry {position}")).hint(
+                "rebuild it from what it had forwarded: trellis host --rebuild-journal (docs/recovery.md)",
+            )
         };
         let sealed = Sealed::open(entry).map_err(|error| damaged(error.to_string()))?;
         self.chain.offer(&sealed).map_err(|invalid| damaged(invalid.to_string()))?;

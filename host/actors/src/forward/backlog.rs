@@ -132,6 +132,30 @@ impl Backlog {
     }
 }
 
+/// What is known of the records that are on disk, while they are read at the start.
+pub(crate) struct Found {
+    backlog: Backlog,
+    /// When the last record was made.
+    at_ms: u64,
+}
+
+impl Found {
+    /// What waits, as if nothing had arrived.
+    pub(super) fn backlog(self) -> Backlog {
+        self.backlog
+    }
+
+    pub(crate) fn new() -> Self {
+        Self { backlog: Backlog::new(), at_ms: 0 }
+    }
+
+    /// The next record; when it was made, if that was read.
+    pub(crate) fn add(&mut self, record: u64, bytes: usize, at_ms: Option<u64>) {
+        self.at_ms = at_ms.unwrap_or(self.at_ms);
+        self.backlog.add(RecordSeq(record), bytes as u64, self.at_ms);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

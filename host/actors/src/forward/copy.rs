@@ -5,8 +5,10 @@
 //! gap, but for those that say of themselves why they are one. A record that is there twice counts once. A
 //! journal that was built anew from its copy goes on in the same life.
 
-use super::frame::{Entry, Frame, Gap, Incarnation};
-use super::lane;
+pub mod actor;
+
+use super::frame::{Entry, Frame, Gap, Incarnation, Why};
+use super::{ForwardPolicy, lane};
 use futures::StreamExt;
 use lattice_io::Lanes;
 use lattice_journal::chain::Invalid;
@@ -53,6 +55,10 @@ impl Life {
     pub fn epoch(&self) -> Epoch {
         self.chain.epoch()
     }
+    /// How far its records follow from each other.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.chain
+    }
     /// Records that are missing.
     #[must_use]
     pub fn missing(&self) -> u64 {
@@ -77,7 +83,7 @@ fn damaged(what: impl std::fmt::Display, at: Position) -> Report {
 
 /// As if everything before this record were known: what follows a gap cannot be checked against what is
 /// missing.
-fn behind(record: &Sealed) -> Chain {
+pub(crate) fn behind(record: &Sealed) -> Chain {
     let record = record.record();
     let opens = matches!(record.body, Body::EpochOpened { .. });
     let epoch = Epoch(record.epoch.0.saturating_sub(u64::from(opens)));
@@ -129,9 +135,14 @@ impl Copy {
         &mut self,
         sealed: &Sealed,
         (at, incarnation): (Position, Incarnation),
-        gap: Option<Gap>,
+        mut gap: Option<Gap>,
     ) -> Result<bool, Report> {
         let record = sealed.record();
+        if self.lives.is_empty() && gap.is_none() && record.seq > RecordSeq(1) {
+            // What is old goes first, when somebody has bounded the stream by age or purged it.
+            let last = RecordSeq(record.seq.0 - 1);
+            gap = Some(Gap { first: RecordSeq(1), last, why: Why::Trimmed });
+        }
         if let Some(gap) = gap.filter(|gap| gap.last.next() != record.seq) {
             return Err(damaged(format!("record {} behind a gap up to {}", record.seq, gap.last), at));
         }
@@ -205,7 +216,7 @@ pub async fn read(
             "a host forwards the journal of its actors of durability device when it reaches the lattice",
         )
     };
-    let lane = lanes.find(lane(subjects, host)).await?.ok_or_else(nothing)?;
+    let lane = lanes.find(lane(subjects, host, &ForwardPolicy::default())).await?.ok_or_else(nothing)?;
     let (end, _) = lane.last().await?.ok_or_else(nothing)?;
     let mut copy = Copy::default();
     let mut following = lane.follow(Position(0)).await?;

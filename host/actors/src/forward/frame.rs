@@ -39,6 +39,8 @@ pub enum Why {
     Dropped,
     /// They were gone before anything was forwarded.
     Before,
+    /// They had arrived, and the stream keeps them no longer: never sent, found by who reads.
+    Trimmed,
 }
 
 impl Why {
@@ -48,6 +50,7 @@ impl Why {
         match self {
             Self::Dropped => "let go before they had arrived",
             Self::Before => "gone before anything was forwarded",
+            Self::Trimmed => "not kept by the stream any more",
         }
     }
 }

@@ -12,10 +12,10 @@
 //! what is sent twice, or by two, is stored once. Every answer but "stored" makes it ask again.
 
 use super::ForwardPolicy;
+use super::divergence::Divergence;
 use super::frame::{Gap, Incarnation, Why};
 use host_core::jitter;
 use lattice_journal::{Hash, Position, RecordSeq};
-use lattice_protocol::{ErrorCode, HostId, Report};
 
 /// Fewest bytes of one frame, on an uplink that takes none in time.
 const LEAST_BYTES: usize = 4 << 10;
@@ -41,36 +41,6 @@ pub(super) struct Seen {
     pub(super) incarnation: Incarnation,
     pub(super) record: RecordSeq,
     pub(super) hash: Hash,
-}
-
-/// Why this journal does not go on from what has arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Divergence {
-    /// It ends before.
-    Ahead { arrived: RecordSeq, last: RecordSeq },
-    /// It has another record there.
-    Fork { record: RecordSeq },
-}
-
-impl Divergence {
-    pub(super) fn report(self, host: &HostId) -> Report {
-        let report = match self {
-            Self::Ahead { arrived, last } => Report::new(
-                ErrorCode::Fork,
-                "more of this journal has been forwarded than there is on this host",
-            )
-            .got(format!("record {last} is its last"))
-            .limit(format!("record {arrived} was forwarded")),
-            Self::Fork { record } => {
-                Report::new(ErrorCode::Fork, "the journal differs from what was forwarded of it")
-                    .got(format!("another record {record}"))
-            }
-        };
-        report.at(host).hint(
-            "nothing more is forwarded, and nothing overwritten: an older copy of the host's data was put back, or \
-             two hosts have one identity; see docs/recovery.md",
-        )
-    }
 }
 
 /// What to do.

@@ -1,9 +1,10 @@
 //! What the journal, the task that forwards it and those who ask share: behind one short lock, which is never
 //! held across an await or an access to the disk.
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Found};
 use super::frame::Incarnation;
 use super::machine::Local;
+use super::room::Room;
 use super::{ForwardOptions, WhenFull};
 use bytes::Bytes;
 use host_store::{DataDir, Forwarded, ForwardedStore, Journal};
@@ -44,31 +45,12 @@ struct State {
     trouble: Option<(ForwardState, String)>,
 }
 
-/// What is known of the records that are on disk, while they are read at the start.
-pub(crate) struct Found {
-    backlog: Backlog,
-    /// When the last record was made.
-    at_ms: u64,
-}
-
-impl Found {
-    pub(crate) fn new() -> Self {
-        Self { backlog: Backlog::new(), at_ms: 0 }
-    }
-
-    /// The next record; when it was made, if that was read.
-    pub(crate) fn add(&mut self, record: u64, bytes: usize, at_ms: Option<u64>) {
-        self.at_ms = at_ms.unwrap_or(self.at_ms);
-        self.backlog.add(RecordSeq(record), bytes as u64, self.at_ms);
-    }
-}
-
 impl Forward {
     /// Of a journal that was just opened; actors need what begins with this record.
     pub(crate) fn new(
         (options, clock): (ForwardOptions, Arc<dyn Clock>),
         data: &DataDir,
-        (journal, mut found): (&Journal, Found),
+        (journal, found): (&Journal, Found),
         needed: u64,
     ) -> Self {
         let incarnation = Incarnation(journal.incarnation());
@@ -78,9 +60,10 @@ impl Forward {
         let saved = saved.unwrap_or(Forwarded { incarnation: incarnation.0, through: 0, dropped: 0 });
         // What is not there any more has arrived, or never will.
         let through = saved.through.min(journal.last()).max(journal.first().saturating_sub(1));
-        found.backlog.arrived(RecordSeq(through));
+        let mut backlog = found.backlog();
+        backlog.arrived(RecordSeq(through));
         let state = State {
-            backlog: found.backlog,
+            backlog,
             recent: VecDeque::new(),
             recent_bytes: 0,
             needed,
@@ -224,13 +207,8 @@ impl Forward {
             return Vec::new();
         };
         let skipped = usize::try_from(from.0 - first.0).unwrap_or(usize::MAX);
-        let mut left = bytes;
-        let fits = |(_, record): &&(RecordSeq, Bytes)| {
-            let fits = left > 0;
-            left = left.saturating_sub(record.len());
-            fits
-        };
-        let wanted = state.recent.iter().skip(skipped).take_while(fits);
+        let mut room = Room::of(bytes);
+        let wanted = state.recent.iter().skip(skipped).take_while(|(_, record)| room.takes(record.len()));
         wanted.map(|(record, bytes)| (record.0, bytes.clone())).collect()
     }
 

@@ -2,10 +2,12 @@
 //! the other; one lets go what need not be kept any more, and writes down how far it has come. Both end with
 //! the journal.
 
+use super::divergence::Divergence;
 use super::frame::{Entry, Frame, Incarnation};
+use super::lane;
 use super::machine::{Machine, Next, Seen, Send, Sent};
+use super::room::Room;
 use super::state::Forward;
-use super::{lane, machine};
 use crate::device::blocking;
 use bytes::Bytes;
 use host_store::{Journal, JournalError};
@@ -82,7 +84,7 @@ struct Task<J> {
     /// Records that were read from the disk and not sent yet.
     ahead: VecDeque<(u64, Bytes)>,
     /// The two histories that were told of.
-    told: Option<machine::Divergence>,
+    told: Option<Divergence>,
 }
 
 fn seed() -> u64 {
@@ -181,7 +183,8 @@ where
             return Ok(Arc::clone(lane));
         }
         let options = &self.forward.options;
-        let lane = options.lattice.lanes.open(lane(&options.subjects, &options.host)).await?;
+        let lane =
+            options.lattice.lanes.open(lane(&options.subjects, &options.host, &options.policy)).await?;
         self.lane = Some(Arc::clone(&lane));
         Ok(lane)
     }
@@ -255,14 +258,14 @@ where
                 );
             }
         }
-        let mut left = bytes;
+        let mut room = Room::of(bytes);
         let mut records = Vec::new();
-        while left > 0
-            && let Some((at, record)) = self.ahead.front()
-        {
-            left = left.saturating_sub(record.len());
-            records.push((*at, record.clone()));
-            self.ahead.pop_front();
+        while let Some((at, record)) = self.ahead.pop_front() {
+            if !room.takes(record.len()) {
+                self.ahead.push_front((at, record));
+                break;
+            }
+            records.push((at, record));
         }
         Ok(records)
     }

@@ -24,16 +24,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tests_harness::{ChaosProxy, NatsServer};
 
-fn subjects() -> Subjects {
+pub fn subjects() -> Subjects {
     Subjects::new("test".parse().unwrap())
 }
 
-fn name() -> HostId {
+pub fn name() -> HostId {
     "NTEST".parse().unwrap()
 }
 
 /// Hurries, so that a test need not wait.
-fn policy() -> ForwardPolicy {
+pub fn policy() -> ForwardPolicy {
     ForwardPolicy {
         linger_ms: 5,
         pauses_ms: (5, 50),
@@ -43,11 +43,11 @@ fn policy() -> ForwardPolicy {
     }
 }
 
-fn options(lattice: &Lattice, policy: ForwardPolicy) -> ForwardOptions {
+pub fn options(lattice: &Lattice, policy: ForwardPolicy) -> ForwardOptions {
     ForwardOptions { host: name(), lattice: lattice.clone(), subjects: subjects(), events: None, policy }
 }
 
-fn settings(forward: ForwardOptions) -> Settings {
+pub fn settings(forward: ForwardOptions) -> Settings {
     Settings { forward: Some(forward), ..Settings::default() }
 }
 
@@ -57,7 +57,7 @@ async fn client(url: String) -> Result<Arc<NatsLattice>> {
 }
 
 /// Adds 1 under the n-th id, again until it is answered.
-async fn add(host: &Host, n: u64, actor: &str) -> Result<Submitted, Report> {
+pub async fn add(host: &Host, n: u64, actor: &str) -> Result<Submitted, Report> {
     let mut random = [0; 10];
     random[..8].copy_from_slice(&n.to_be_bytes());
     let reference = CommandRef::Id(CommandId::new(T0, random));
@@ -72,17 +72,17 @@ async fn add(host: &Host, n: u64, actor: &str) -> Result<Submitted, Report> {
 }
 
 /// Commands from this one on, to several actors.
-async fn work(host: &Host, range: std::ops::Range<u64>) {
+pub async fn work(host: &Host, range: std::ops::Range<u64>) {
     for n in range {
         add(host, n, &format!("sum/a-{}", n % 7)).await.unwrap();
     }
 }
 
-fn status(host: &Host) -> Forwarding {
+pub fn status(host: &Host) -> Forwarding {
     host.actors.forwarding().unwrap_or_default()
 }
 
-async fn all_has_arrived(host: &Host) {
+pub async fn all_has_arrived(host: &Host) {
     until("everything has arrived", async || {
         let status = status(host);
         status.state == ForwardState::Current && status.records == 0 && status.through > 0
@@ -91,7 +91,7 @@ async fn all_has_arrived(host: &Host) {
 }
 
 /// What has arrived.
-async fn arrived(lattice: &Lattice) -> Result<(Copy, Vec<Sealed>), Report> {
+pub async fn arrived(lattice: &Lattice) -> Result<(Copy, Vec<Sealed>), Report> {
     let mut records = Vec::new();
     let copy =
         copy::read(&*lattice.lanes, &subjects(), &name(), &mut |_, sealed| records.push(sealed)).await?;
@@ -99,7 +99,7 @@ async fn arrived(lattice: &Lattice) -> Result<(Copy, Vec<Sealed>), Report> {
 }
 
 /// What is on the disk of a host that has ended.
-fn on_disk(directory: &Path, options: JournalOptions) -> Vec<(u64, Bytes)> {
+pub fn on_disk(directory: &Path, options: JournalOptions) -> Vec<(u64, Bytes)> {
     let mut entries = Vec::new();
     let data = DataDir::open(directory).unwrap();
     Journal::open(&data, options, &mut |at, entry| entries.push((at, entry))).unwrap();
@@ -206,7 +206,7 @@ async fn a_host_that_dies_again_and_again_on_an_uplink_that_flaps_sends_each_rec
 }
 
 /// Trims early: snapshots after a few events, small files.
-fn trimming(forward: ForwardOptions) -> Settings {
+pub fn trimming(forward: ForwardOptions) -> Settings {
     let snapshots = SnapshotPolicy { events: 10, ..SnapshotPolicy::default() };
     let mut settings = settings(forward);
     settings.kind = KindPolicy { snapshots, ..KindPolicy::default() };

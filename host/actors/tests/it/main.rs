@@ -5,6 +5,7 @@
 
 mod balance;
 mod checkpoints;
+mod copies;
 mod crashes;
 mod deletion;
 mod effects;

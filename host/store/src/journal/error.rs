@@ -106,10 +106,11 @@ impl From<JournalError> for Report {
         match &error {
             JournalError::Io { .. } => report(ErrorCode::Io).hint("check the data directory and its disk"),
             JournalError::Damaged { .. } => report(ErrorCode::Damaged)
-                .hint("rebuild this host's journal from its replica; keep the file for inspection"),
+                .hint("rebuild it from what it had forwarded: trellis host --rebuild-journal (docs/recovery.md)"),
             JournalError::Lost { data, .. } => report(ErrorCode::Damaged).hint(format!(
-                "restore {data} from a copy; to accept that what its actors did is lost, stop the host and remove \
-                 journal, journal-mark*, checkpoint* and snapshots there: it begins with none"
+                "rebuild it from what it had forwarded (trellis host --rebuild-journal), or restore {data} from a \
+                 copy; to accept that what its actors did is lost, stop the host and remove journal, journal-mark*, \
+                 checkpoint* and snapshots there: it begins with none"
             )),
             JournalError::Stopped { .. } => report(ErrorCode::JournalStopped)
                 .hint("check the disk, then start the host again: it recovers what was acknowledged"),

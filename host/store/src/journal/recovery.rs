@@ -98,7 +98,7 @@ pub(super) fn open(
     let spares: Vec<String> = spares.cloned().collect();
     let meta = match names.iter().any(|name| name == META) {
         true => Meta::load(files)?,
-        false if numbers.is_empty() => begin(files)?,
+        false if numbers.is_empty() => begin(files, 1)?,
         false => return Err(JournalError::damaged(META, 0, "missing, and there are segments")),
     };
     let mut scan = Scan { files, meta: &meta, segments: Vec::new(), next: None, visit };
@@ -130,11 +130,11 @@ pub(super) fn open(
     Ok((state, recovered))
 }
 
-fn begin(files: &dyn Files) -> Result<Meta, JournalError> {
+pub(super) fn begin(files: &dyn Files, first: u64) -> Result<Meta, JournalError> {
     let mut log = LogId::default();
     getrandom::fill(&mut log)
         .map_err(|error| JournalError::io("make", META, std::io::Error::other(error.to_string())))?;
-    let meta = Meta { log, first: 1 };
+    let meta = Meta { log, first };
     meta.save(files)?;
     Ok(meta)
 }

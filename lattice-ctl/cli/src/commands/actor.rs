@@ -1,6 +1,8 @@
 //! `trellis actor`: what persistent actors there are, what they have done, what their state was at any
 //! moment that is kept, and what was set aside.
 
+pub mod copy;
+
 use crate::args::Args;
 use crate::client::Client;
 use crate::commands::{Outcome, entity};
@@ -8,6 +10,8 @@ use crate::output;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Subcommand;
+use copy::CopyArgs;
+use host_actors::forward::copy::actor::ActorCopy;
 use lattice_protocol::entity::{EntityAsk, Moment};
 use lattice_protocol::event::rfc3339;
 use lattice_protocol::{Address, EntityId, EntityKey, ErrorCode, KindName, Report};
@@ -30,6 +34,9 @@ pub enum ActorCommand {
     State {
         /// Which: kind/id, or app/kind/id.
         actor: Address,
+        /// Where from.
+        #[command(flatten)]
+        from: CopyArgs,
     },
     /// Show what an actor has done: its commits, with their events and effects.
     Journal {
@@ -41,6 +48,9 @@ pub enum ActorCommand {
         /// How many commits to show at most.
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: u32,
+        /// Where from.
+        #[command(flatten)]
+        source: CopyArgs,
     },
     /// Show an actor's state as it was.
     History {
@@ -49,12 +59,20 @@ pub enum ActorCommand {
         /// When: a commit's number, or a time such as 2026-11-28T17:00:00Z.
         #[arg(long, value_name = "SEQ|TIME", value_parser = moment)]
         at: Moment,
+        /// Where from.
+        #[command(flatten)]
+        from: CopyArgs,
     },
     /// Fold an actor's history in every way there is, and compare.
     Verify {
         /// Which: kind/id, or app/kind/id.
         actor: Address,
+        /// Where from.
+        #[command(flatten)]
+        from: CopyArgs,
     },
+    /// Show whose journals (durability device) have been forwarded into the lattice, and how far those hosts are.
+    Forwarded,
     /// Delete everything that an actor is: state, history, timers, effects that wait. For good: its id is not
     /// used again.
     Delete {
@@ -132,11 +150,18 @@ pub async fn run(args: &Args, command: &ActorCommand) -> Outcome {
 async fn connected(args: &Args, client: &Client, command: &ActorCommand) -> Outcome {
     match command {
         ActorCommand::List { kind } => list(args, client, kind.as_ref()).await,
-        ActorCommand::State { actor } => state(args, client, actor, Moment::Last).await,
-        ActorCommand::History { actor, at } => state(args, client, actor, *at).await,
-        ActorCommand::Journal { actor, from, limit } => journal(args, client, actor, (*from, *limit)).await,
-        ActorCommand::Verify { actor } => {
-            let found = asked(client, actor, EntityAsk::Verify { key: actor.key.clone() }).await?;
+        ActorCommand::State { actor, from } => state(args, client, (actor, from), Moment::Last).await,
+        ActorCommand::History { actor, at, from } => state(args, client, (actor, from), *at).await,
+        ActorCommand::Journal { actor, from, limit, source } => {
+            journal(args, client, (actor, source), (*from, *limit)).await
+        }
+        ActorCommand::Forwarded => copy::list(args, client).await,
+        ActorCommand::Verify { actor, from } => {
+            let ask = EntityAsk::Verify { key: actor.key.clone() };
+            let found = match answer(client, (actor, from), ask).await? {
+                Answer::Host(found) => found,
+                Answer::Copy(found) => return copy::verify(args, &found),
+            };
             let ways = field(&found, "ways").as_array().map(Vec::len).unwrap_or_default();
             output::say(
                 args,
@@ -195,6 +220,36 @@ async fn asked(client: &Client, address: &Address, ask: EntityAsk) -> Result<Jso
     let (_, reply) = entity::ask(client, address, ask, (&[], PATIENCE_MS)).await?;
     serde_json::from_slice(&reply)
         .map_err(|error| Report::new(ErrorCode::Malformed, format!("answer of the host: {error}")))
+}
+
+/// Whose answer it is.
+enum Answer {
+    /// Of the host that has the actor.
+    Host(Json),
+    /// What was forwarded of it.
+    Copy(Box<ActorCopy>),
+}
+
+/// The host's answer; when no host gives one, or it is asked for, what was forwarded of the actor.
+async fn answer(
+    client: &Client,
+    (actor, from): (&Address, &CopyArgs),
+    ask: EntityAsk,
+) -> Result<Answer, Report> {
+    if from.is_wanted() {
+        return copy::find(client, &actor.key, from).await.map(|found| Answer::Copy(Box::new(found)));
+    }
+    match asked(client, actor, ask).await {
+        Ok(found) => Ok(Answer::Host(found)),
+        Err(report) if matches!(report.code, ErrorCode::Connection | ErrorCode::Timeout) => {
+            match copy::find(client, &actor.key, from).await {
+                Ok(found) => Ok(Answer::Copy(Box::new(found))),
+                Err(other) if copy::is_absent(&other) || other.code == ErrorCode::Usage => Err(report),
+                Err(other) => Err(other),
+            }
+        }
+        Err(report) => Err(report),
+    }
 }
 
 fn field<'v>(value: &'v Json, name: &str) -> &'v Json {
@@ -262,8 +317,16 @@ async fn list(args: &Args, client: &Client, kind: Option<&KindName>) -> Outcome 
     Ok(())
 }
 
-async fn state(args: &Args, client: &Client, actor: &Address, at: Moment) -> Outcome {
-    let found = asked(client, actor, EntityAsk::State { key: actor.key.clone(), at }).await?;
+async fn state(args: &Args, client: &Client, (actor, from): (&Address, &CopyArgs), at: Moment) -> Outcome {
+    let ask = EntityAsk::State { key: actor.key.clone(), at };
+    let found = match answer(client, (actor, from), ask).await? {
+        Answer::Host(found) => found,
+        Answer::Copy(found) => {
+            copy::say(args, &found.label());
+            let state = copy::state(client, &found, at).await?;
+            copy::labelled(serde_json::json!(state), &found.label())
+        }
+    };
     if args.output == output::Format::Json {
         output::json(&found);
         return Ok(());
@@ -276,8 +339,23 @@ async fn state(args: &Args, client: &Client, actor: &Address, at: Moment) -> Out
     Ok(())
 }
 
-async fn journal(args: &Args, client: &Client, actor: &Address, (from, most): (u64, u32)) -> Outcome {
-    let found = asked(client, actor, EntityAsk::Journal { key: actor.key.clone(), from, most }).await?;
+async fn journal(
+    args: &Args,
+    client: &Client,
+    (actor, source): (&Address, &CopyArgs),
+    (from, most): (u64, u32),
+) -> Outcome {
+    let ask = EntityAsk::Journal { key: actor.key.clone(), from, most };
+    let found = match answer(client, (actor, source), ask).await? {
+        Answer::Host(found) => found,
+        Answer::Copy(found) => {
+            copy::say(args, &found.label());
+            let commits = found.journal(from, usize::try_from(most).unwrap_or(usize::MAX))?;
+            let commits =
+                commits.iter().map(|commit| copy::labelled(serde_json::json!(commit), &found.label()));
+            Json::Array(commits.collect())
+        }
+    };
     let row = |commit: &Json| {
         let events = rows(field(commit, "events"), |event| {
             vec![format!(

@@ -9,7 +9,7 @@ use crate::keyfile;
 use crate::lattice_dir::LatticeDir;
 use crate::output;
 use host_daemon::{ForwardPolicy, HostConfig, WhenFull};
-use lattice_io::TaskScope;
+use lattice_io::{Replicas, SystemClock, TaskScope};
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,6 +24,10 @@ pub struct HostArgs {
     /// Its id, as enrolled.
     #[arg(long, value_name = "ID")]
     pub host_id: HostId,
+    /// Build the journal of its actors of durability device anew from what it had forwarded into the lattice, and
+    /// end: for a host whose journal is damaged or lost.
+    #[arg(long)]
+    pub rebuild_journal: bool,
     /// How it runs.
     #[command(flatten)]
     pub flags: HostFlags,
@@ -72,6 +76,13 @@ pub struct HostFlags {
     /// What happens when more than that waits: let the oldest go, counted and as a gap, or refuse commands.
     #[arg(long, value_enum, default_value_t = ForwardFull::DropOldest, value_name = "WHAT")]
     pub forward_full: ForwardFull,
+    /// Most MiB of the stream that all hosts forward to, when this host is the first and makes it. When it is full
+    /// it refuses, and hosts keep their records.
+    #[arg(long, default_value_t = 1_024, value_name = "MIB")]
+    pub forward_stream_mib: u64,
+    /// Servers that keep a copy of that stream: 1 or 3.
+    #[arg(long, default_value = "1", value_parser = ["1", "3"], value_name = "SERVERS")]
+    pub forward_replicas: String,
 }
 
 /// What happens when too much waits to be forwarded.
@@ -119,7 +130,10 @@ impl HostFlags {
             ForwardFull::Refuse => WhenFull::Refuse,
         };
         let keep_bytes = self.forward_buffer_mib.saturating_mul(1 << 20);
-        (keep_bytes > 0).then(|| ForwardPolicy { keep_bytes, full, ..ForwardPolicy::default() })
+        let stream_bytes = self.forward_stream_mib.max(1).saturating_mul(1 << 20);
+        let replicas = if self.forward_replicas == "3" { Replicas::Three } else { Replicas::One };
+        let policy = ForwardPolicy { keep_bytes, full, stream_bytes, replicas, ..ForwardPolicy::default() };
+        (keep_bytes > 0).then_some(policy)
     }
 }
 
@@ -144,6 +158,9 @@ pub async fn run(args: &Args, host: &HostArgs) -> Outcome {
             .at(host.dir.display())
             .hint(format!("enrol it: trellis lattice enroll {}", host.host_id)));
     }
+    if host.rebuild_journal {
+        return rebuild_journal(args, &config, &login).await;
+    }
     let nats = login.connect(true).await?;
     let scope = TaskScope::new("trellis");
     let processes = compose::processes(&dir, &login.url, host.flags.provider_dir.clone())?;
@@ -153,4 +170,32 @@ pub async fn run(args: &Args, host: &HostArgs) -> Outcome {
     scope.shutdown(Duration::from_secs(5)).await;
     nats.close().await;
     ended
+}
+
+/// `--rebuild-journal`.
+async fn rebuild_journal(args: &Args, config: &HostConfig, login: &Login) -> Outcome {
+    let nats = login.connect(false).await?;
+    let clock = SystemClock::new();
+    let rebuilt = host_daemon::rebuild_journal(config, &nats.lattice(), &clock).await;
+    nats.close().await;
+    let rebuilt = rebuilt?;
+    let (first, last) = (rebuilt.first, rebuilt.last);
+    if args.output == output::Format::Json {
+        output::json(&serde_json::json!({
+            "host": config.host, "first": first.0, "last": last.0, "fromLattice": rebuilt.from_copy,
+            "fromDisk": rebuilt.from_disk, "lostAtLeast": rebuilt.lost_at_least, "setAside": rebuilt.aside,
+        }));
+        return Ok(());
+    }
+    output::say(args, format!("journal of {} built anew: records {first} to {last}", config.host));
+    output::say(
+        args,
+        format!(
+            "{} from the lattice, {} still readable on the disk; lost: what was acknowledged after record {last} (at \
+             least {} records)",
+            rebuilt.from_copy, rebuilt.from_disk, rebuilt.lost_at_least
+        ),
+    );
+    output::say(args, format!("what was there is in {}", rebuilt.aside.display()));
+    Ok(())
 }

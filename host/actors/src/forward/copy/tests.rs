@@ -1,7 +1,6 @@
 //! What a copy says is what was sent: repetitions count once, gaps are known, everything else is damage.
 
 use super::*;
-use crate::forward::frame::Why;
 use lattice_journal::SessionId;
 
 /// A journal of so many records: each opens an epoch, which is the least that a record can say.
@@ -52,7 +51,6 @@ fn records_come_once_in_order_whatever_was_sent_twice() {
 fn what_is_missing_without_a_gap_that_says_so_is_damage() {
     let (all, other) = (journal(1, 9), journal(2, 9));
     for messages in [
-        vec![message(1, None, &all[1..])],
         vec![message(1, None, &all[..3]), message(1, None, &all[4..])],
         vec![message(1, None, &all[..3]), message(1, None, &other[3..])],
         vec![message(1, None, &all[..3]), message(1, None, &other[2..])],
@@ -79,6 +77,10 @@ fn gaps_are_counted_and_what_follows_them_is_a_chain_again() {
     assert_eq!(seen, expected);
     let life = copy.newest().unwrap();
     assert_eq!((life.first, life.missing(), life.gaps.len()), (RecordSeq(5), 8, 2));
+    // A stream that was bounded by age.
+    let (copy, seen) = taken(&[message(1, None, &all[7..])]).unwrap();
+    let life = copy.newest().unwrap();
+    assert_eq!((seen.len(), life.missing(), life.gaps[0].why), (13, 7, Why::Trimmed));
     let wrong = [message(1, Some(gap(1, 4, Why::Before)), &all[4..6]), message(1, None, &journal(3, 9)[6..])];
     assert_eq!(taken(&wrong).unwrap_err().code, ErrorCode::Damaged);
 }

@@ -2,6 +2,7 @@
 //! forgets everything but its disk: each record arrives once, in order, or a gap says that it was let go.
 
 use super::*;
+use lattice_protocol::ErrorCode;
 use lattice_protocol::seeded::Seeded;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
