@@ -261,24 +261,21 @@ async fn a_blob_that_is_deleted_while_it_is_read_is_not_found_and_not_waited_for
     // Its chunks have gone before they are asked for; then it is said that it was deleted.
     let purge = BusMessage::new("$JS.API.STREAM.PURGE.OBJ_store", r#"{"filter":"$O.store.C.>"}"#);
     lattice.bus.request(purge, SOON).await?;
-    let reading = tokio::spawn({
-        let store = Arc::clone(&store);
-        async move { store.get(digest).await }
-    });
     let consumers = async || -> Result<bool> {
         let all = server.monitor("/jsz").await?;
         Ok(all.get("consumers").and_then(Value::as_u64).is_some_and(|count| count > 0))
     };
-    tokio::time::timeout(SOON, async {
+    let deleting = async {
         while !consumers().await? {
             tokio::task::yield_now().await;
         }
+        store.delete(digest).await?;
         anyhow::Ok(())
-    })
-    .await??;
-    store.delete(digest).await?;
-    let missing = BlobError::NotFound { store: "store".to_owned(), digest };
-    assert_eq!(reading.await?, Err(missing));
+    };
+    let both = async { tokio::join!(store.get(digest), deleting) };
+    let (read, deleted) = tokio::time::timeout(SOON, both).await?;
+    deleted?;
+    assert_eq!(read, Err(BlobError::NotFound { store: "store".to_owned(), digest }));
     store.put(digest, bytes.clone()).await?;
     assert_eq!(store.get(digest).await?, bytes);
     Ok(())
