@@ -4,10 +4,13 @@
 //! program: argument parsing, the compiler, TLS, every provider's set-up, and the loader reads all that it
 //! relocates. None of it is written, so nothing is lost by unmapping it: what is used again is mapped
 //! again from the page cache, in about a microsecond for 64 KiB. An idle host is then as large as what it
-//! does, which counts where a gateway's memory limit is a few dozen MiB.
+//! does, which counts where a gateway's memory limit is a few dozen MiB. For a few seconds after that each use
+//! maps one page and not 64 KiB around it: they are in the page cache, and an idle host does the same few
+//! things again and again.
 
 use host_daemon::control::Snapshot;
 use lattice_protocol::Generation;
+use rustix::mm::Advice;
 use std::fs;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,13 +20,22 @@ use tokio::sync::watch;
 /// Without any change for so long, a host has settled.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// For so long each use maps one page: longer than between two heartbeats.
+const ONE_BY_ONE: Duration = Duration::from_secs(5);
+
 /// Lets go once each time the host has settled on something new, until it ends: not again and again
 /// while it works, for then it is its own code that it would miss.
 pub async fn watch(snapshots: watch::Receiver<Arc<Snapshot>>) {
-    each_settled(snapshots, SETTLED, || {
+    each_settled(snapshots, SETTLED, async || {
         // Without /proc there is nothing to learn from, and nothing is worse than before.
         let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-        exe().map(|exe| unwritten(&smaps, &exe)).unwrap_or_default().iter().for_each(let_go);
+        let parts = exe().map(|exe| unwritten(&smaps, &exe)).unwrap_or_default();
+        for part in &parts {
+            advise(part, Advice::Random);
+            advise(part, Advice::LinuxDontNeed);
+        }
+        tokio::time::sleep(ONE_BY_ONE).await;
+        parts.iter().for_each(|part| advise(part, Advice::Normal));
     })
     .await;
 }
@@ -31,10 +43,10 @@ pub async fn watch(snapshots: watch::Receiver<Arc<Snapshot>>) {
 async fn each_settled(
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
     quiet: Duration,
-    mut then: impl FnMut(),
+    mut then: impl AsyncFnMut(),
 ) {
     while let Some(generation) = settled(&mut snapshots, quiet).await {
-        then();
+        then().await;
         let changed = snapshots.wait_for(|now| !now.is_settled() || now.generation != generation);
         if changed.await.is_err() {
             return;
@@ -101,18 +113,18 @@ fn exe() -> Option<String> {
     fs::read_link("/proc/self/exe").ok()?.to_str().map(str::to_owned)
 }
 
-fn let_go(part: &Range<usize>) {
+fn advise(part: &Range<usize>, advice: Advice) {
     let start = std::ptr::with_exposed_provenance_mut(part.start);
     #[allow(
         unsafe_code,
         reason = "a private file mapping that nobody can write: what is read next is the same"
     )]
-    // SAFETY: the range is one mapping of a file of code, not writable, and no page of it differs from the file; the
-    // kernel maps it in again at the next use.
-    let done = unsafe { rustix::mm::madvise(start, part.len(), rustix::mm::Advice::LinuxDontNeed) };
+    // SAFETY: the range is one mapping of a file of code, not writable, and no page of it differs from the file; what
+    // the kernel lets go of it, it maps in again at the next use.
+    let done = unsafe { rustix::mm::madvise(start, part.len(), advice) };
     match done {
-        Ok(()) => tracing::debug!(bytes = part.len(), "code and constants of the start let go"),
-        Err(error) => tracing::debug!(%error, "code and constants of the start stay mapped"),
+        Ok(()) => tracing::debug!(bytes = part.len(), ?advice, "code and constants of the start"),
+        Err(error) => tracing::debug!(%error, ?advice, "code and constants of the start"),
     }
 }
 
@@ -152,7 +164,7 @@ mod tests {
             let sum = || part.clone().step_by(4096).map(|at| u64::from(page(at))).sum::<u64>();
             let before = sum();
             let full = resident_kib(&part);
-            let_go(&part);
+            advise(&part, Advice::LinuxDontNeed);
             let after = resident_kib(&part);
             assert!(after * 2 < full, "{full} KiB before, {after} KiB after");
             assert_eq!(sum(), before);
@@ -172,7 +184,7 @@ mod tests {
         };
         let (said, snapshots) = watch::channel(settled_on(1));
         let (times, mut counted) = watch::channel(0);
-        let watching = each_settled(snapshots, QUIET, || times.send_modify(|times| *times += 1));
+        let watching = each_settled(snapshots, QUIET, async || times.send_modify(|times| *times += 1));
         let saying = async {
             for n in 1..=2 {
                 said.send_replace(settled_on(n));
@@ -198,7 +210,7 @@ mod tests {
             let all = mapping(rights, file, more) + &mapping("rw-p", "/bin/trellis", "");
             unwritten(&all, "/bin/trellis")
         };
-        let whole = [0x1000..0x3000];
+        let whole = vec![0x1000..0x3000_usize];
         assert_eq!(found("r-xp", "/bin/trellis", ""), whole);
         assert_eq!(found("r--p", "/bin/trellis", "Swap:   0 kB"), whole);
         assert_eq!(found("r-xp", "/lib/libc.so.6", ""), whole);

@@ -11,6 +11,8 @@ mod controllers;
 mod failover;
 #[path = "it/foreign.rs"]
 mod foreign;
+#[path = "it/forwarding.rs"]
+mod forwarding;
 #[path = "it/measured.rs"]
 mod measured;
 #[path = "it/overload.rs"]

@@ -77,7 +77,7 @@ impl Reading {
         }
         let damaged = |what: String| {
             Report::new(ErrorCode::Damaged, format!("journal: {what}")).at(format!("entry {position}")).hint(
-                "rebuild it from what it had forwarded: trellis host --rebuild-journal (docs/recovery.md)",
+                "rebuild this host's journal from what it had forwarded: trellis host --rebuild-journal (docs/recovery.md)",
             )
         };
         let sealed = Sealed::open(entry).map_err(|error| damaged(error.to_string()))?;

@@ -10,7 +10,7 @@ use host_actors::{KindPolicy, LatticeActors, Policy, StandbyPolicy};
 use lattice_io::log::{LogError, LogOptions};
 use lattice_io::memory::Memory;
 use lattice_io::nats::{self, NatsOptions};
-use lattice_io::{Blobs, Lattice, Replicas};
+use lattice_io::{BlobError, Blobs, Lattice, Replicas};
 use lattice_journal::Position;
 use lattice_journal::retain::Retention;
 use lattice_journal::snapshot::SnapshotPolicy;
@@ -211,7 +211,12 @@ async fn trimmed(lattice: &Lattice, actor: &str) -> u64 {
 async fn documents(store: &dyn Blobs) -> Vec<(u64, keys::Digest)> {
     let mut found = Vec::new();
     for blob in store.list().await.unwrap() {
-        let bytes = store.get(blob.digest).await.unwrap();
+        let bytes = match store.get(blob.digest).await {
+            Ok(bytes) => bytes,
+            // The owner has cleared it away meanwhile.
+            Err(BlobError::NotFound { .. }) => continue,
+            Err(error) => panic!("{error}"),
+        };
         if let Ok(document) = lattice_journal::document::Document::from_bytes(bytes) {
             found.push((document.checkpoint.through.0, blob.digest));
         }

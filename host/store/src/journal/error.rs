@@ -106,7 +106,7 @@ impl From<JournalError> for Report {
         match &error {
             JournalError::Io { .. } => report(ErrorCode::Io).hint("check the data directory and its disk"),
             JournalError::Damaged { .. } => report(ErrorCode::Damaged)
-                .hint("rebuild it from what it had forwarded: trellis host --rebuild-journal (docs/recovery.md)"),
+                .hint("rebuild this host's journal from what it had forwarded: trellis host --rebuild-journal (docs/recovery.md)"),
             JournalError::Lost { data, .. } => report(ErrorCode::Damaged).hint(format!(
                 "rebuild it from what it had forwarded (trellis host --rebuild-journal), or restore {data} from a \
                  copy; to accept that what its actors did is lost, stop the host and remove journal, journal-mark*, \
