@@ -210,7 +210,7 @@ mod tests {
             let all = mapping(rights, file, more) + &mapping("rw-p", "/bin/trellis", "");
             unwritten(&all, "/bin/trellis")
         };
-        let whole = vec![0x1000..0x3000_usize];
+        let whole = Vec::from_iter(addresses("1000-3000"));
         assert_eq!(found("r-xp", "/bin/trellis", ""), whole);
         assert_eq!(found("r--p", "/bin/trellis", "Swap:   0 kB"), whole);
         assert_eq!(found("r-xp", "/lib/libc.so.6", ""), whole);

@@ -79,6 +79,18 @@ fn offset(part: &[u8], memory: &[u8]) -> usize {
     part.as_ptr().addr().saturating_sub(memory.as_ptr().addr())
 }
 
+/// All of a function's values, out of the memory, where the engine's slice lies.
+fn stored(cx: &mut LiftContext<'_>, ty: InterfaceType, part: &[u8]) -> Result<Vec<Value>> {
+    let (tuple, at) = (tuple(cx.types, ty)?, offset(part, cx.memory()));
+    lift::all(cx, &tuple.types, lift::Source::Memory(at))
+}
+
+/// All of a function's values, into the memory.
+fn store<T>(cx: &mut LowerContext<'_, T>, ty: InterfaceType, values: &[Value], at: usize) -> Result<()> {
+    let tuple = tuple(cx.types, ty)?;
+    lower::all(cx, &tuple.types, values, lower::Target::Memory(at))
+}
+
 /// When a call is linked: are there `flat` core values, or more than may be passed so?
 fn counted(ty: &InterfaceType, types: &InstanceType<'_>, flat: usize, most: usize) -> Result<()> {
     match tuple(types.types, *ty)?.abi.flat_count(most) {
@@ -110,8 +122,7 @@ unsafe impl<const FLAT: usize> Lift for Given<FLAT> {
     }
 
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, part: &[u8]) -> Result<Self> {
-        let (tuple, at) = (tuple(cx.types, ty)?, offset(part, cx.memory()));
-        lift::all(cx, &tuple.types, lift::Source::Memory(at)).map(Self)
+        stored(cx, ty, part).map(Self)
     }
 }
 
@@ -148,8 +159,7 @@ unsafe impl<const FLAT: usize> Lower for Answered<FLAT> {
         ty: InterfaceType,
         at: usize,
     ) -> Result<()> {
-        let tuple = tuple(cx.types, ty)?;
-        lower::all(cx, &tuple.types, &self.0, lower::Target::Memory(at))
+        store(cx, ty, &self.0, at)
     }
 }
 
@@ -193,8 +203,7 @@ unsafe impl Lower for Lent<'_> {
         ty: InterfaceType,
         at: usize,
     ) -> Result<()> {
-        let tuple = tuple(cx.types, ty)?;
-        lower::all(cx, &tuple.types, self.0, lower::Target::Memory(at))
+        store(cx, ty, self.0, at)
     }
 }
 
@@ -230,8 +239,7 @@ unsafe impl Lift for Returned {
     }
 
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, part: &[u8]) -> Result<Self> {
-        let (tuple, at) = (tuple(cx.types, ty)?, offset(part, cx.memory()));
-        lift::all(cx, &tuple.types, lift::Source::Memory(at)).map(Self)
+        stored(cx, ty, part).map(Self)
     }
 }
 
