@@ -4,13 +4,11 @@
 //! program: argument parsing, the compiler, TLS, every provider's set-up, and the loader reads all that it
 //! relocates. None of it is written, so nothing is lost by unmapping it: what is used again is mapped
 //! again from the page cache, in about a microsecond for 64 KiB. An idle host is then as large as what it
-//! does, which counts where a gateway's memory limit is a few dozen MiB. For a few seconds after that each use
-//! maps one page and not 64 KiB around it: they are in the page cache, and an idle host does the same few
-//! things again and again.
+//! does, which counts where a gateway's memory limit is a few dozen MiB. (`MADV_RANDOM` does not make the
+//! kernel map less around a use: tried.)
 
 use host_daemon::control::Snapshot;
 use lattice_protocol::Generation;
-use rustix::mm::Advice;
 use std::fs;
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,22 +18,13 @@ use tokio::sync::watch;
 /// Without any change for so long, a host has settled.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// For so long each use maps one page: longer than between two heartbeats.
-const ONE_BY_ONE: Duration = Duration::from_secs(5);
-
 /// Lets go once each time the host has settled on something new, until it ends: not again and again
 /// while it works, for then it is its own code that it would miss.
 pub async fn watch(snapshots: watch::Receiver<Arc<Snapshot>>) {
-    each_settled(snapshots, SETTLED, async || {
+    each_settled(snapshots, SETTLED, || {
         // Without /proc there is nothing to learn from, and nothing is worse than before.
         let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-        let parts = exe().map(|exe| unwritten(&smaps, &exe)).unwrap_or_default();
-        for part in &parts {
-            advise(part, Advice::Random);
-            advise(part, Advice::LinuxDontNeed);
-        }
-        tokio::time::sleep(ONE_BY_ONE).await;
-        parts.iter().for_each(|part| advise(part, Advice::Normal));
+        exe().map(|exe| unwritten(&smaps, &exe)).unwrap_or_default().iter().for_each(let_go);
     })
     .await;
 }
@@ -43,10 +32,10 @@ pub async fn watch(snapshots: watch::Receiver<Arc<Snapshot>>) {
 async fn each_settled(
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
     quiet: Duration,
-    mut then: impl AsyncFnMut(),
+    mut then: impl FnMut(),
 ) {
     while let Some(generation) = settled(&mut snapshots, quiet).await {
-        then().await;
+        then();
         let changed = snapshots.wait_for(|now| !now.is_settled() || now.generation != generation);
         if changed.await.is_err() {
             return;
@@ -113,7 +102,7 @@ fn exe() -> Option<String> {
     fs::read_link("/proc/self/exe").ok()?.to_str().map(str::to_owned)
 }
 
-fn advise(part: &Range<usize>, advice: Advice) {
+fn let_go(part: &Range<usize>) {
     let start = std::ptr::with_exposed_provenance_mut(part.start);
     #[allow(
         unsafe_code,
@@ -121,10 +110,10 @@ fn advise(part: &Range<usize>, advice: Advice) {
     )]
     // SAFETY: the range is one mapping of a file of code, not writable, and no page of it differs from the file; what
     // the kernel lets go of it, it maps in again at the next use.
-    let done = unsafe { rustix::mm::madvise(start, part.len(), advice) };
+    let done = unsafe { rustix::mm::madvise(start, part.len(), rustix::mm::Advice::LinuxDontNeed) };
     match done {
-        Ok(()) => tracing::debug!(bytes = part.len(), ?advice, "code and constants of the start"),
-        Err(error) => tracing::debug!(%error, ?advice, "code and constants of the start"),
+        Ok(()) => tracing::debug!(bytes = part.len(), "code and constants of the start let go"),
+        Err(error) => tracing::debug!(%error, "code and constants of the start stay mapped"),
     }
 }
 
@@ -164,7 +153,7 @@ mod tests {
             let sum = || part.clone().step_by(4096).map(|at| u64::from(page(at))).sum::<u64>();
             let before = sum();
             let full = resident_kib(&part);
-            advise(&part, Advice::LinuxDontNeed);
+            let_go(&part);
             let after = resident_kib(&part);
             assert!(after * 2 < full, "{full} KiB before, {after} KiB after");
             assert_eq!(sum(), before);
@@ -184,7 +173,7 @@ mod tests {
         };
         let (said, snapshots) = watch::channel(settled_on(1));
         let (times, mut counted) = watch::channel(0);
-        let watching = each_settled(snapshots, QUIET, async || times.send_modify(|times| *times += 1));
+        let watching = each_settled(snapshots, QUIET, || times.send_modify(|times| *times += 1));
         let saying = async {
             for n in 1..=2 {
                 said.send_replace(settled_on(n));
