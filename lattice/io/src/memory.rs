@@ -96,6 +96,16 @@ impl Link {
             BusStatus::Closed => Err(BusError::Closed),
         }
     }
+
+    /// Waits for something new; none when the server is lost before.
+    async fn awaits(&self, grown: impl Future<Output = ()>) -> Option<()> {
+        let mut status = self.status.subscribe();
+        tokio::select! {
+            () = grown => Some(()),
+            // An error says that the lattice itself is gone.
+            _ = status.wait_for(|status| *status != BusStatus::Connected) => None,
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -97,6 +97,10 @@ impl Forward {
 
     /// Are commands refused because too much waits? Why.
     pub(crate) fn refuses(&self) -> Option<Report> {
+        // Asked before each record: whoever drops takes no lock for it.
+        if self.options.policy.full != WhenFull::Refuse {
+            return None;
+        }
         let limit = self.options.policy.keep_bytes;
         let bytes = self.refused_bytes(&self.state())?;
         Some(

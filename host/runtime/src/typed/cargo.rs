@@ -27,9 +27,9 @@ pub(super) trait Cargo: Send + Sync {
         imported: &Imported,
         info: CallInfo,
     ) -> impl Future<Output = Result<Self::Results, Report>> + Send;
-    /// The parameters for another host.
+    /// The parameters, for another host or an instance of the concurrent profile.
     fn values(&self) -> Cow<'_, [Value]>;
-    /// The results of another host.
+    /// The results that came back from there.
     fn results(imported: &Imported, values: Vec<Value>) -> Result<Self::Results, Report>;
 }
 

@@ -97,7 +97,7 @@ fn unlike(ty: &Type) -> Report {
     Report::new(ErrorCode::Internal, "value is not of its type").limit(ty)
 }
 
-/// Wasmtime's values, as other hosts understand them.
+/// Wasmtime's values as ours.
 pub(crate) fn from_vals<'t>(
     values: &[Val],
     types: impl IntoIterator<Item = &'t Type>,
@@ -105,7 +105,7 @@ pub(crate) fn from_vals<'t>(
     values.iter().zip(types).map(|(value, ty)| from_val(value, ty)).collect()
 }
 
-/// Values of another host, as wasmtime takes them.
+/// Our values as wasmtime takes them.
 pub(crate) fn to_vals<'t>(
     values: &[Value],
     types: impl IntoIterator<Item = &'t Type>,

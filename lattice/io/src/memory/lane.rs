@@ -1,7 +1,6 @@
 //! In-process lanes: one vector for each stream, when the server can be reached.
 
 use super::{Link, lock};
-use crate::bus::BusStatus;
 use crate::kv::Replicas;
 use crate::lane::{Lane, LaneInfo, LaneOptions, Lanes};
 use crate::log::Following;
@@ -161,12 +160,7 @@ impl Followed {
                 self.after = position;
                 return Some(((position, entry), self));
             }
-            let mut status = self.link.status.subscribe();
-            tokio::select! {
-                () = grown => {}
-                // An error says that the lattice itself is gone.
-                _ = status.wait_for(|status| *status != BusStatus::Connected) => return None,
-            }
+            self.link.awaits(grown).await?;
         }
     }
 }

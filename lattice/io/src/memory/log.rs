@@ -1,7 +1,6 @@
 //! In-process logs: the model itself, behind a lock, when the server can be reached.
 
 use super::{Link, lock};
-use crate::bus::BusStatus;
 use crate::kv::Replicas;
 use crate::log::{Following, Log, LogError, LogOptions, Logs, MAX_READ};
 use crate::stream::StreamError;
@@ -119,12 +118,7 @@ impl Followed {
                 self.after = position;
                 return Some(((position, entry), self));
             }
-            let mut status = self.link.status.subscribe();
-            tokio::select! {
-                () = grown => {}
-                // An error says that the lattice itself is gone.
-                _ = status.wait_for(|status| *status != BusStatus::Connected) => return None,
-            }
+            self.link.awaits(grown).await?;
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::core::{ApiError, Core, code};
 use super::kv::StoredAnswer;
-use super::log::Followed;
+use super::log::{Followed, keeping};
 use super::stream::{NatsStreams, check_name, stream_error};
 use crate::bus::check_subject;
 use crate::lane::{Lane, LaneInfo, LaneOptions, Lanes};
@@ -53,7 +53,9 @@ impl NatsLanes {
     async fn open_now(&self, options: LaneOptions) -> Result<Arc<dyn Lane>, StreamError> {
         let lane = self.lane(&options)?;
         let operation = format!("STREAM.CREATE.{}", options.stream);
-        match self.core.api::<Value>(&operation, &config(&options)).await {
+        // Full, it refuses: whoever sends keeps it, and knows that it must.
+        let config = keeping(&options.stream, &options.subjects, options.replicas, options.max_bytes);
+        match self.core.api::<Value>(&operation, &config).await {
             Ok(_) | Err(ApiError::Refused { code: code::STREAM_EXISTS, .. }) => Ok(lane),
             Err(error) => Err(stream_error(&options.stream, error)),
         }
@@ -99,25 +101,6 @@ impl NatsLanes {
             }
         }
     }
-}
-
-fn config(options: &LaneOptions) -> Value {
-    json!({
-        "name": options.stream,
-        "subjects": [options.subjects],
-        "retention": "limits",
-        "storage": "file",
-        // What is full refuses: whoever sends keeps it, and knows that it must.
-        "discard": "new",
-        "num_replicas": options.replicas.count(),
-        "max_consumers": -1,
-        "max_msgs": -1,
-        "max_bytes": options.max_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
-        "max_age": 0,
-        "duplicate_window": 120_000_000_000_u64,
-        "deny_delete": true,
-        "allow_direct": false,
-    })
 }
 
 impl Lanes for NatsLanes {

@@ -10,6 +10,7 @@ use super::core::{ApiError, Core, code};
 use super::kv::StoredAnswer;
 use super::stream::{NatsStreams, check_name, stream_error};
 use crate::bus::check_subject;
+use crate::kv::Replicas;
 use crate::log::{Following, Log, LogError, LogOptions, Logs, MAX_READ};
 use crate::stream::{Consumer, Pull, ReadFrom, StreamError};
 use async_nats::HeaderMap;
@@ -67,7 +68,8 @@ impl NatsLogs {
         check_name(&options.name)?;
         check_subject(&options.subject, false)?;
         let LogOptions { name, subject, .. } = options.clone();
-        match self.core.api::<Value>(&format!("STREAM.CREATE.{name}"), &config(&options)).await {
+        let config = keeping(&name, &subject, options.replicas, options.max_bytes);
+        match self.core.api::<Value>(&format!("STREAM.CREATE.{name}"), &config).await {
             Ok(_) | Err(ApiError::Refused { code: code::STREAM_EXISTS, .. }) => {}
             Err(error) => return Err(stream_error(&name, error)),
         }
@@ -120,18 +122,19 @@ impl Logs for NatsLogs {
     }
 }
 
-fn config(options: &LogOptions) -> Value {
+/// A stream that keeps what it has acknowledged, until whoever writes it trims it.
+pub(super) fn keeping(name: &str, subjects: &str, replicas: Replicas, max_bytes: Option<u64>) -> Value {
     json!({
-        "name": options.name,
-        "subjects": [options.subject],
+        "name": name,
+        "subjects": [subjects],
         "retention": "limits",
         "storage": "file",
         // What is full refuses: history is never dropped to make room.
         "discard": "new",
-        "num_replicas": options.replicas.count(),
+        "num_replicas": replicas.count(),
         "max_consumers": -1,
         "max_msgs": -1,
-        "max_bytes": options.max_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        "max_bytes": max_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         "max_age": 0,
         "duplicate_window": 120_000_000_000_u64,
         "deny_delete": true,

@@ -297,11 +297,19 @@ async fn a_crash_at_every_step_until_a_deleted_actor_is_out_of_the_lattice_bring
     // Another life may have more checkpoints.
     let count = 2 * life(None).await.len();
     assert!(count >= 12, "{count} steps");
-    let lives = (0..count).flat_map(|step| [life(Some((step, false))), life(Some((step, true)))]);
-    let lived = futures::stream::iter(lives).buffer_unordered(4).collect::<Vec<_>>().await;
-    let at: BTreeSet<_> = lived.iter().filter_map(|steps| steps.last().copied()).collect();
     // What is deleted in the store, and when, is another matter in each life.
-    for step in ["document", "hint", "pack", "record", "trim"] {
+    let wanted = ["document", "hint", "pack", "record", "trim"];
+    let mut at = BTreeSet::new();
+    // Which step is the how manyth differs, too: on a busy machine one kind may be missed the first time.
+    for _ in 0..4 {
+        let lives = (0..count).flat_map(|step| [life(Some((step, false))), life(Some((step, true)))]);
+        let lived = futures::stream::iter(lives).buffer_unordered(4).collect::<Vec<_>>().await;
+        at.extend(lived.iter().filter_map(|steps| steps.last().copied()));
+        if wanted.iter().all(|step| at.contains(step)) {
+            break;
+        }
+    }
+    for step in wanted {
         assert!(at.contains(step), "not crashed at {step}: {at:?}");
     }
 }
