@@ -4,6 +4,7 @@
 use crate::config::HostConfig;
 use crate::files::Files;
 use bytes::Bytes;
+use host_runtime::Source;
 use keys::{Claims, Digest, Verified, VerifyPolicy};
 use lattice_io::{BlobStores, Replicas};
 use lattice_protocol::spec::Artifact;
@@ -67,6 +68,21 @@ impl Artifacts {
         };
         let claims = self.verify(&file, now_unix, trial)?;
         Ok(VerifiedFile { file, claims })
+    }
+
+    /// Where the file of an artifact that was fetched is to be read again: this host's disk, which keeps it
+    /// for as long. None when it could not be kept there.
+    pub(crate) fn again(&self, artifact: &Artifact) -> Option<Source> {
+        let digest: Digest = artifact.digest.parse().ok()?;
+        let (store, pin) = (Arc::clone(&self.store), self.store.pin_artifact(digest)?);
+        Some(Arc::new(move || {
+            let _pinned = &pin;
+            store.artifact(digest)?.ok_or_else(|| {
+                Report::new(ErrorCode::ArtifactNotFound, "artifact gone from this host's disk")
+                    .at(digest)
+                    .hint("restart the actor: its file is fetched again")
+            })
+        }))
     }
 
     async fn fetch(&self, digest: Digest) -> Result<Bytes, Report> {

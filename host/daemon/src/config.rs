@@ -38,6 +38,9 @@ pub struct HostConfig {
     pub max_waiting: u32,
     /// Longest wait of such a call.
     pub max_wait: Duration,
+    /// An actor that nobody has called for so long lets go of its code, and loads it again for the next call;
+    /// zero: never.
+    pub unload_after: Duration,
     /// CPU it offers, thousandths of a core.
     pub cpu_millis: u32,
     /// Longest time that a leaving host waits for others to run what it runs.
@@ -72,6 +75,7 @@ impl HostConfig {
             memory_bytes: 512 << 20,
             max_waiting: 32,
             max_wait: Duration::from_secs(1),
+            unload_after: Duration::from_secs(30),
             cpu_millis: default_cpu_millis(),
             handover: Duration::from_secs(15),
             drain: Duration::from_secs(10),

@@ -2,7 +2,7 @@
 //! marks against rollback, the key of the compile cache.
 
 use bytes::Bytes;
-use host_store::{ArtifactStore, DataDir, HighWaterStore, LocalKey, SealedStore, SpecStore, StoreError};
+use host_store::{ArtifactStore, DataDir, HighWaterStore, LocalKey, Pin, SealedStore, SpecStore, StoreError};
 use keys::{Claims, Digest, HighWater, Signed, Verified};
 use lattice_protocol::Report;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,12 @@ impl Files {
     /// The disk, or damage.
     pub fn artifact(&self, digest: Digest) -> Result<Option<Bytes>, StoreError> {
         Ok(self.artifacts.get(&digest)?.map(Bytes::from))
+    }
+
+    /// Keeps an artifact from being evicted while the pin lives; none when it is not here.
+    #[must_use]
+    pub fn pin_artifact(&self, digest: Digest) -> Option<Pin> {
+        self.artifacts.pin(&digest)
     }
 
     /// Keeps an artifact.

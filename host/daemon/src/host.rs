@@ -84,6 +84,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         memory_budget_bytes: config.memory_bytes,
         max_waiting: config.max_waiting,
         max_wait_ms: u64::try_from(config.max_wait.as_millis()).unwrap_or(u64::MAX),
+        unload_ms: u64::try_from(config.unload_after.as_millis()).unwrap_or(u64::MAX),
         ..RuntimeConfig::default()
     })?;
     let scope = parent.child("host");

@@ -16,12 +16,13 @@ mod direct;
 mod health;
 mod latency;
 mod options;
+mod unused;
 
 pub(crate) use options::check_limits;
 pub use options::{ActorOptions, ActorStats};
 
 use crate::call::CallInfo;
-use crate::component::{Component, HttpHandler, Import};
+use crate::component::{Component, HttpWorld, Import};
 use crate::engine::Profile;
 use crate::http::{incoming, service};
 use crate::instance::Instance;
@@ -44,6 +45,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use unused::Unused;
 
 /// A running actor.
 pub struct Actor {
@@ -57,6 +59,7 @@ pub struct Actor {
     tasks: TaskTracker,
     /// Cancelled when the actor's grace is over.
     ending: CancellationToken,
+    unused: Unused,
 }
 
 impl Drop for Actor {
@@ -93,7 +96,6 @@ impl Actor {
         options::check_limits(&options.limits, &component)?;
         let limits = PoolLimits::of(&options.policy, &options.limits, options.replicas);
         let pool = Pool::new(options.id.clone(), options.policy, limits);
-        runtime.watch(&pool);
         let place = (options.lattice, options.host);
         let shared = ActorShared::new(options.id, place, options.limits, options.config, wiring);
         let actor = Arc::new(Self {
@@ -106,7 +108,9 @@ impl Actor {
             meters: Meters::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
+            unused: Unused::new(Instant::now()),
         });
+        runtime.watch(&actor);
         actor.try_out(options.replicas).await?;
         Ok(actor)
     }
@@ -171,6 +175,27 @@ impl Actor {
     pub fn stats(&self) -> ActorStats {
         self.meters.read(self.pool.counts(), &self.health)
     }
+    /// Drops instances that have been idle for too long.
+    pub(crate) fn reap(&self, now: Instant) {
+        self.pool.reap(now, self.patience());
+    }
+    /// How long what nobody calls is kept.
+    fn patience(&self) -> Duration {
+        match self.runtime.config.unload_ms {
+            0 => Duration::MAX,
+            unload_ms => Duration::from_millis(unload_ms),
+        }
+    }
+    /// Lets go of its component's code when nobody has called it for long enough; true if it did.
+    pub(crate) fn unload_unused(&self, now: Instant) -> bool {
+        let counts = self.pool.counts();
+        let unused = self.unused.look(self.meters.ended(), counts.live + counts.queued > 0, now);
+        let unload = unused >= self.patience() && self.component.unload();
+        if unload {
+            tracing::debug!(actor = %self.id(), "nobody calls it: its code is let go");
+        }
+        unload
+    }
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
@@ -199,9 +224,9 @@ impl Actor {
         request: http::Request<Body>,
         info: CallInfo,
     ) -> Result<http::Response<Body>, Report> {
-        match (&self.component.handlers.http, self.component.profile) {
+        match (self.component.handles.http, self.component.profile) {
             (None, _) => Err(self.no_handler("wasi:http/incoming-handler")),
-            (Some(HttpHandler::Incoming(_)), Profile::Plain) => incoming::handle(self, request, info).await,
+            (Some(HttpWorld::Incoming), Profile::Plain) => incoming::handle(self, request, info).await,
             (Some(_), _) => service::handle(self, request, info).await,
         }
     }
@@ -218,7 +243,7 @@ impl Actor {
     }
 
     async fn message(self: &Arc<Self>, message: Message, info: CallInfo) -> Result<(), Report> {
-        let Some(handler) = self.component.handlers.message else {
+        let Some(handler) = self.component.handles.message else {
             return Err(self.no_handler("wasmcloud:messaging/handler"));
         };
         let limit = usize::try_from(self.limits().body_bytes).unwrap_or(usize::MAX);
@@ -229,9 +254,7 @@ impl Actor {
                 .limit(format!("at most {limit} bytes")));
         }
         if self.component.profile == Profile::Plain {
-            let handle = async |_: &Component, instance: &mut Instance| {
-                message::handle(instance, handler, message).await
-            };
+            let handle = async |instance: &mut Instance| message::handle(instance, handler, message).await;
             return self.with_instance(info, handle).await;
         }
         let (answer, answered) = oneshot::channel();

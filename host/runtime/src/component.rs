@@ -1,41 +1,64 @@
 //! A loaded component: verified, checked, compiled (or taken from the cache), its imports
 //! classified, everything linked that can be linked before an actor exists.
 //!
-//! Invariant: a [`Component`] is only made from claims that were verified for these very bytes.
+//! What it *is* (claims, imports, exports, types of functions) stays for as long as it does; the
+//! native code that it *runs on* ([`Code`]) may be let go while nobody calls it, and is loaded again for
+//! the next call: an actor that waits costs a few KiB then.
+//!
+//! ```text
+//! loaded ──▶ running ──(no instance, no call for a while: `unload`)──▶ unloaded ──(`code`)──▶ running
+//! ```
+//! Invariants: a [`Component`] is only made from claims that were verified for these very bytes, and
+//! only code that was made of them comes back; code is let go only where it can be had again; an
+//! instance holds the code that it was made of, so places are looked up in that and in no other.
 
 pub(crate) mod check;
+mod code;
 mod imports;
 mod nesting;
 
+pub(crate) use code::{Code, HttpHandler, Place};
 pub use imports::{Import, ImportClass};
 pub use nesting::check_nesting;
 
 use crate::engine::{Profile, ProfileEngine};
-use crate::state::InstanceState;
-use crate::{capabilities, persistent, typed};
+use crate::runtime::Runtime;
+use crate::typed;
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use keys::{Claims, Verified};
 use lattice_protocol::value::Signature;
-use lattice_protocol::{ErrorCode, Interface, Report};
+use lattice_protocol::{Interface, Report};
 use std::collections::BTreeMap;
-use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{ComponentExportIndex, InstancePre};
+use std::sync::Arc;
+use wasmtime::ResourcesRequired;
+use wasmtime::component::ComponentExportIndex;
+use wasmtime::component::types::ComponentItem;
 
 /// Raised when the checks become stricter, so that what passed the old ones is checked again.
 pub(crate) const CHECKS_VERSION: u32 = 1;
+
+/// Where a component's signed file can be read again, whenever its code was let go and is not in the
+/// cache any more. Called on a thread that may block.
+pub type Source = Arc<dyn Fn() -> Result<Bytes, Report> + Send + Sync>;
 
 /// A component that was verified, checked and compiled.
 pub struct Component {
     pub(crate) claims: Verified<Claims>,
     pub(crate) profile: Profile,
-    pub(crate) compiled: wasmtime::component::Component,
-    pub(crate) pre: InstancePre<InstanceState>,
-    pub(crate) handlers: Handlers,
     /// Largest linear memory that its engine can give, bytes.
     pub(crate) max_memory: u64,
+    /// What an instance begins with; none when it has core modules of others.
+    pub(crate) needs: Option<ResourcesRequired>,
+    pub(crate) handles: Handles,
     imports: Vec<Import>,
     exports: Vec<Interface>,
     functions: ExportedFunctions,
     from_cache: bool,
+    code: ArcSwapOption<Code>,
+    /// One at a time loads it again.
+    loading: tokio::sync::Mutex<()>,
+    pub(crate) source: Option<Source>,
 }
 
 /// The functions of every exported interface.
@@ -43,42 +66,28 @@ pub(crate) type ExportedFunctions = BTreeMap<Interface, BTreeMap<String, Exporte
 
 /// One exported function.
 pub(crate) struct ExportedFunction {
-    pub(crate) ty: ComponentFunc,
     /// Its type as other hosts understand it, or why it cannot be called by other actors.
     pub(crate) signature: Result<Signature, Report>,
-    pub(crate) index: ComponentExportIndex,
-}
-
-/// Where an exported function lies in its component.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) index: ComponentExportIndex,
-    /// How many results it has.
-    pub(crate) results: usize,
-}
-
-impl ExportedFunction {
-    pub(crate) fn place(&self) -> Place {
-        Place { index: self.index, results: self.ty.results().len() }
-    }
+    pub(crate) place: Place,
 }
 
 /// Which of the standard handlers a component exports.
-#[derive(Default)]
-pub(crate) struct Handlers {
-    pub(crate) http: Option<HttpHandler>,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Handles {
+    pub(crate) http: Option<HttpWorld>,
     /// `wasmcloud:messaging/handler.handle-message`.
-    pub(crate) message: Option<ComponentExportIndex>,
+    pub(crate) message: Option<Place>,
     /// Both halves of a persistent actor.
-    pub(crate) persistent: Option<persistent::Indices>,
+    pub(crate) persistent: bool,
 }
 
-/// The HTTP handler of either WASI.
-pub(crate) enum HttpHandler {
+/// Whose HTTP handler it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HttpWorld {
     /// `wasi:http/incoming-handler` 0.2.
-    Incoming(wasmtime_wasi_http::p2::bindings::ProxyIndices),
+    Incoming,
     /// `wasi:http/handler` 0.3.
-    Service(wasmtime_wasi_http::p3::bindings::ServiceIndices),
+    Service,
 }
 
 impl Component {
@@ -90,23 +99,62 @@ impl Component {
         profile: Profile,
     ) -> Result<Self, Report> {
         let imports = imports::classify(&compiled, profile, &claims)?;
-        let pre = pre_link(&compiled, &imports, engine)?;
-        let functions = exported_functions(&compiled);
-        let exports = functions.keys().cloned().collect();
-        let handlers = Handlers::find(&pre, &functions)?;
-        let max_memory = engine.max_memory;
+        let needs = compiled.resources_required();
+        let (functions, indices) = exported_functions(&compiled);
+        let code = Code::link(compiled, indices, &imports, &functions, engine)?;
         Ok(Self {
             claims,
             profile,
-            compiled,
-            pre,
-            handlers,
-            max_memory,
+            max_memory: engine.max_memory,
+            needs,
+            handles: code.handles(&functions),
+            exports: functions.keys().cloned().collect(),
             imports,
-            exports,
             functions,
             from_cache: false,
+            code: ArcSwapOption::from_pointee(code),
+            loading: tokio::sync::Mutex::default(),
+            source: None,
         })
+    }
+
+    /// The same code once more, of the same bytes.
+    pub(crate) fn relink(
+        &self,
+        compiled: wasmtime::component::Component,
+        engine: &ProfileEngine,
+    ) -> Result<Code, Report> {
+        let (_, indices) = exported_functions(&compiled);
+        Code::link(compiled, indices, &self.imports, &self.functions, engine)
+    }
+
+    /// What it runs on, loaded again if it was let go.
+    ///
+    /// # Errors
+    /// It is neither in the cache any more nor to be had from its source, or cannot be compiled.
+    pub(crate) async fn code(&self, runtime: &Runtime) -> Result<Arc<Code>, Report> {
+        if let Some(code) = self.code.load_full() {
+            return Ok(code);
+        }
+        let _turn = self.loading.lock().await;
+        if let Some(code) = self.code.load_full() {
+            return Ok(code);
+        }
+        let code = Arc::new(runtime.reload(self).await?);
+        self.code.store(Some(Arc::clone(&code)));
+        Ok(code)
+    }
+
+    /// Lets go of what it runs on, when that can be had again; true if something went. Instances that
+    /// exist keep theirs.
+    pub(crate) fn unload(&self) -> bool {
+        self.source.is_some() && self.code.swap(None).is_some()
+    }
+
+    /// Its code may be let go from now on: this is where it comes from.
+    pub(crate) fn with_source(mut self, source: Option<Source>) -> Self {
+        self.source = source;
+        self
     }
 
     pub(crate) fn with_cache_hit(mut self, from_cache: bool) -> Self {
@@ -137,17 +185,17 @@ impl Component {
     /// Does it serve HTTP, in either WASI?
     #[must_use]
     pub fn serves_http(&self) -> bool {
-        self.handlers.http.is_some()
+        self.handles.http.is_some()
     }
     /// Does it handle messages?
     #[must_use]
     pub fn serves_messages(&self) -> bool {
-        self.handlers.message.is_some()
+        self.handles.message.is_some()
     }
     /// Is it a persistent actor: one whose state is folded from events?
     #[must_use]
     pub fn is_persistent(&self) -> bool {
-        self.handlers.persistent.is_some()
+        self.handles.persistent
     }
 
     /// An exported function. The interface is matched as the component model links versions.
@@ -159,39 +207,14 @@ impl Component {
     }
 }
 
-fn pre_link(
+/// The functions of every exported interface, numbered, and where each number lies. The same bytes
+/// give the same numbers.
+fn exported_functions(
     compiled: &wasmtime::component::Component,
-    imports: &[Import],
-    engine: &ProfileEngine,
-) -> Result<InstancePre<InstanceState>, Report> {
-    let unlinked = |error: wasmtime::Error| {
-        Report::new(ErrorCode::UnknownImport, format!("{error:#}"))
-            .hint("an interface of this name exists, but not with these functions or types")
-    };
-    let labels: Vec<&Import> = imports.iter().filter(|import| import.label.is_some()).collect();
-    let actors: Vec<Interface> = imports
-        .iter()
-        .filter(|import| import.class == ImportClass::Actor && import.label.is_none())
-        .map(|import| import.interface.clone())
-        .collect();
-    if labels.is_empty() && actors.is_empty() {
-        return engine.linker.instantiate_pre(compiled).map_err(unlinked);
-    }
-    let mut linker = engine.linker.clone();
-    if !labels.is_empty() {
-        capabilities::link_labels(&mut linker, compiled).map_err(unlinked)?;
-    }
-    if !actors.is_empty() {
-        typed::link(&mut linker, compiled, &actors)?;
-    }
-    linker.instantiate_pre(compiled).map_err(unlinked)
-}
-
-/// The functions of every exported interface.
-fn exported_functions(compiled: &wasmtime::component::Component) -> ExportedFunctions {
+) -> (ExportedFunctions, Vec<ComponentExportIndex>) {
     let component = compiled.component_type();
     let engine = compiled.engine();
-    let mut found = BTreeMap::new();
+    let (mut found, mut indices) = (BTreeMap::new(), Vec::new());
     for (name, export) in component.exports(engine) {
         let (Ok(interface), ComponentItem::ComponentInstance(instance)) =
             (name.parse::<Interface>(), export.ty)
@@ -199,45 +222,16 @@ fn exported_functions(compiled: &wasmtime::component::Component) -> ExportedFunc
             continue;
         };
         let Some(at) = compiled.get_export_index(None, name) else { continue };
-        let functions: BTreeMap<String, ExportedFunction> = instance
-            .exports(engine)
-            .filter_map(|(name, export)| match export.ty {
-                ComponentItem::ComponentFunc(ty) => {
-                    let index = compiled.get_export_index(Some(&at), name)?;
-                    Some((
-                        name.to_owned(),
-                        ExportedFunction { signature: typed::signature_of(&ty), ty, index },
-                    ))
-                }
-                _ => None,
-            })
-            .collect();
+        let mut functions = BTreeMap::new();
+        for (name, export) in instance.exports(engine) {
+            let ComponentItem::ComponentFunc(ty) = export.ty else { continue };
+            let Some(index) = compiled.get_export_index(Some(&at), name) else { continue };
+            let place = Place { number: indices.len(), results: ty.results().len() };
+            indices.push(index);
+            functions
+                .insert(name.to_owned(), ExportedFunction { signature: typed::signature_of(&ty), place });
+        }
         found.insert(interface, functions);
     }
-    found
-}
-
-impl Handlers {
-    fn find(pre: &InstancePre<InstanceState>, functions: &ExportedFunctions) -> Result<Self, Report> {
-        let unfit = |error: wasmtime::Error| Report::new(ErrorCode::Version, format!("{error:#}"));
-        let mut handlers = Self { persistent: persistent::find(pre, functions)?, ..Self::default() };
-        for (interface, functions) in functions {
-            match (interface.package(), interface.name()) {
-                ("wasi:http", "incoming-handler") => {
-                    let indices = wasmtime_wasi_http::p2::bindings::ProxyIndices::new(pre).map_err(unfit)?;
-                    handlers.http = Some(HttpHandler::Incoming(indices));
-                }
-                ("wasi:http", "handler") => {
-                    let indices =
-                        wasmtime_wasi_http::p3::bindings::ServiceIndices::new(pre).map_err(unfit)?;
-                    handlers.http = Some(HttpHandler::Service(indices));
-                }
-                ("wasmcloud:messaging", "handler") => {
-                    handlers.message = functions.get("handle-message").map(|function| function.index);
-                }
-                _ => {}
-            }
-        }
-        Ok(handlers)
-    }
+    (found, indices)
 }

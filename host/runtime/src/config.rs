@@ -22,6 +22,9 @@ pub struct RuntimeConfig {
     pub compile_ms: u64,
     /// Longest instantiation (start functions included), milliseconds.
     pub start_ms: u64,
+    /// An actor without an instance that nobody has called for so long lets go of its code, milliseconds; 0 =
+    /// never. Only of components whose file can be read again.
+    pub unload_ms: u64,
     /// Components compiled at once: more would starve the actors that run.
     pub compilations: usize,
     /// Calls over HTTP that may wait for each processor when there is more to compute than they can; of more the
@@ -44,6 +47,7 @@ impl Default for RuntimeConfig {
             max_memory_bytes: 1 << 30,
             compile_ms: 60_000,
             start_ms: 1_000,
+            unload_ms: 30_000,
             compilations: 1,
             max_waiting: 32,
             max_wait_ms: 1_000,

@@ -7,8 +7,8 @@
 
 mod sizing;
 
+use crate::actor::Actor;
 use crate::config::RuntimeConfig;
-use crate::pool::Pool;
 use crate::state::InstanceState;
 use crate::{capabilities, component};
 use lattice_protocol::{ErrorCode, Report};
@@ -26,6 +26,8 @@ const SETTINGS_VERSION: u32 = 2;
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks between two looks at idle instances.
 const REAP_TICKS: u32 = 50;
+/// Components unloaded in a row: the ticker has the clock of all guests to keep.
+const UNLOADS: u32 = 16;
 /// What a slot keeps mapped between instances: faster than giving pages back and faulting them in.
 const KEEP_MEMORY: usize = 256 << 10;
 /// Zeroed after every call, used or not: about what calls use, and half of the first-level cache.
@@ -72,7 +74,7 @@ impl Engines {
     pub(crate) fn new(config: &RuntimeConfig) -> Result<Self, Report> {
         let plain = ProfileEngine::new(Profile::Plain, config)?;
         let ticking =
-            Arc::new(Ticking { engines: Mutex::new(vec![plain.engine.weak()]), pools: Mutex::default() });
+            Arc::new(Ticking { engines: Mutex::new(vec![plain.engine.weak()]), actors: Mutex::default() });
         Ticking::start(&ticking)?;
         Ok(Self { plain, concurrent: OnceLock::new(), creating: Mutex::new(()), ticking })
     }
@@ -91,17 +93,17 @@ impl Engines {
         Ok(self.concurrent.get_or_init(|| created))
     }
 
-    /// Has a pool drop what is idle for too long, for as long as the pool lives.
-    pub(crate) fn watch(&self, pool: &Arc<Pool>) {
-        self.ticking.pools.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(pool));
+    /// Has an actor let go of what is idle for too long, for as long as it lives.
+    pub(crate) fn watch(&self, actor: &Arc<Actor>) {
+        self.ticking.actors.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(actor));
     }
 }
 
-/// Advances the epochs of engines until they are gone, and now and then has pools drop instances
-/// that have been idle for too long.
+/// Advances the epochs of engines until they are gone, and now and then has actors let go of instances
+/// and code that have been idle for too long.
 struct Ticking {
     engines: Mutex<Vec<EngineWeak>>,
-    pools: Mutex<Vec<Weak<Pool>>>,
+    actors: Mutex<Vec<Weak<Actor>>>,
 }
 
 impl Ticking {
@@ -137,12 +139,17 @@ impl Ticking {
     }
 
     fn reap(&self) {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|pool| pool.strong_count() > 0);
-        let alive: Vec<_> = pools.iter().filter_map(Weak::upgrade).collect();
-        drop(pools);
-        let now = Instant::now();
-        alive.iter().for_each(|pool| pool.reap(now));
+        let mut actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);
+        actors.retain(|actor| actor.strong_count() > 0);
+        let alive: Vec<_> = actors.iter().filter_map(Weak::upgrade).collect();
+        drop(actors);
+        let (now, mut unloaded) = (Instant::now(), 0);
+        for actor in alive {
+            actor.reap(now);
+            if unloaded < UNLOADS {
+                unloaded += u32::from(actor.unload_unused(now));
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! dropped, not returned.
 
 use crate::call::CallInfo;
-use crate::component::Component;
+use crate::component::Code;
 use crate::limits::{Limiter, MemoryBudget};
 use crate::state::{ActorShared, CallScope, InstanceState};
 use crate::stdio::{GuestStream, Stream};
@@ -32,6 +32,8 @@ const FUEL_PER_BYTE: usize = 40;
 
 /// A store and the instance in it.
 pub(crate) struct Instance {
+    /// What it was made of.
+    pub(crate) code: Arc<Code>,
     pub(crate) store: Store<InstanceState>,
     pub(crate) instance: wasmtime::component::Instance,
     /// Calls it has served.
@@ -43,14 +45,14 @@ pub(crate) struct Instance {
 impl Instance {
     /// Instantiates for a first call. Time is bounded by the caller.
     pub(crate) async fn create(
-        component: &Component,
+        code: Arc<Code>,
         actor: &Arc<ActorShared>,
         budget: &Arc<MemoryBudget>,
         info: CallInfo,
     ) -> Result<Self, Report> {
-        let mut store = new_store(component, actor, budget, info);
-        match component.pre.instantiate_async(&mut store).await {
-            Ok(instance) => Ok(Self { store, instance, calls: 0, used: Instant::now() }),
+        let mut store = new_store(&code, actor, budget, info);
+        match code.pre.instantiate_async(&mut store).await {
+            Ok(instance) => Ok(Self { code, store, instance, calls: 0, used: Instant::now() }),
             Err(error) => Err(fault::report(&error, &mut store)),
         }
     }
@@ -67,7 +69,7 @@ impl Instance {
 
 /// A store with every limit set.
 pub(crate) fn new_store(
-    component: &Component,
+    code: &Code,
     actor: &Arc<ActorShared>,
     budget: &Arc<MemoryBudget>,
     info: CallInfo,
@@ -85,7 +87,7 @@ pub(crate) fn new_store(
             reply_to: None,
         },
     };
-    let mut store = Store::new(component.compiled.engine(), state);
+    let mut store = Store::new(code.compiled.engine(), state);
     store.limiter(|state| &mut state.limits);
     // At each tick a busy guest makes way, and whoever waits for it looks at its deadline.
     store.set_epoch_deadline(1);

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`config`], `engine` | what a host gives the runtime; the two engine profiles and their linkers |
 //! | [`runtime`], `cache` | loading: compiled components on disk, authenticated before they are loaded |
-//! | [`component`] | load checks, import classes, the compiled and pre-linked component |
+//! | [`component`] | load checks, import classes, the compiled and pre-linked component, let go while nobody calls it |
 //! | [`actor`], `pool`, `instance`, `worker` | a running actor: its instances, their reuse, its queue |
 //! | `overload` | which calls over HTTP begin, wait or are refused when the processors cannot keep up |
 //! | `http`, `message` | calls that come in through `wasi:http` and `wasmcloud:messaging` |
@@ -52,7 +52,7 @@ mod worker;
 
 pub use actor::{Actor, ActorOptions, ActorStats};
 pub use call::CallInfo;
-pub use component::{Component, check_nesting};
+pub use component::{Component, Source, check_nesting};
 pub use config::RuntimeConfig;
 pub use persistent::{KindOptions, PersistentKind};
 pub use runtime::Runtime;

@@ -1,12 +1,13 @@
 //! `wasmcloud:messaging/handler`: messages that come in. An error of the guest's own is
 //! `E_GUEST`: whoever delivered the message decides whether it comes again.
 
+use crate::component::{Code, Place};
 use crate::instance::Instance;
 use crate::state::InstanceState;
 use crate::worker::Answer;
 use lattice_protocol::{ErrorCode, Report};
 use providers_sdk::messaging::Message;
-use wasmtime::component::{Accessor, ComponentExportIndex, ComponentType, Lift, Lower, TypedFunc};
+use wasmtime::component::{Accessor, ComponentType, Lift, Lower, TypedFunc};
 
 /// `wasmcloud:messaging/types.broker-message`.
 #[derive(ComponentType, Lower, Lift)]
@@ -29,12 +30,12 @@ impl From<Message> for BrokerMessage {
 /// Has the guest handle a message.
 pub(crate) async fn handle(
     instance: &mut Instance,
-    handler: ComponentExportIndex,
+    handler: Place,
     message: Message,
 ) -> wasmtime::Result<Result<(), Report>> {
-    let Instance { store, instance, .. } = instance;
+    let Instance { code, store, instance, .. } = instance;
     store.data_mut().call.reply_to.clone_from(&message.reply_to);
-    let handler: Handler = instance.get_typed_func(&mut *store, handler)?;
+    let handler: Handler = instance.get_typed_func(&mut *store, code.index(handler)?)?;
     let subject = message.subject.clone();
     let (answer,) = handler.call_async(store, (message.into(),)).await?;
     Ok(answer.map_err(|words| refused(&subject, &words)))
@@ -43,14 +44,14 @@ pub(crate) async fn handle(
 /// The same in a concurrent instance.
 pub(crate) async fn handle_concurrent(
     accessor: &Accessor<InstanceState>,
-    guest: wasmtime::component::Instance,
-    handler: ComponentExportIndex,
+    (code, guest): (&Code, wasmtime::component::Instance),
+    handler: Place,
     message: Message,
     answer: Answer<()>,
 ) -> wasmtime::Result<()> {
     let handler: Handler = accessor.with(|mut access| {
         access.data_mut().call.reply_to.clone_from(&message.reply_to);
-        guest.get_typed_func(&mut access, handler)
+        guest.get_typed_func(&mut access, code.index(handler)?)
     })?;
     let subject = message.subject.clone();
     let (outcome,) = handler.call_concurrent(accessor, (message.into(),)).await?;

@@ -141,10 +141,13 @@ impl Pool {
             .hint("try again, raise limits.concurrency, or add replicas")
     }
 
-    /// Drops what has been idle for too long.
-    pub(crate) fn reap(&self, now: Instant) {
-        let InstancePolicy::Warm { idle_ms, .. } = self.policy else { return };
-        let patience = Duration::from_millis(idle_ms);
+    /// Drops what has been idle for too long: by its policy, or an instance that was made at the start and
+    /// has waited for its one call for as long as `spare` says.
+    pub(crate) fn reap(&self, now: Instant, spare: Duration) {
+        let patience = match self.policy {
+            InstancePolicy::Warm { idle_ms, .. } => Duration::from_millis(idle_ms),
+            InstancePolicy::PerCall => spare,
+        };
         let over = |used: Instant| now.saturating_duration_since(used) >= patience;
         let mut state = self.lock();
         let fresh = state.idle.iter().position(|instance| !over(instance.used)).unwrap_or(state.idle.len());

@@ -1,13 +1,12 @@
 //! The runtime of one host: its engines, its cache, and what all its actors share.
 
+use crate::actor::Actor;
 use crate::cache::Cache;
-use crate::component::Component;
-use crate::component::check;
+use crate::component::{Code, Component, Source, check};
 use crate::config::RuntimeConfig;
 use crate::engine::{Engines, ProfileEngine};
 use crate::limits::MemoryBudget;
 use crate::overload::Entrance;
-use crate::pool::Pool;
 use bytes::Bytes;
 use keys::{Claims, Digest, Verified};
 use lattice_protocol::{ErrorCode, Report};
@@ -55,8 +54,8 @@ impl Runtime {
         }))
     }
 
-    pub(crate) fn watch(&self, pool: &Arc<Pool>) {
-        self.engines.watch(pool);
+    pub(crate) fn watch(&self, actor: &Arc<Actor>) {
+        self.engines.watch(actor);
     }
 
     /// Linear memory in use by all instances, and the budget, bytes.
@@ -71,26 +70,67 @@ impl Runtime {
     /// # Errors
     /// The codes of BAD_INPUT rows A: what is wrong with the file, or what it asks for too much.
     pub async fn load(&self, claims: Verified<Claims>, file: Bytes) -> Result<Arc<Component>, Report> {
+        self.load_from(claims, file, None).await
+    }
+
+    /// The same for a component whose file can be read again: its code is let go when no call has come for
+    /// [`RuntimeConfig::unload_ms`], and loaded again for the next.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_from(
+        &self,
+        claims: Verified<Claims>,
+        file: Bytes,
+        source: Option<Source>,
+    ) -> Result<Arc<Component>, Report> {
+        let body = self.body(&claims, &file)?;
+        crate::component::check_nesting(&body)?;
+        let profile = check::profile(&body)?;
+        let engine = self.engines.get(profile, &self.config)?;
+        let cached = self
+            .cache
+            .as_ref()
+            .and_then(|cache| cache.load(&engine.engine, &engine.fingerprint, &claims.digest));
+        let from_cache = cached.is_some();
+        let compiled = match cached {
+            Some(compiled) => compiled,
+            None => self.compile(engine, body, &claims.digest).await?,
+        };
+        let component = Component::link(compiled, claims, engine, profile)?;
+        Ok(Arc::new(component.with_cache_hit(from_cache).with_source(source)))
+    }
+
+    /// Loads a component's code once more: from the cache, or else from its source.
+    pub(crate) async fn reload(&self, component: &Component) -> Result<Code, Report> {
+        let engine = self.engines.get(component.profile, &self.config)?;
+        let digest = component.claims.digest;
+        let (cache, of_engine, fingerprint) = (self.cache.clone(), engine.engine.clone(), engine.fingerprint);
+        // Interpreters have tens of megabytes of code: not on a thread that serves others.
+        let cached = blocking(move || cache.and_then(|cache| cache.load(&of_engine, &fingerprint, &digest)));
+        let compiled = match (cached.await?, &component.source) {
+            (Some(compiled), _) => compiled,
+            (None, Some(source)) => {
+                let source = Arc::clone(source);
+                let file = blocking(move || source()).await??;
+                self.compile(engine, self.body(&component.claims, &file)?, &digest).await?
+            }
+            (None, None) => return Err(Report::new(ErrorCode::Internal, "no source of a component's code")),
+        };
+        component.relink(compiled, engine)
+    }
+
+    /// The component in a signed file, which is the one that was verified.
+    fn body(&self, claims: &Claims, file: &Bytes) -> Result<Bytes, Report> {
         let max_bytes = self.config.max_artifact_bytes;
-        let body = keys::split(&file, max_bytes).map_err(|error| claims_report(&error))?.body.len();
-        let body = file.slice(..body);
+        let length = keys::split(file, max_bytes).map_err(|error| claims_report(&error))?.body.len();
+        let body = file.slice(..length);
         let digest = Digest::of(&body);
         if digest != claims.digest {
             let error = keys::ClaimsError::DigestMismatch { signed: claims.digest, file: digest };
             return Err(claims_report(&error));
         }
-        crate::component::check_nesting(&body)?;
-        let profile = check::profile(&body)?;
-        let engine = self.engines.get(profile, &self.config)?;
-        let cached =
-            self.cache.as_ref().and_then(|cache| cache.load(&engine.engine, &engine.fingerprint, &digest));
-        let from_cache = cached.is_some();
-        let compiled = match cached {
-            Some(compiled) => compiled,
-            None => self.compile(engine, body, &digest).await?,
-        };
-        let component = Component::link(compiled, claims, engine, profile)?;
-        Ok(Arc::new(component.with_cache_hit(from_cache)))
+        Ok(body)
     }
 
     /// Compiles on a thread of its own, within the time allowed. A compilation that takes too long
@@ -150,6 +190,14 @@ impl Runtime {
     pub fn has_compiler() -> bool {
         cfg!(feature = "compiler")
     }
+}
+
+/// Something that takes its time, on a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Report> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| {
+        Report::new(ErrorCode::Internal, format!("a component is not loaded again: {error}"))
+    })
 }
 
 /// A refusal of the claims as everyone sees it.

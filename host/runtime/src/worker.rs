@@ -13,7 +13,7 @@
 //! [`Worker`] any more, after what the guests still do, but not after the last deadline.
 
 use crate::call::CallInfo;
-use crate::component::Component;
+use crate::component::{Code, Place};
 use crate::http::service;
 use crate::instance::Instance;
 use crate::pool::Pool;
@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use wasmtime::component::{Accessor, ComponentExportIndex, Val};
+use wasmtime::component::{Accessor, Val};
 
 /// Jobs on their way; the pool lets no more calls in than the instance takes.
 const JOBS: usize = 64;
@@ -54,9 +54,9 @@ pub(crate) enum Work {
     /// An HTTP handler.
     Http(Box<service::Exchange>),
     /// Any exported function.
-    Call { function: ComponentExportIndex, params: Vec<Val>, results: usize, answer: Answer<Vec<Val>> },
+    Call { function: Place, params: Vec<Val>, answer: Answer<Vec<Val>> },
     /// `wasmcloud:messaging/handler`.
-    Message { handler: ComponentExportIndex, message: Message, answer: Answer<()> },
+    Message { handler: Place, message: Message, answer: Answer<()> },
 }
 
 /// Where an answer goes.
@@ -64,7 +64,6 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, Report>>;
 
 /// What a worker is made of.
 pub(crate) struct Making {
-    pub(crate) component: Arc<Component>,
     pub(crate) instance: Instance,
     pub(crate) pool: Arc<Pool>,
     /// Ends it with its actor.
@@ -147,11 +146,11 @@ async fn run(
     cancel: CancellationToken,
     cause: Arc<Mutex<Option<Report>>>,
 ) {
-    let Making { component, mut instance, pool, .. } = making;
+    let Making { mut instance, pool, .. } = making;
     let _live = Live(pool);
-    let guest = instance.instance;
+    let (code, guest) = (Arc::clone(&instance.code), instance.instance);
     let serving = instance.store.run_concurrent(async |accessor| {
-        serve(accessor, jobs, |job| handle(accessor, &component, guest, job)).await
+        serve(accessor, jobs, |job| handle(accessor, (&code, guest), job)).await
     });
     let outcome = tokio::select! {
         outcome = overload::spending(serving) => outcome.and_then(|served| served),
@@ -210,15 +209,15 @@ fn begin(accessor: &Accessor<crate::state::InstanceState>, info: &CallInfo) {
 
 async fn handle(
     accessor: &Accessor<crate::state::InstanceState>,
-    component: &Component,
-    guest: wasmtime::component::Instance,
+    (code, guest): (&Code, wasmtime::component::Instance),
     job: Job,
 ) -> wasmtime::Result<()> {
     let deadline = job.info.deadline;
     match job.work {
-        Work::Http(exchange) => service::serve(accessor, component, guest, *exchange, deadline).await,
-        Work::Call { function, params, results, answer } => {
-            let Some(function) = accessor.with(|mut access| guest.get_func(&mut access, function)) else {
+        Work::Http(exchange) => service::serve(accessor, (code, guest), *exchange, deadline).await,
+        Work::Call { function, params, answer } => {
+            let (index, results) = (code.index(function)?, function.results);
+            let Some(function) = accessor.with(|mut access| guest.get_func(&mut access, index)) else {
                 let _ = answer.send(Err(Report::new(ErrorCode::NoHandler, "export is gone")));
                 return Ok(());
             };
@@ -229,7 +228,7 @@ async fn handle(
             Ok(())
         }
         Work::Message { handler, message, answer } => {
-            message::handle_concurrent(accessor, guest, handler, message, answer).await
+            message::handle_concurrent(accessor, (code, guest), handler, message, answer).await
         }
     }
 }

@@ -84,7 +84,8 @@ impl Control {
         async move {
             let load = async {
                 let file = artifacts.get(&artifact, now_unix, trial).await?;
-                let component = runtime.load(file.claims.clone(), file.file).await?;
+                let again = artifacts.again(&artifact);
+                let component = runtime.load_from(file.claims.clone(), file.file, again).await?;
                 Ok(Prepared { component, claims: file.claims })
             };
             tokio::time::timeout(PREPARE, load).await.unwrap_or_else(|_| {

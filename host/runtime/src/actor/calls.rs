@@ -3,7 +3,6 @@
 
 use super::Actor;
 use crate::call::CallInfo;
-use crate::component::Component;
 use crate::fault;
 use crate::instance::Instance;
 use crate::pool::{Lease, Seat};
@@ -21,7 +20,7 @@ impl Actor {
     pub(crate) async fn with_instance<T>(
         self: &Arc<Self>,
         info: CallInfo,
-        call: impl AsyncFnOnce(&Component, &mut Instance) -> wasmtime::Result<Result<T, Report>>,
+        call: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<Result<T, Report>>,
     ) -> Result<T, Report> {
         let mut lease = self.admit(&info).await?;
         let mut instance = match lease.seat() {
@@ -30,7 +29,7 @@ impl Actor {
         };
         let deadline = info.deadline;
         instance.begin(info);
-        let calling = call(&self.component, &mut instance);
+        let calling = call(&mut instance);
         let outcome = tokio::time::timeout_at(deadline.into(), self.meters.timed(calling)).await;
         match outcome {
             Ok(Ok(answer)) => {
@@ -83,19 +82,21 @@ impl Actor {
     /// Starts a concurrent instance on a task of its own.
     async fn employ(self: &Arc<Self>, lease: &mut Lease, info: CallInfo) -> Result<Arc<Worker>, Report> {
         let instance = self.create(info).await?;
-        let (component, pool) = (Arc::clone(&self.component), Arc::clone(&self.pool));
-        let (worker, serving) =
-            Worker::new(Making { component, instance, pool, ending: self.ending.clone() });
+        let pool = Arc::clone(&self.pool);
+        let (worker, serving) = Worker::new(Making { instance, pool, ending: self.ending.clone() });
         lease.seat_at(&worker);
         self.tasks.spawn(serving);
         Ok(worker)
     }
 
-    /// Makes an instance, within what is left of the call and of a start.
+    /// Makes an instance, within what is left of the call and of a start. Loads its component again first, if that was let go.
     pub(super) async fn create(&self, info: CallInfo) -> Result<Instance, Report> {
         let start = Instant::now() + Duration::from_millis(self.runtime.config.start_ms);
         let until = start.min(info.deadline);
-        let creating = Instance::create(&self.component, &self.shared, &self.runtime.budget, info);
+        let creating = async {
+            let code = self.component.code(&self.runtime).await?;
+            Instance::create(code, &self.shared, &self.runtime.budget, info).await
+        };
         let outcome = tokio::time::timeout_at(until.into(), creating).await.unwrap_or_else(|_| {
             Err(Report::new(ErrorCode::StartTimeout, "instantiation took too long")
                 .at(self.id())

@@ -3,7 +3,7 @@
 
 use super::Actor;
 use crate::call::CallInfo;
-use crate::component::{Component, Place};
+use crate::component::Place;
 use crate::engine::Profile;
 use crate::instance::Instance;
 use crate::typed::{convert, values};
@@ -40,7 +40,7 @@ impl Actor {
         let params = convert::to_vals(params, signature.params.iter().map(|(_, ty)| ty))?;
         let (info, began) = self.bounded(info);
         let (answer, answered) = oneshot::channel();
-        let work = Work::Call { function: place.index, params, results: place.results, answer };
+        let work = Work::Call { function: place, params, answer };
         let outcome = self.ask_worker(info, work, answered).await.map(|(values, _lease)| values);
         self.meters.count(began, &outcome);
         convert::from_vals(&outcome?, &signature.results)
@@ -52,7 +52,7 @@ impl Actor {
     /// What the call ended with.
     pub(crate) async fn call_direct<P, R>(
         self: &Arc<Self>,
-        Place { index, .. }: Place,
+        place: Place,
         params: P,
         info: CallInfo,
     ) -> Result<R, Report>
@@ -61,9 +61,9 @@ impl Actor {
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
         let (info, began) = self.bounded(info);
-        let call = async |_: &Component, instance: &mut Instance| {
-            let Instance { store, instance, .. } = instance;
-            let function = instance.get_typed_func::<P, R>(&mut *store, index)?;
+        let call = async |instance: &mut Instance| {
+            let Instance { code, store, instance, .. } = instance;
+            let function = instance.get_typed_func::<P, R>(&mut *store, code.index(place)?)?;
             function.call_async(store, params).await.map(Ok)
         };
         let outcome = self.with_instance(info, call).await;

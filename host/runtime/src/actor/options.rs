@@ -43,7 +43,7 @@ pub(crate) fn check_limits(limits: &Limits, component: &Component) -> Result<(),
             .got(limits.table_elements)
             .limit(format!("at most {MAX_TABLE_ELEMENTS}")));
     }
-    let Some(needs) = component.compiled.resources_required() else {
+    let Some(needs) = &component.needs else {
         return Err(Report::new(ErrorCode::Feature, "imported core modules disabled"));
     };
     let pages = needs.max_initial_memory_size.unwrap_or(0);
@@ -102,6 +102,11 @@ impl Meters {
         if outcome.is_err() {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Calls that have ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// Measures the time that a future is being polled.

@@ -1,5 +1,7 @@
 //! Real guests in real actors.
 
+mod unload;
+
 use super::*;
 use crate::fixtures::{self, WARM, concurrent_probe, guest, options, probe, start};
 use http_body_util::BodyExt;
@@ -26,7 +28,7 @@ impl Actor {
     ) -> Result<Vec<Value>, Report> {
         let exported = self.component.function(interface, function).unwrap();
         let signature = exported.signature.as_ref().unwrap();
-        self.call_place(exported.place(), signature, params, info).await
+        self.call_place(exported.place, signature, params, info).await
     }
 }
 
@@ -156,8 +158,8 @@ async fn an_idle_instance_is_let_go() {
     let policy = InstancePolicy::Warm { max_calls: 100, max_concurrency: 1, idle_ms: 50 };
     let actor = start(&counter(), ActorOptions { policy, ..options() }).await.unwrap();
     assert_eq!(count(&actor).await, 1);
-    actor.pool.reap(Instant::now());
-    actor.pool.reap(Instant::now() + Duration::from_millis(60));
+    actor.reap(Instant::now());
+    actor.reap(Instant::now() + Duration::from_millis(60));
     assert_eq!(actor.stats().instances, 0);
     assert_eq!(count(&actor).await, 1);
 }

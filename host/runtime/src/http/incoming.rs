@@ -8,13 +8,14 @@ use super::body::{self, RequestBody, Rest, Streaming};
 use super::check_length;
 use crate::actor::Actor;
 use crate::call::CallInfo;
+use crate::component::HttpHandler;
+use crate::instance::Instance;
 use http_body_util::BodyExt;
 use lattice_protocol::{ErrorCode, Report};
 use providers_sdk::http::Body;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode as GuestError, Scheme};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
@@ -96,12 +97,12 @@ async fn run(
         _ => Scheme::Http,
     };
     actor
-        .with_instance(info, async move |component, instance| {
-            let Some(indices) = incoming_handler(component) else {
+        .with_instance(info, async move |instance| {
+            let Instance { code, store, instance, .. } = instance;
+            let Some(HttpHandler::Incoming(indices)) = &code.http else {
                 return Ok(Err(Report::new(ErrorCode::NoHandler, "export wasi:http/incoming-handler")));
             };
-            let store = &mut instance.store;
-            let proxy = indices.load(&mut *store, &instance.instance)?;
+            let proxy = indices.load(&mut *store, &*instance)?;
             let request = store.data_mut().http().new_incoming_request(scheme, request)?;
             let given = move |given| head.put(given);
             let out = store.data_mut().http().new_response_outparam_from_callback(given)?;
@@ -109,11 +110,4 @@ async fn run(
             Ok(Ok(()))
         })
         .await
-}
-
-fn incoming_handler(component: &crate::component::Component) -> Option<&ProxyIndices> {
-    match &component.handlers.http {
-        Some(crate::component::HttpHandler::Incoming(indices)) => Some(indices),
-        _ => None,
-    }
 }

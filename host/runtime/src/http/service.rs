@@ -5,7 +5,7 @@ use super::body::{self, Ahead, RequestBody};
 use super::check_length;
 use crate::actor::Actor;
 use crate::call::CallInfo;
-use crate::component::{Component, HttpHandler};
+use crate::component::{Code, HttpHandler};
 use crate::state::InstanceState;
 use crate::worker::{Answer, Work};
 use futures::future::BoxFuture;
@@ -60,13 +60,12 @@ pub(crate) async fn handle(
 /// The worker's half.
 pub(crate) async fn serve(
     accessor: &Accessor<InstanceState>,
-    component: &Component,
-    guest: Instance,
+    (code, guest): (&Code, Instance),
     exchange: Exchange,
     deadline: Instant,
 ) -> wasmtime::Result<()> {
     let Exchange { request, answer, read } = exchange;
-    match &component.handlers.http {
+    match &code.http {
         Some(HttpHandler::Service(indices)) => {
             if service(accessor, indices, guest, (request, answer)).await? {
                 return Ok(());

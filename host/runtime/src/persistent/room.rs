@@ -65,18 +65,19 @@ impl Room {
         let patience = Duration::from_millis(runtime.config.start_ms);
         let info = CallInfo::within(patience);
         let deadline = info.deadline;
-        let mut store = new_store(component, shared, &runtime.budget, info);
+        let code = component.code(runtime).await?;
+        let mut store = new_store(&code, shared, &runtime.budget, info);
         let ambient = Arc::new(Ambient::default());
         ambient.set(Stage::Folding, 0, 0);
         store.data_mut().wasi = wasi(making, &ambient);
         store.data_mut().call.stage = Some(Stage::Folding);
         let states = usize::try_from(super::MAX_STATES).unwrap_or(usize::MAX);
         store.set_max_component_handles(HANDLES.saturating_add(states));
-        let indices = component.handlers.persistent.as_ref().ok_or_else(|| {
+        let indices = code.persistent.as_ref().ok_or_else(|| {
             Report::new(ErrorCode::NoHandler, "export trellis:actor/entity and behaviour").at(&shared.id)
         })?;
         let making = async {
-            let instance = component.pre.instantiate_async(&mut store).await?;
+            let instance = code.pre.instantiate_async(&mut store).await?;
             indices.load(&mut store, &instance)
         };
         match tokio::time::timeout_at(deadline.into(), making).await {

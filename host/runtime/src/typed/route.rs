@@ -44,7 +44,7 @@ pub(super) fn exported<'actor>(
         Report::new(ErrorCode::NoHandler, "the actor does not export this function").at(place())
     })?;
     let signature = found.signature.as_ref().map_err(|report| report.clone().at(place()))?;
-    Ok((found.place(), signature))
+    Ok((found.place, signature))
 }
 
 impl Imported {
