@@ -325,6 +325,8 @@ impl Inner {
             state.stats = Some(shard.stats());
             (shard, messages)
         };
+        // It would keep the journal open.
+        drop(log);
         let reason = shard.run(messages).await;
         let ended = scope.shutdown(ENDING).await;
         if !ended.aborted.is_empty() {

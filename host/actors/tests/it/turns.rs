@@ -162,6 +162,25 @@ async fn a_full_disk_acknowledges_nothing_and_what_was_acknowledged_is_there_whe
 }
 
 #[tokio::test]
+async fn a_journal_that_cannot_be_written_any_more_is_closed_read_anew_and_says_what_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let small = JournalOptions { segment_bytes: 8 << 10, ..JournalOptions::default() };
+    let host = host_with(directory.path(), Settings { journal: small, ..Settings::default() });
+    host.reply(1, "sum/a", "many", "20").await;
+    // The file that is open goes on, the next one cannot be begun.
+    std::fs::remove_dir_all(directory.path().join("journal")).unwrap();
+    let mut n = 0;
+    crate::support::until("it was read anew", async || {
+        n += 1;
+        let patience = std::time::Duration::from_millis(100);
+        drop(host.command_within(patience, (n % 250, "sum/b", "many", "20")).await);
+        host.actors.door().err().is_some_and(|report| report.code == ErrorCode::Damaged)
+    })
+    .await;
+    host.end().await;
+}
+
+#[tokio::test]
 async fn histories_are_read_back_at_any_moment_and_verified() {
     let directory = tempfile::tempdir().unwrap();
     let host = host(directory.path());
