@@ -39,6 +39,22 @@ pub struct SavedCheckpoint {
     tombstone: Option<u64>,
 }
 
+/// Largest list of snapshots that the file can hold, bytes.
+const MAX_LIST_BYTES: usize = 5 << 20;
+
+/// Does the file hold it?
+///
+/// # Errors
+/// `E_LIMIT`.
+pub(crate) fn check_list(list: &Bytes) -> Result<(), Report> {
+    if list.len() <= MAX_LIST_BYTES {
+        return Ok(());
+    }
+    Err(Report::new(ErrorCode::Limit, "too many actors for a checkpoint")
+        .got(list.len())
+        .limit(MAX_LIST_BYTES))
+}
+
 fn damaged(what: impl std::fmt::Display) -> Report {
     Report::new(ErrorCode::Damaged, format!("checkpoint: {what}"))
         .hint("restore the host's data directory from a copy; without it trimmed history cannot be trusted")
@@ -60,14 +76,20 @@ fn saved((key, name, timer): &(EntityKey, Arc<str>, Timer)) -> SavedTimer {
 }
 
 impl SavedCheckpoint {
-    /// To be written.
+    /// To be written: the checkpoint, its list of snapshots, and the timers that run; and the last record that
+    /// deleted an actor, while a file may have it.
     #[must_use]
-    pub fn new(shard: ShardId, trim: &crate::log::Trim) -> Self {
+    pub fn new(
+        shard: ShardId,
+        (checkpoint, list): (&Checkpoint, &Bytes),
+        timers: &[(EntityKey, Arc<str>, Timer)],
+        purge: Option<RecordSeq>,
+    ) -> Self {
         Self {
-            checkpoint: BASE64.encode(trim.checkpoint.to_bytes(shard)),
-            list: BASE64.encode(&trim.list),
-            timers: trim.timers.iter().map(saved).collect(),
-            tombstone: trim.purge.map(|record| record.0),
+            checkpoint: BASE64.encode(checkpoint.to_bytes(shard)),
+            list: BASE64.encode(list),
+            timers: timers.iter().map(saved).collect(),
+            tombstone: purge.map(|record| record.0),
         }
     }
 

@@ -301,6 +301,9 @@ impl Inner {
         if let Some((forward, journal)) = log.forwarded() {
             let running = forward::run(Arc::clone(&forward), Arc::clone(&journal));
             scope.spawn_until_cancelled("forward", running);
+            let with = (Arc::clone(&journal), Arc::clone(&self.snapshots));
+            let checkpoints = forward::checkpoint::run(Arc::clone(&forward), with);
+            scope.spawn_until_cancelled("forward checkpoints", checkpoints);
             scope.spawn_until_cancelled("forward upkeep", forward::upkeep(forward, journal));
         }
         let shared = Shared {

@@ -24,7 +24,9 @@
 //! | `backlog` | pure: how much waits, since when, and what may be let go |
 //! | `state` | what the journal, the task and those who ask share |
 //! | `task` | the IO |
+//! | [`checkpoint`] | what stands for the older part of the journal, forwarded beside it |
 //! | [`copy`] | what has arrived, read back and checked; one actor of it |
+//! | [`erase`], [`erased`] | what a deleted actor had done, erased from it; what was |
 //! | [`rebuild`] | a journal built anew from what has arrived |
 //!
 //! Invariants: the truth about what has arrived is the stream itself, which is asked after each start, each
@@ -33,8 +35,11 @@
 //! has arrived (an older copy, a second host) is reported and sends nothing.
 
 mod backlog;
+pub mod checkpoint;
 pub mod copy;
 mod divergence;
+pub mod erase;
+pub mod erased;
 pub mod frame;
 mod machine;
 pub mod rebuild;
@@ -42,6 +47,7 @@ mod room;
 mod state;
 mod task;
 
+use lattice_io::lane::Kept;
 use lattice_io::{Events, LaneOptions, Lattice, Replicas};
 use lattice_protocol::HostId;
 use lattice_protocol::subject::Subjects;
@@ -88,13 +94,20 @@ pub struct ForwardPolicy {
     /// Most bytes of the stream of all hosts, if this host is the first and makes it. When it is full it refuses,
     /// and hosts keep their records.
     pub stream_bytes: u64,
-    /// Servers that keep a copy of it.
+    /// Most bytes of the stream of what stands beside the journals of all hosts, likewise.
+    pub states_bytes: u64,
+    /// Servers that keep a copy of both.
     pub replicas: Replicas,
+    /// A checkpoint is forwarded after so many bytes of records, …
+    pub checkpoint_bytes: u64,
+    /// … or after this time, if anything has come since, milliseconds; when an actor was deleted or records were let
+    /// go, at once.
+    pub checkpoint_ms: u64,
 }
 
 impl Default for ForwardPolicy {
-    /// 256 MiB wait at most; messages of 256 KiB; five small ones a second. The stream has 1 GiB on one server: a
-    /// server promises that much when the stream is made.
+    /// 256 MiB wait at most; messages of 256 KiB; five small ones a second. The streams have 1 GiB and a quarter of
+    /// that on one server: a server promises that much when they are made.
     fn default() -> Self {
         Self {
             keep_bytes: 256 << 20,
@@ -107,7 +120,10 @@ impl Default for ForwardPolicy {
             pauses_ms: (500, 60_000),
             period: Duration::from_secs(5),
             stream_bytes: 1 << 30,
+            states_bytes: 256 << 20,
             replicas: Replicas::One,
+            checkpoint_bytes: 8 << 20,
+            checkpoint_ms: 3_600_000,
         }
     }
 }
@@ -136,5 +152,6 @@ pub fn lane(subjects: &Subjects, host: &HostId, policy: &ForwardPolicy) -> LaneO
         subject: subjects.device_journal(host),
         max_bytes: Some(policy.stream_bytes),
         replicas: policy.replicas,
+        kept: Kept::All,
     }
 }

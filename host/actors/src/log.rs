@@ -11,6 +11,7 @@ use lattice_journal::append::{AppendOutcome, ReadBack};
 use lattice_journal::ledger::Timer;
 use lattice_journal::record::{Checkpoint, SnapshotRef};
 use lattice_journal::retain::Keep;
+use lattice_journal::trim::SnapshotList;
 use lattice_journal::{Position, RecordSeq, Sealed};
 use lattice_protocol::{EntityKey, Report};
 use std::sync::Arc;
@@ -37,6 +38,19 @@ pub struct Trim {
     pub purge: Option<RecordSeq>,
     /// Packs of snapshots may have some of deleted actors.
     pub unclean: bool,
+}
+
+/// What stands for history that is still there: for a copy of it elsewhere.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Where the rest begins.
+    pub checkpoint: Checkpoint,
+    /// The snapshots that it names.
+    pub list: SnapshotList,
+    /// Timers that ran when it was made.
+    pub timers: Vec<(EntityKey, Arc<str>, Timer)>,
+    /// The last record then: snapshots and timers may be as new as that.
+    pub last: RecordSeq,
 }
 
 /// What is done when a checkpoint counts.
@@ -82,6 +96,10 @@ pub trait ShardLog: Send + Sync {
     fn trim(&self, trim: Trim) -> BoxFuture<'_, Result<Trimmed, Report>>;
     /// The record that [`Self::trim`] gave is valid, at this place.
     fn settle(&self, checkpoint: Checkpoint, at: Position, kept: Kept) -> BoxFuture<'_, Result<(), Report>>;
+    /// Is what stands for history wanted elsewhere: up to this record at least?
+    fn wants_standing(&self) -> Option<RecordSeq>;
+    /// That was wanted.
+    fn stands(&self, standing: Standing);
     /// Has a snapshot be as durable as the log.
     fn keep(&self, snapshot: &SnapshotRef, sealed: Bytes, done: KeepDone);
     /// Is this snapshot, which is on the host's disk, as durable as the log?

@@ -16,6 +16,7 @@
 //! | `relay` | effects on their way out, and timers |
 //! | `upkeep` | snapshots, idleness |
 //! | `trimming` | letting history go |
+//! | `standing` | what stands for history, for a copy of it elsewhere |
 //! | `look` | questions of people |
 
 mod intake;
@@ -24,6 +25,7 @@ mod message;
 mod opening;
 mod records;
 mod relay;
+mod standing;
 mod trimming;
 mod turns;
 mod upkeep;
@@ -79,6 +81,8 @@ pub(crate) struct ShardLoop {
     purge: Option<Purge>,
     /// When the log was last asked to close a file (monotonic).
     rolled_ms: Option<u64>,
+    /// What shall stand for history elsewhere.
+    wished: Option<standing::Wished>,
     kinds: BTreeMap<KindName, Kind>,
     /// Actors that were folded before the shard was opened, each up to this record: until they are wanted.
     folded: HashMap<EntityKey, (Ready, RecordSeq)>,
@@ -152,6 +156,7 @@ impl ShardLoop {
             marks: opened.marks,
             purge,
             rolled_ms: None,
+            wished: None,
             kinds,
             folded: opened.folded,
             opened_ms,
@@ -277,6 +282,7 @@ impl ShardLoop {
             Message::Trimmed { through, result } => self.trimmed(through, result, now),
             Message::Settled { result } => self.checkpoint_settled(result),
             Message::CutAt { sealed } => self.cut_at(sealed, now),
+            Message::StandAt { sealed } => self.stand_at(sealed),
             Message::PutKind(name, kind) => self.put_kind(name, *kind, now),
             Message::RemoveKind(name, actor) => self.remove_kind(&name, &actor, now),
             Message::Forgive { key } => self.forgive(key, now),

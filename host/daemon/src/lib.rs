@@ -46,6 +46,7 @@ pub mod wires;
 
 pub use config::HostConfig;
 pub use host::{HostDeps, HostHandle, start};
+pub use host_actors::forward::rebuild::Stands;
 pub use host_actors::{ForwardPolicy, WhenFull};
 pub use host_store::SnapshotKey;
 pub use processes::{Memberships, Processes};

@@ -16,6 +16,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const KIND: &str = "snapshot";
+/// Where a store is until it is whole.
+pub(crate) const ANEW: &str = "snapshots-anew";
 /// How many are kept of one actor.
 const KEPT: usize = 2;
 /// Largest snapshot, bytes.
@@ -53,6 +55,21 @@ impl SnapshotStore {
     /// [`StoreError::Io`].
     pub fn open(data: &DataDir, key: Option<SnapshotKey>) -> Result<Self, StoreError> {
         Ok(Self { directory: data.subdirectory("snapshots")?, envelope: Envelope::new(key) })
+    }
+
+    /// Begins a store beside the one of this data directory, which [`put_anew`](crate::journal::anew::put_anew) puts
+    /// in its place. What an earlier attempt has left there is removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn begin_anew(data: &DataDir, key: Option<SnapshotKey>) -> Result<Self, StoreError> {
+        let path = data.path().join(ANEW);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &path)(error))
+            }
+            _ => Ok(Self { directory: data.subdirectory(ANEW)?, envelope: Envelope::new(key) }),
+        }
     }
 
     /// Directory and beginning of the names of an actor's files.

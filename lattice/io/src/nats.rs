@@ -15,6 +15,7 @@ mod buckets;
 mod bus;
 mod connect;
 mod core;
+mod keeping;
 mod kv;
 mod lane;
 mod log;

@@ -54,6 +54,22 @@ pub struct Forwarding {
     /// Why it does not go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What stands for the older part of it in the lattice; none when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<ForwardedCheckpoint>,
+}
+
+/// The checkpoint of a host's journal that is in the lattice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForwardedCheckpoint {
+    /// The last record that it stands for; 0: there is none.
+    pub through: u64,
+    /// How old it is, milliseconds.
+    pub age_ms: u64,
+    /// Why there is no newer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[cfg(test)]
@@ -65,7 +81,8 @@ mod tests {
         let forwarding = Forwarding { state: ForwardState::Behind, records: 3, ..Forwarding::default() };
         let text = serde_json::to_string(&forwarding).unwrap();
         assert!(
-            text.contains("\"behind\"") && !text.contains("refusing") && !text.contains("reason"),
+            text.contains("\"behind\"")
+                && ["refusing", "reason", "checkpoint"].iter().all(|word| !text.contains(word)),
             "{text}"
         );
         assert_eq!(serde_json::from_str::<Forwarding>(&text).unwrap(), forwarding);

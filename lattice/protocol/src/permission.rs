@@ -173,6 +173,9 @@ impl Subjects {
             self.shards(),
             // Nobody else can say what happened on this host.
             self.device_journal(host),
+            // Nor what stands for the older part of that; what was erased is an administrator's to say.
+            self.device_head(host),
+            self.device_cells(host),
             "$JS.API.>".to_owned(),
             "$JS.ACK.>".to_owned(),
             "$JS.FC.>".to_owned(),
@@ -195,6 +198,7 @@ impl Subjects {
         publish_deny.push(purge(&self.audit_stream()));
         // Who has a host has not what it has done.
         publish_deny.push(purge(&self.device_stream()));
+        publish_deny.push(purge(&self.device_state_stream()));
         publish_deny.push(format!("$O.{}.>", self.artifact_store()));
         let mut subscribe = vec![
             self.hosts_ping(),
@@ -301,6 +305,8 @@ mod tests {
             "trellis.prod.rpc.actor.edge.processor",
             "trellis.prod.evt.NEDGE01.actor_started",
             "trellis.prod.device.NEDGE01",
+            "trellis.prod.device-state.NEDGE01.head",
+            "trellis.prod.device-state.NEDGE01.cell.00ff.0.1",
             "edge.alert.a",
             "$KV.TRELLIS_prod_kv_edge_data.sensor-001",
             "$JS.API.STREAM.INFO.KV_TRELLIS_prod_hostspec",
@@ -317,6 +323,10 @@ mod tests {
             "trellis.prod.evt.NEDGE02.actor_started",
             "trellis.prod.evt.controller.host_lost",
             "trellis.prod.device.NEDGE02",
+            "trellis.prod.device-state.NEDGE02.head",
+            "trellis.prod.device-state.NEDGE02.cell.00ff.0.1",
+            "trellis.prod.device-state.NEDGE01.erased",
+            "$JS.API.STREAM.PURGE.TRELLIS_prod_device_states",
             "$JS.API.STREAM.PURGE.TRELLIS_prod_devices",
             "$JS.API.STREAM.MSG.DELETE.TRELLIS_prod_devices",
             "$KV.TRELLIS_prod_secrets.redis",

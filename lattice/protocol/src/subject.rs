@@ -2,6 +2,10 @@
 //! one (I4). Names are single tokens by construction ([`crate::name`]), so nothing here can be
 //! widened by data; text that comes from guests passes [`check_subject`].
 
+mod device;
+
+pub use device::DeviceCell;
+
 use crate::error::{ErrorCode, Report};
 use crate::name::{ActorId, HostId, KindName, LatticeName};
 
@@ -133,28 +137,6 @@ impl Subjects {
     #[must_use]
     pub fn shard_stream(&self, kind: &KindName, shard: u16) -> String {
         format!("TRELLIS_{}_shard_{kind}_{shard}", self.lattice)
-    }
-    /// What a host forwards of the journal of its pinned actors. The host is a token of its own, so that a
-    /// user can be held to its own journal.
-    #[must_use]
-    pub fn device_journal(&self, host: &HostId) -> String {
-        self.in_lattice(format_args!("device.{host}"))
-    }
-    /// What all hosts forward.
-    #[must_use]
-    pub fn device_journals(&self) -> String {
-        self.in_lattice(format_args!("device.*"))
-    }
-    /// The host of a subject of [`Self::device_journals`].
-    #[must_use]
-    pub fn parse_device_journal(&self, subject: &str) -> Option<HostId> {
-        subject.strip_prefix(&self.in_lattice(format_args!("device.")))?.parse().ok()
-    }
-    /// The one stream of [`Self::device_journals`]: a stream for each of thousands of gateways would be
-    /// thousands of streams that a server keeps open.
-    #[must_use]
-    pub fn device_stream(&self) -> String {
-        format!("TRELLIS_{}_devices", self.lattice)
     }
     /// Object store: checkpoints of one shard and the snapshots in them, by digest.
     #[must_use]
@@ -407,20 +389,6 @@ mod tests {
             ("edge", "edge", true),
         ] {
             assert_eq!(matches(pattern, subject), yes, "{pattern} {subject}");
-        }
-    }
-
-    #[test]
-    fn a_forwarded_journal_is_found_by_its_host() {
-        let subjects = Subjects::new("prod".parse().unwrap());
-        let host = "NEDGE01".parse().unwrap();
-        let subject = subjects.device_journal(&host);
-        assert!(matches(&subjects.device_journals(), &subject), "{subject}");
-        assert_eq!(subjects.parse_device_journal(&subject), Some(host));
-        for other in
-            ["trellis.prod.device", "trellis.prod.device.a.b", "trellis.x.device.a", "trellis.prod.device."]
-        {
-            assert_eq!(subjects.parse_device_journal(other), None, "{other}");
         }
     }
 

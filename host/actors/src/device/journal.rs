@@ -2,11 +2,11 @@
 
 use super::{DeviceOptions, blocking};
 use crate::bury;
-use crate::checkpoint::SavedCheckpoint;
+use crate::checkpoint::{self, SavedCheckpoint};
 use crate::forward::{Forward, Found};
 use crate::history::History;
 use crate::index::Schedule;
-use crate::log::{Appended, KeepDone, Kept, Read, ShardLog, Trim, Trimmed};
+use crate::log::{Appended, KeepDone, Kept, Read, ShardLog, Standing, Trim, Trimmed};
 use crate::shard::Opened;
 use bytes::Bytes;
 use host_store::{CheckpointStore, Journal, JournalError, JournalMark};
@@ -24,8 +24,6 @@ use tokio::sync::oneshot;
 const SHARD: ShardId = ShardId(0);
 /// Entries read at once.
 const ENTRIES: usize = 1_024;
-/// Largest list of snapshots that a checkpoint can hold, bytes.
-const MAX_LIST_BYTES: usize = 5 << 20;
 
 /// The journal as the log of its one shard: the place of a record is its sequence.
 pub(super) struct DeviceLog {
@@ -158,10 +156,7 @@ impl DeviceLog {
             tracing::warn!(%error, "how far the journal goes is not marked: the mark before counts");
         }
         tracing::info!(record = %reading.chain.seq(), %epoch, first = recovered.first, "journal open");
-        let forward = options.forward.clone().zip(reading.found.take()).map(|(to, found)| {
-            let to = (to, Arc::clone(&options.clock));
-            Arc::new(Forward::new(to, &options.data, (&journal, found), through.0 + 1))
-        });
+        let found = reading.found.take();
         let position = Position(reading.chain.seq().0);
         let tail = Tail::at(reading.chain, position);
         let mut opened = reading.history.open(tail, (RecordSeq(recovered.first), 0), HashMap::new());
@@ -171,6 +166,11 @@ impl DeviceLog {
             journal.sweep_wait(record.0)?;
         }
         opened.tombstone = tombstone;
+        let forward = options.forward.clone().zip(found).map(|(to, found)| {
+            let to = (to, Arc::clone(&options.clock));
+            let needed = (through.0 + 1, tombstone);
+            Arc::new(Forward::new(to, &options.data, (&journal, found), needed))
+        });
         // A former life may have been cut short while it removed files.
         journal.trim(recovered.first)?;
         let (sender, closed) = oneshot::channel();
@@ -216,6 +216,9 @@ impl ShardLog for DeviceLog {
             return answer.give(Err(report));
         }
         if bury::buried(sealed.record()).next().is_some() {
+            if let Some(forward) = &self.forward {
+                forward.checkpoint.buried(sealed.record().seq);
+            }
             // No file that is begun from now on shall be one that has anything of them.
             let swept = |outcome: Result<(), JournalError>| {
                 if let Err(error) = outcome {
@@ -292,13 +295,9 @@ impl ShardLog for DeviceLog {
         let (journal, checkpoints) = (Arc::clone(&self.journal), Arc::clone(&self.checkpoints));
         let forward = self.forward.clone();
         Box::pin(blocking(move || {
-            if trim.list.len() > MAX_LIST_BYTES {
-                return Err(Report::new(ErrorCode::Limit, "too many actors for a checkpoint")
-                    .got(trim.list.len())
-                    .limit(MAX_LIST_BYTES));
-            }
+            checkpoint::check_list(&trim.list)?;
             let before = trim.checkpoint.through.0 + 1;
-            let saved = SavedCheckpoint::new(SHARD, &trim);
+            let saved = SavedCheckpoint::new(SHARD, (&trim.checkpoint, &trim.list), &trim.timers, trim.purge);
             checkpoints.save(&saved).map_err(Report::from)?;
             if let Some(tombstone) = trim.purge {
                 // The one before may have timers of deleted actors.
@@ -317,6 +316,16 @@ impl ShardLog for DeviceLog {
     fn settle(&self, _: Checkpoint, _: Position, _: Kept) -> BoxFuture<'_, Result<(), Report>> {
         // No record of this log is a checkpoint.
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn wants_standing(&self) -> Option<RecordSeq> {
+        self.forward.as_ref()?.checkpoint.wish()
+    }
+
+    fn stands(&self, standing: Standing) {
+        if let Some(forward) = &self.forward {
+            forward.checkpoint.give(standing);
+        }
     }
 
     fn keep(&self, _: &SnapshotRef, _: Bytes, done: KeepDone) {

@@ -2,11 +2,12 @@
 //! host itself.
 //!
 //! A copy has one *life* for each journal that the host has had; in a life records follow each other without a
-//! gap, but for those that say of themselves why they are one. A record that is there twice counts once. A
-//! journal that was built anew from its copy goes on in the same life.
+//! gap, but for those that say of themselves why they are one, and those that were [erased](super::erased). A
+//! record that is there twice counts once. A journal that was built anew from its copy goes on in the same life.
 
 pub mod actor;
 
+use super::erased::{self, Erased};
 use super::frame::{Entry, Frame, Gap, Incarnation, Why};
 use super::{ForwardPolicy, lane};
 use futures::StreamExt;
@@ -73,6 +74,8 @@ pub struct Copy {
     pub lives: Vec<Life>,
     /// The place of the last message.
     pub at: Position,
+    /// What was erased of it.
+    pub erased: Erased,
 }
 
 fn damaged(what: impl std::fmt::Display, at: Position) -> Report {
@@ -135,49 +138,89 @@ impl Copy {
         &mut self,
         sealed: &Sealed,
         (at, incarnation): (Position, Incarnation),
-        mut gap: Option<Gap>,
+        gap: Option<Gap>,
     ) -> Result<bool, Report> {
         let record = sealed.record();
-        if self.lives.is_empty() && gap.is_none() && record.seq > RecordSeq(1) {
-            // What is old goes first, when somebody has bounded the stream by age or purged it.
-            let last = RecordSeq(record.seq.0 - 1);
-            gap = Some(Gap { first: RecordSeq(1), last, why: Why::Trimmed });
-        }
         if let Some(gap) = gap.filter(|gap| gap.last.next() != record.seq) {
             return Err(damaged(format!("record {} behind a gap up to {}", record.seq, gap.last), at));
         }
-        let begins = match self.lives.last() {
-            None => true,
-            Some(life) if life.incarnations.last() == Some(&incarnation) => false,
-            // Another journal: one that goes on from this life, or begins another one.
-            Some(life) => record.seq != life.last().next() || record.previous != life.hash(),
-        };
-        if begins {
-            let due = gap.map_or(RecordSeq(1), |gap| gap.last.next());
-            if record.seq != due || gap.is_some_and(|gap| gap.first != RecordSeq(1)) {
-                return Err(damaged(format!("begins with record {} where {due} is due", record.seq), at));
-            }
-            let chain = if gap.is_some() { behind(sealed) } else { Chain::new(SHARD) };
-            self.lives.push(Life {
-                incarnations: vec![incarnation],
-                first: record.seq,
-                gaps: gap.into_iter().collect(),
-                repeated: 0,
-                sent_ms: 0,
-                chain,
-            });
+        // The first record that is spoken of.
+        let start = gap.map_or(record.seq, |gap| gap.first);
+        if self.begins(sealed, (start, gap), incarnation) {
+            return self.begin(sealed, (start, gap), incarnation).map_err(|what| damaged(what, at));
         }
         let Some(life) = self.lives.last_mut() else { return Ok(false) };
+        let due = life.last().next();
+        let mut gaps = Vec::new();
+        if start > due {
+            let erased = Gap { first: due, last: RecordSeq(start.0 - 1), why: Why::Erased };
+            let of = [life.incarnations.as_slice(), &[incarnation]].concat();
+            if self.erased.covers(&of, (erased.first, erased.last)) {
+                gaps.push(erased);
+            }
+        }
+        gaps.extend(gap);
+        let is_new = life.take(sealed, &gaps).map_err(|what| damaged(what, at))?;
         if life.incarnations.last() != Some(&incarnation) {
             life.incarnations.push(incarnation);
         }
-        life.take(sealed, if begins { None } else { gap }).map_err(|what| damaged(what, at))
+        Ok(is_new)
+    }
+
+    /// Is it of another journal than the last one: not of one that goes on from that?
+    fn begins(
+        &self,
+        sealed: &Sealed,
+        (start, gap): (RecordSeq, Option<Gap>),
+        incarnation: Incarnation,
+    ) -> bool {
+        let Some(life) = self.lives.last() else { return true };
+        let Some(before) = life.incarnations.last().filter(|before| **before != incarnation) else {
+            return false;
+        };
+        let due = life.last().next();
+        if start <= due {
+            return gap.is_some() || sealed.record().seq != due || sealed.record().previous != life.hash();
+        }
+        let missing = RecordSeq(start.0 - 1);
+        // One that goes on from the other has nothing before that.
+        self.erased.covers(&[incarnation], (RecordSeq(1), missing))
+            || !self.erased.covers(&[*before, incarnation], (due, missing))
+    }
+
+    fn begin(
+        &mut self,
+        sealed: &Sealed,
+        (start, gap): (RecordSeq, Option<Gap>),
+        incarnation: Incarnation,
+    ) -> Result<bool, String> {
+        let mut gaps = Vec::new();
+        if start > RecordSeq(1) {
+            let (first, last) = (RecordSeq(1), RecordSeq(start.0 - 1));
+            let why = if self.erased.covers(&[incarnation], (first, last)) {
+                Why::Erased
+            } else if self.lives.is_empty() && gap.is_none_or(|gap| gap.why != Why::Before) {
+                // What is old goes first, when somebody has bounded the stream by age or purged it.
+                Why::Trimmed
+            } else {
+                return Err(format!("begins with record {start} where 1 is due"));
+            };
+            gaps.push(Gap { first, last, why });
+        }
+        gaps.extend(gap);
+        let last = RecordSeq(sealed.record().seq.0.saturating_sub(1));
+        let chain = if gaps.is_empty() { Chain::new(SHARD) } else { behind(sealed) };
+        let (incarnations, first) = (vec![incarnation], last.next());
+        let mut life = Life { incarnations, first, gaps, repeated: 0, sent_ms: 0, chain };
+        let is_new = life.take(sealed, &[])?;
+        self.lives.push(life);
+        Ok(is_new)
     }
 }
 
 impl Life {
-    /// The next record; was it new?
-    fn take(&mut self, sealed: &Sealed, gap: Option<Gap>) -> Result<bool, String> {
+    /// The next record, behind what is missing before it; was it new?
+    fn take(&mut self, sealed: &Sealed, gaps: &[Gap]) -> Result<bool, String> {
         let seq = sealed.record().seq;
         if seq <= self.chain.seq() {
             return match self.chain.hash_of(seq) {
@@ -189,14 +232,17 @@ impl Life {
                 }
             };
         }
-        if let Some(gap) = gap {
-            if gap.first != self.chain.seq().next() {
-                return Err(format!("a gap from {} behind record {}", gap.first, self.chain.seq()));
-            }
-            self.gaps.push(gap);
-            self.chain = behind(sealed);
+        let invalid = |invalid: Invalid| format!("record {seq}: {invalid}");
+        let Some(first) = gaps.first() else {
+            return self.chain.offer(sealed).map(|()| true).map_err(invalid);
+        };
+        if first.first != self.chain.seq().next() {
+            return Err(format!("a gap from {} behind record {}", first.first, self.chain.seq()));
         }
-        self.chain.offer(sealed).map_err(|invalid: Invalid| format!("record {seq}: {invalid}"))?;
+        let mut chain = behind(sealed);
+        chain.offer(sealed).map_err(invalid)?;
+        self.chain = chain;
+        self.gaps.extend(gaps);
         Ok(true)
     }
 }
@@ -211,6 +257,19 @@ pub async fn read(
     host: &HostId,
     visit: &mut (dyn FnMut(usize, Sealed) + Send),
 ) -> Result<Copy, Report> {
+    read_messages(lanes, subjects, host, &mut |copy, at, message| copy.take(at, message, visit)).await
+}
+
+/// Takes one message.
+type Take<'a> = dyn FnMut(&mut Copy, Position, &[u8]) -> Result<(), Report> + Send + 'a;
+
+/// Reads all messages of a host's journal; `take` has to [take](Copy::take) each.
+pub(crate) async fn read_messages(
+    lanes: &dyn Lanes,
+    subjects: &Subjects,
+    host: &HostId,
+    take: &mut Take<'_>,
+) -> Result<Copy, Report> {
     let nothing = || {
         Report::new(ErrorCode::NotFound, "nothing of this host's journal has been forwarded").at(host).hint(
             "a host forwards the journal of its actors of durability device when it reaches the lattice",
@@ -218,7 +277,7 @@ pub async fn read(
     };
     let lane = lanes.find(lane(subjects, host, &ForwardPolicy::default())).await?.ok_or_else(nothing)?;
     let (end, _) = lane.last().await?.ok_or_else(nothing)?;
-    let mut copy = Copy::default();
+    let mut copy = Copy { erased: erased::read(lanes, subjects, host).await?, ..Copy::default() };
     let mut following = lane.follow(Position(0)).await?;
     while copy.at < end {
         let next = tokio::time::timeout(PATIENCE, following.next()).await;
@@ -231,7 +290,15 @@ pub async fn read(
             let what = "the connection was lost while the forwarded journal was read";
             return Err(Report::new(ErrorCode::Connection, what).at(host).hint("try again"));
         };
-        copy.take(at, &message, visit)?;
+        if let Err(report) = take(&mut copy, at, &message) {
+            // What is missing may have been erased since this was begun.
+            let erased = erased::read(lanes, subjects, host).await?;
+            if erased == copy.erased {
+                return Err(report);
+            }
+            copy.erased = erased;
+            take(&mut copy, at, &message)?;
+        }
     }
     Ok(copy)
 }

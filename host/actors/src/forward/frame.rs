@@ -12,6 +12,7 @@ use bytes::Bytes;
 use host_store::Envelope;
 use lattice_journal::{RecordSeq, Sealed};
 use lattice_protocol::{ErrorCode, Report, leb};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 const MAGIC: &[u8] = b"TRF\x01";
@@ -32,6 +33,22 @@ impl fmt::Display for Incarnation {
     }
 }
 
+impl Serialize for Incarnation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Incarnation {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let number = (text.len() == 16).then(|| u64::from_str_radix(&text, 16).ok()).flatten();
+        let number =
+            number.ok_or_else(|| serde::de::Error::custom("a journal: want 16 hexadecimal digits"))?;
+        Ok(Self(number.to_be_bytes()))
+    }
+}
+
 /// Why records are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -41,6 +58,8 @@ pub enum Why {
     Before,
     /// They had arrived, and the stream keeps them no longer: never sent, found by who reads.
     Trimmed,
+    /// They had arrived, and were erased with what a deleted actor had done: never sent either.
+    Erased,
 }
 
 impl Why {
@@ -51,6 +70,7 @@ impl Why {
             Self::Dropped => "let go before they had arrived",
             Self::Before => "gone before anything was forwarded",
             Self::Trimmed => "not kept by the stream any more",
+            Self::Erased => "erased with a deleted actor",
         }
     }
 }

@@ -2,21 +2,26 @@
 //! operator, with the host stopped.
 //!
 //! What comes back: every record that had arrived, and those that can still be read on the disk and follow from
-//! them. What was acknowledged and is in neither is lost. Nothing is deleted: what was there is set aside.
+//! them. Where the oldest are missing, a checkpoint stands for them: that on the disk, or one that was forwarded
+//! ([`super::checkpoint`]). What was acknowledged and is in neither is lost. Nothing is deleted: what was there is
+//! set aside.
 
+use super::checkpoint::read::{self as standing, Standing};
 use super::copy::{self, Copy, Life};
-use crate::checkpoint::SavedCheckpoint;
+use crate::checkpoint::{self, SavedCheckpoint};
 use bytes::Bytes;
-use host_store::journal::anew::put_anew;
+use host_store::journal::anew::{Snapshots, put_anew};
 use host_store::{
-    CheckpointStore, DataDir, Journal, JournalError, JournalMark, JournalOptions, SnapshotKey, SnapshotStore,
+    CheckpointStore, DataDir, Envelope, Journal, JournalError, JournalMark, JournalOptions, SnapshotKey,
+    SnapshotStore,
 };
 use lattice_io::Lattice;
 use lattice_journal::record::Checkpoint;
 use lattice_journal::trim::SnapshotList;
-use lattice_journal::{Chain, Hash, RecordSeq, Sealed, ShardId};
+use lattice_journal::{Chain, Hash, RecordSeq, Sealed, ShardId, Snapshot};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, HostId, Report};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The one shard of a device's journal.
@@ -36,6 +41,17 @@ pub struct RebuildOptions<'a> {
     pub now_ms: u64,
 }
 
+/// What stands for records that the rebuilt journal does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// Nothing: it has all of them.
+    Nothing,
+    /// The checkpoint on the disk, and its snapshots.
+    Disk,
+    /// A checkpoint that was forwarded, and its snapshots.
+    Forwarded,
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuilt {
@@ -47,6 +63,8 @@ pub struct Rebuilt {
     pub from_copy: u64,
     /// Records that were still readable on the disk and had not arrived.
     pub from_disk: u64,
+    /// What stands for the records before the first.
+    pub stands: Stands,
     /// Records behind the last one that are known to have been there. More may have been acknowledged since the
     /// host was started last.
     pub lost_at_least: u64,
@@ -54,44 +72,94 @@ pub struct Rebuilt {
     pub aside: PathBuf,
 }
 
-/// What a checkpoint on the disk says, if it can be read.
-struct Base {
+/// What stands for records that are not written.
+enum Base {
+    /// Nothing: they are all there.
+    Nothing,
+    /// A checkpoint on the disk, and its snapshots.
+    Disk(OnDisk),
+    /// One that was forwarded.
+    Forwarded(Box<Standing>),
+}
+
+struct OnDisk {
     checkpoint: Checkpoint,
     list: SnapshotList,
+}
+
+impl Base {
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        match self {
+            Self::Nothing => None,
+            Self::Disk(base) => Some(&base.checkpoint),
+            Self::Forwarded(standing) => Some(&standing.document.checkpoint),
+        }
+    }
+
+    fn first(&self) -> RecordSeq {
+        self.checkpoint().map_or(RecordSeq(1), |checkpoint| checkpoint.through.next())
+    }
 }
 
 /// What pass one has found in the lattice.
 struct Arrived {
     copy: Copy,
-    /// The hash of the record that the checkpoint ends with, as the copy has it.
-    at_checkpoint: Option<Hash>,
+    /// The hashes of records that a checkpoint ends with, as the newest life has them.
+    hashes: BTreeMap<RecordSeq, Hash>,
 }
 
-fn base(data: &DataDir) -> Option<Base> {
-    let saved = CheckpointStore::new(data).load::<SavedCheckpoint>();
+fn on_disk(options: &RebuildOptions<'_>) -> Option<OnDisk> {
+    let saved = CheckpointStore::new(options.data).load::<SavedCheckpoint>();
     let saved = saved.inspect_err(|error| tracing::warn!(%error, "the checkpoint cannot be read")).ok()??;
     let (checkpoint, _, list, _) = saved.newest.open().ok()?;
-    Some(Base { checkpoint, list })
+    let is_whole = snapshots_of(options, &list);
+    is_whole.inspect_err(|error| tracing::warn!(%error, "the checkpoint on the disk is not taken")).ok()?;
+    Some(OnDisk { checkpoint, list })
+}
+
+/// The files of the snapshots that a checkpoint on the disk names.
+fn snapshots_of(options: &RebuildOptions<'_>, list: &SnapshotList) -> Result<Vec<PathBuf>, Report> {
+    let store = SnapshotStore::open(options.data, options.snapshot_key.clone())?;
+    let mut files = Vec::new();
+    for wanted in list.iter().filter(|wanted| !wanted.is_tombstone()) {
+        let stored = store.list(&wanted.key)?.into_iter().find(|found| found.sequence == wanted.seq.0);
+        let missing = || Report::new(ErrorCode::Damaged, "a snapshot is not on the disk").at(&wanted.key);
+        let stored = stored.ok_or_else(missing)?;
+        let (_, hash) = Snapshot::open(store.load(&wanted.key, &stored)?.into())?;
+        if hash != wanted.hash {
+            return Err(missing().got(hash));
+        }
+        files.push(stored.path().to_owned());
+    }
+    Ok(files)
 }
 
 /// Rebuilds it.
 ///
 /// # Errors
 /// `E_CONFLICT`: the journal is healthy. `E_NOT_FOUND`: nothing was forwarded. `E_HISTORY_TRIMMED`: not all that
-/// it takes was. `E_DAMAGED`: what was forwarded does not hang together. In all of them nothing is changed.
+/// it takes was. `E_DAMAGED`: what was forwarded does not hang together, or the checkpoint that is needed is not
+/// what was stored. In all of them nothing is changed.
 pub async fn rebuild(
     lattice: &Lattice,
     subjects: &Subjects,
     options: RebuildOptions<'_>,
 ) -> Result<Rebuilt, Report> {
-    let base = base(options.data);
-    let arrived = look(lattice, subjects, options.host, base.as_ref()).await?;
+    let disk = on_disk(&options);
+    let envelope = Envelope::new(options.snapshot_key.clone());
+    let forwarded = standing::read(&lattice.lanes, subjects, (options.host, envelope)).await;
+    let ends = disk.iter().map(|base| base.checkpoint.through);
+    let ends = ends.chain(forwarded.iter().flatten().map(Standing::through)).collect();
+    let arrived = look(lattice, subjects, options.host, ends).await?;
     let Some(life) = arrived.copy.newest() else {
         return Err(Report::new(ErrorCode::NotFound, "nothing of this host's journal has been forwarded"));
     };
-    let base = chosen(options.host, life, base, arrived.at_checkpoint)?;
-    let first = base.as_ref().map_or(RecordSeq(1), |base| base.checkpoint.through.next());
+    let base = chosen(options.host, (life, &arrived.hashes), (disk, forwarded))?;
+    let first = base.first();
     let (readable, known) = local(&options, life.last().max(RecordSeq(first.0 - 1)), life)?;
+    if let Base::Forwarded(standing) = &base {
+        fetch(&options, standing).await?;
+    }
     let journal = Journal::begin_anew(options.data, options.journal, first.0)?;
     let newest = arrived.copy.lives.len() - 1;
     let mut failed = None;
@@ -106,7 +174,7 @@ pub async fn rebuild(
     if let Some(error) = failed {
         return Err(error.into());
     }
-    let from_disk = append_readable(&journal, (life, base.as_ref()), readable)?;
+    let from_disk = append_readable(&journal, (life, &base), readable)?;
     finish(&options, (journal, first, from_disk), (base, known))
 }
 
@@ -114,43 +182,72 @@ async fn look(
     lattice: &Lattice,
     subjects: &Subjects,
     host: &HostId,
-    base: Option<&Base>,
+    ends: BTreeSet<RecordSeq>,
 ) -> Result<Arrived, Report> {
-    let through = base.map(|base| base.checkpoint.through);
-    let mut at: Option<(usize, Hash)> = None;
+    let mut hashes: BTreeMap<(usize, RecordSeq), Hash> = BTreeMap::new();
     let mut take = |life: usize, sealed: Sealed| {
         let record = sealed.record();
-        if Some(record.seq) == through {
-            at = Some((life, sealed.hash()));
-        } else if through.is_some_and(|through| through.next() == record.seq) {
-            at = Some((life, record.previous));
+        if ends.contains(&record.seq) {
+            hashes.insert((life, record.seq), sealed.hash());
+        }
+        let before = RecordSeq(record.seq.0.saturating_sub(1));
+        if ends.contains(&before) {
+            hashes.insert((life, before), record.previous);
         }
     };
     let copy = copy::read(&*lattice.lanes, subjects, host, &mut take).await?;
-    let at_checkpoint = at.filter(|(life, _)| life + 1 == copy.lives.len()).map(|(_, hash)| hash);
-    Ok(Arrived { copy, at_checkpoint })
+    let newest = copy.lives.len().saturating_sub(1);
+    let hashes = hashes.into_iter().filter(|((life, _), _)| *life == newest);
+    let hashes = hashes.map(|((_, record), hash)| (record, hash)).collect();
+    Ok(Arrived { copy, hashes })
 }
 
-/// Does it begin behind the checkpoint that is on the disk, or with the first record?
+/// What it begins behind: a checkpoint on the disk, nothing when every record is there, or one that was forwarded.
 fn chosen(
     host: &HostId,
-    life: &Life,
-    base: Option<Base>,
-    at_checkpoint: Option<Hash>,
-) -> Result<Option<Base>, Report> {
-    let fits = base.filter(|base| {
-        let Checkpoint { through, hash, .. } = base.checkpoint;
-        let same = at_checkpoint == Some(hash) || through > life.last();
-        same && life.gaps.iter().all(|gap| gap.last <= through)
-    });
-    if fits.is_some() || (life.first == RecordSeq(1) && life.gaps.is_empty()) {
-        return Ok(fits);
+    (life, hashes): (&Life, &BTreeMap<RecordSeq, Hash>),
+    (disk, forwarded): (Option<OnDisk>, Result<Option<Standing>, Report>),
+) -> Result<Base, Report> {
+    let follows = |checkpoint: &Checkpoint| {
+        let through = checkpoint.through;
+        let is_same = hashes.get(&through) == Some(&checkpoint.hash);
+        (is_same || through > life.last()) && life.gaps.iter().all(|gap| gap.last <= through)
+    };
+    if let Some(base) = disk.filter(|base| follows(&base.checkpoint)) {
+        return Ok(Base::Disk(base));
+    }
+    if life.first == RecordSeq(1) && life.gaps.is_empty() {
+        return Ok(Base::Nothing);
+    }
+    // It is needed: what is wrong with it counts.
+    let forwarded = forwarded?;
+    let why = match &forwarded {
+        None => "the host has forwarded none".to_owned(),
+        Some(standing) => {
+            format!("the one that was forwarded stands for records up to {}", standing.through())
+        }
+    };
+    let fits = |standing: &Standing| {
+        let is_mine = life.incarnations.contains(&standing.head.incarnation);
+        is_mine && standing.last() <= life.last() && follows(&standing.document.checkpoint)
+    };
+    if let Some(standing) = forwarded.filter(fits) {
+        return Ok(Base::Forwarded(Box::new(standing)));
     }
     let missing: Vec<String> = life.gaps.iter().map(|gap| format!("{} to {}", gap.first, gap.last)).collect();
     Err(Report::new(ErrorCode::HistoryTrimmed, "not all that a journal needs was forwarded")
         .at(host)
         .got(format!("records {} are missing", missing.join(", ")))
+        .limit(format!("a checkpoint that stands for them: {why}"))
         .hint("restore checkpoint and snapshots of its data directory from a copy: they stand for older records"))
+}
+
+/// The snapshots of a checkpoint that was forwarded, beside those that are there.
+async fn fetch(options: &RebuildOptions<'_>, standing: &Standing) -> Result<(), Report> {
+    let list = standing.document.list();
+    checkpoint::check_list(&list.to_bytes().0)?;
+    let store = SnapshotStore::begin_anew(options.data, options.snapshot_key.clone())?;
+    standing.each(&mut |key, seq, bytes| Ok(store.save(key, seq.0, &bytes)?)).await
 }
 
 /// The records behind this one that can still be read on the disk, and how far the journal went at least.
@@ -206,13 +303,11 @@ fn write(journal: &Journal, entry: Bytes) -> Result<(), JournalError> {
 /// Those of the disk that follow from what had arrived.
 fn append_readable(
     journal: &Journal,
-    (life, base): (&Life, Option<&Base>),
+    (life, base): (&Life, &Base),
     readable: Vec<Bytes>,
 ) -> Result<u64, Report> {
-    let mut chain = match base {
-        Some(base) if base.checkpoint.through > life.last() => {
-            Chain::from_checkpoint(SHARD, &base.checkpoint)
-        }
+    let mut chain = match base.checkpoint() {
+        Some(checkpoint) if checkpoint.through > life.last() => Chain::from_checkpoint(SHARD, checkpoint),
         _ => life.chain().clone(),
     };
     let mut count = 0;
@@ -230,7 +325,7 @@ fn append_readable(
 fn finish(
     options: &RebuildOptions<'_>,
     (journal, first, from_disk): (Journal, RecordSeq, u64),
-    (base, known): (Option<Base>, u64),
+    (base, known): (Base, u64),
 ) -> Result<Rebuilt, Report> {
     let directory = options.data.path();
     // Ends when everything is on disk, or could not be.
@@ -238,31 +333,51 @@ fn finish(
     let mut last = first.0 - 1;
     let anew = Journal::open_anew(options.data, options.journal, &mut |at, _| last = at)?;
     drop(anew);
-    let mut others = vec!["forwarded", "forwarded.previous"];
-    let mut snapshots = Vec::new();
-    match &base {
-        None => others.extend(["checkpoint", "checkpoint.previous"]),
-        Some(base) => {
-            let store = SnapshotStore::open(options.data, options.snapshot_key.clone())?;
-            for wanted in base.list.iter() {
-                let stored = store.list(&wanted.key)?.into_iter();
-                snapshots.extend(
-                    stored
-                        .filter(|found| found.sequence == wanted.seq.0)
-                        .map(|found| found.path().to_owned()),
-                );
-            }
-        }
+    let mark = JournalMark::new(options.data);
+    if known == 0 {
+        // A crash from here on leaves no journal: then the next start does not begin another one.
+        mark.save(last)?;
     }
-    let aside = put_anew(options.data, &others, &snapshots, &format!("set-aside-{}", options.now_ms))?;
-    JournalMark::new(options.data).save(last)?;
+    let aside = put(options, &base)?;
+    mark.save(last)?;
     tracing::info!(directory = %directory.display(), last, "journal built anew");
     Ok(Rebuilt {
         first,
         last: RecordSeq(last),
         from_copy: (last + 1).saturating_sub(first.0).saturating_sub(from_disk),
         from_disk,
+        stands: match base {
+            Base::Nothing => Stands::Nothing,
+            Base::Disk(_) => Stands::Disk,
+            Base::Forwarded(_) => Stands::Forwarded,
+        },
         lost_at_least: known.saturating_sub(last),
         aside,
     })
+}
+
+/// Puts it in place, with what stands for what is before it.
+fn put(options: &RebuildOptions<'_>, base: &Base) -> Result<PathBuf, Report> {
+    let checkpoints = CheckpointStore::new(options.data);
+    let all = ["forwarded", "forwarded.previous", "checkpoint", "checkpoint.previous"];
+    let others = if let Base::Disk(_) = base { all.split_at(2).0 } else { &all[..] };
+    let files = match base {
+        Base::Disk(base) => snapshots_of(options, &base.list)?,
+        _ => Vec::new(),
+    };
+    let snapshots = match base {
+        Base::Forwarded(_) => Snapshots::Anew,
+        _ => Snapshots::Keep(&files),
+    };
+    let before = || match base {
+        Base::Forwarded(standing) => {
+            let document = &standing.document;
+            let (list, _) = document.list().to_bytes();
+            let saved = SavedCheckpoint::new(SHARD, (&document.checkpoint, &list), &document.timers, None);
+            checkpoints.save(&saved)
+        }
+        _ => Ok(()),
+    };
+    let name = format!("set-aside-{}", options.now_ms);
+    Ok(put_anew(options.data, (others, snapshots), &name, before)?)
 }

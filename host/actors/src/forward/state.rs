@@ -2,6 +2,7 @@
 //! held across an await or an access to the disk.
 
 use super::backlog::{Backlog, Found};
+use super::checkpoint::Desk;
 use super::frame::Incarnation;
 use super::machine::Local;
 use super::room::Room;
@@ -29,10 +30,14 @@ pub(crate) struct Forward {
     state: Mutex<State>,
     /// There is more to send.
     pub(super) grown: Notify,
+    /// What stands for the older part of it, in the lattice.
+    pub(crate) checkpoint: Desk,
 }
 
 struct State {
     backlog: Backlog,
+    /// The last record that has arrived, as the stream has said since the journal was opened.
+    stored: RecordSeq,
     /// The last records, without a gap.
     recent: VecDeque<(RecordSeq, Bytes)>,
     recent_bytes: usize,
@@ -46,12 +51,13 @@ struct State {
 }
 
 impl Forward {
-    /// Of a journal that was just opened; actors need what begins with this record.
+    /// Of a journal that was just opened; actors need what begins with this record, and this was the last that
+    /// deleted one.
     pub(crate) fn new(
         (options, clock): (ForwardOptions, Arc<dyn Clock>),
         data: &DataDir,
         (journal, found): (&Journal, Found),
-        needed: u64,
+        (needed, buried): (u64, Option<RecordSeq>),
     ) -> Self {
         let incarnation = Incarnation(journal.incarnation());
         let store = ForwardedStore::new(data);
@@ -64,6 +70,7 @@ impl Forward {
         backlog.arrived(RecordSeq(through));
         let state = State {
             backlog,
+            stored: RecordSeq(0),
             recent: VecDeque::new(),
             recent_bytes: 0,
             needed,
@@ -71,7 +78,16 @@ impl Forward {
             dropped: saved.dropped,
             trouble: Some((ForwardState::Away, "the lattice was not reached yet".to_owned())),
         };
-        Self { options, incarnation, clock, store, state: Mutex::new(state), grown: Notify::new() }
+        let checkpoint = Desk::new(options.policy, incarnation, buried);
+        Self {
+            options,
+            incarnation,
+            clock,
+            store,
+            state: Mutex::new(state),
+            grown: Notify::new(),
+            checkpoint,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -82,6 +98,7 @@ impl Forward {
     pub(crate) fn durable(&self, record: RecordSeq, bytes: Bytes) {
         let now_ms = self.clock.unix_ms();
         let most = self.options.policy.recent_bytes;
+        self.checkpoint.grown(bytes.len() as u64);
         {
             let mut state = self.state();
             state.backlog.add(record, bytes.len() as u64, now_ms);
@@ -183,11 +200,21 @@ impl Forward {
     /// What has arrived, as the stream itself says.
     pub(super) fn arrived(&self, through: RecordSeq) {
         let mut state = self.state();
-        state.trouble = None;
+        (state.trouble, state.stored) = (None, through);
         if state.backlog.through() != through {
             state.backlog.arrived(through);
             state.shorten(usize::MAX, through);
         }
+    }
+
+    /// The last record that has arrived, as the stream has said; 0: it has not, or there is none.
+    pub(super) fn stored(&self) -> RecordSeq {
+        self.state().stored
+    }
+
+    /// Records that were let go before they had arrived, since the journal was begun.
+    pub(super) fn dropped(&self) -> u64 {
+        self.state().dropped
     }
 
     /// It does not go on, for this reason. Was it another one before?
@@ -211,8 +238,9 @@ impl Forward {
             return Vec::new();
         };
         let skipped = usize::try_from(from.0 - first.0).unwrap_or(usize::MAX);
-        let mut room = Room::of(bytes);
-        let wanted = state.recent.iter().skip(skipped).take_while(|(_, record)| room.takes(record.len()));
+        let mut room = Room::of(bytes, self.checkpoint.last_buried());
+        let wanted = state.recent.iter().skip(skipped);
+        let wanted = wanted.take_while(|(at, record)| room.takes(*at, record.len()));
         wanted.map(|(record, bytes)| (record.0, bytes.clone())).collect()
     }
 
@@ -249,6 +277,7 @@ impl Forward {
     /// For people.
     pub(crate) fn status(&self) -> Forwarding {
         let now_ms = self.clock.unix_ms();
+        let checkpoint = self.checkpoint.status(now_ms);
         let state = self.state();
         let records = state.backlog.records();
         let (what, reason) = match &state.trouble {
@@ -265,6 +294,7 @@ impl Forward {
             dropped: state.dropped,
             refusing: self.refused_bytes(&state).is_some(),
             reason,
+            checkpoint,
         }
     }
 }

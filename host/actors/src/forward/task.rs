@@ -258,10 +258,10 @@ where
                 );
             }
         }
-        let mut room = Room::of(bytes);
+        let mut room = Room::of(bytes, self.forward.checkpoint.last_buried());
         let mut records = Vec::new();
         while let Some((at, record)) = self.ahead.pop_front() {
-            if !room.takes(record.len()) {
+            if !room.takes(RecordSeq(at), record.len()) {
                 self.ahead.push_front((at, record));
                 break;
             }

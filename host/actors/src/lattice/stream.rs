@@ -11,7 +11,7 @@
 
 use super::shelf::{Item, Settled, Shelf};
 use super::{LatticeOptions, PAUSE, Part};
-use crate::log::{Appended, KeepDone, Kept, Read, ShardLog, Trim, Trimmed};
+use crate::log::{Appended, KeepDone, Kept, Read, ShardLog, Standing, Trim, Trimmed};
 use bytes::Bytes;
 use lattice_io::log::{LogError, MAX_READ};
 use lattice_io::{BoxFuture, Kv, Log, LogOptions, Replicas, TaskScope};
@@ -411,6 +411,13 @@ impl ShardLog for StreamLog {
             }
         })
     }
+
+    fn wants_standing(&self) -> Option<RecordSeq> {
+        // Its checkpoints are in the lattice already.
+        None
+    }
+
+    fn stands(&self, _: Standing) {}
 
     fn keep(&self, snapshot: &SnapshotRef, sealed: Bytes, done: KeepDone) {
         // The task ends only with this shard.

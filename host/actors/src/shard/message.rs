@@ -78,6 +78,9 @@ pub(crate) enum Message {
     CutAt {
         sealed: Result<Sealed, Report>,
     },
+    StandAt {
+        sealed: Result<Sealed, Report>,
+    },
     PutKind(KindName, Box<Kind>),
     RemoveKind(KindName, lattice_protocol::ActorId),
     Forgive {

@@ -80,11 +80,16 @@ impl ShardLoop {
         let many = last.0.saturating_sub(first.0) > least.saturating_mul(2);
         let behind = [grown.then_some(last), many.then(|| RecordSeq(first.0.saturating_add(least))), purge];
         if let Some(behind) = behind.into_iter().flatten().max() {
-            let free = policy.snapshots_at_once.saturating_sub(self.snapshots_under_way);
-            for key in self.trimmer.laggards(behind, free) {
-                if self.kinds.contains_key(&key.kind) {
-                    self.ask_snapshot(&key, now);
-                }
+            self.ask_laggards(behind, now);
+        }
+    }
+
+    /// Has those snapshotted whose commits up to there nothing else stands for.
+    pub(super) fn ask_laggards(&mut self, behind: RecordSeq, now: Now) {
+        let free = self.shared.policy.snapshots_at_once.saturating_sub(self.snapshots_under_way);
+        for key in self.trimmer.laggards(behind, free) {
+            if self.kinds.contains_key(&key.kind) {
+                self.ask_snapshot(&key, now);
             }
         }
     }

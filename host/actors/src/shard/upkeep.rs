@@ -43,6 +43,7 @@ impl ShardLoop {
         self.step(Input::SaveRelayed, now);
         self.append_again();
         self.trim(now);
+        self.stand(now);
         if now.monotonic_ms >= self.opened_ms.saturating_add(FOLDED_MS) {
             self.folded = HashMap::new();
         }

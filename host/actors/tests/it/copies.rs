@@ -19,8 +19,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-async fn copy_of(lattice: &Lattice, actor: &str) -> Result<ActorCopy, Report> {
-    actor::read(&*lattice.lanes, &subjects(), &name(), &key(actor)).await
+pub async fn copy_of(lattice: &Lattice, actor: &str) -> Result<ActorCopy, Report> {
+    let wanted = actor::Wanted { host: &name(), key: &key(actor), snapshot_key: None };
+    actor::read(&lattice.lanes, &subjects(), wanted).await
 }
 
 fn guests() -> (lattice_protocol::ActorId, Arc<Shared>) {
@@ -92,12 +93,16 @@ async fn a_history_with_a_gap_says_what_is_missing_and_folds_nothing_from_it() -
     Ok(())
 }
 
-fn guests_of() -> (lattice_protocol::ActorId, Arc<dyn host_core::guest::GuestKind>) {
+pub fn guests_of() -> (lattice_protocol::ActorId, Arc<dyn host_core::guest::GuestKind>) {
     let (actor, guests) = guests();
     (actor, guests)
 }
 
-async fn rebuilt(lattice: &Lattice, directory: &Path, journal: JournalOptions) -> Result<Rebuilt, Report> {
+pub async fn rebuilt(
+    lattice: &Lattice,
+    directory: &Path,
+    journal: JournalOptions,
+) -> Result<Rebuilt, Report> {
     let data = DataDir::open(directory).unwrap();
     let (host, now_ms) = (&name(), 7);
     let options = RebuildOptions { host, data: &data, journal, snapshot_key: None, now_ms };
@@ -111,7 +116,7 @@ fn damage(directory: &Path, segment: u64, at: usize) {
     std::fs::write(&segment, bytes).unwrap();
 }
 
-async fn sum(host: &Host) -> u64 {
+pub async fn sum(host: &Host) -> u64 {
     let mut sum = 0;
     for actor in 0..7 {
         sum += host.query(&format!("sum/a-{actor}"), "balance").await.unwrap().parse::<u64>().unwrap();

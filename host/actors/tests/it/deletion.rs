@@ -2,6 +2,7 @@
 //! owner, on who stands by, after a restart and a takeover; and their history leaves the disk (here), the
 //! stream and the store (`lattice`) when its time is over, while everybody else's state stays.
 
+mod forwarded;
 mod lattice;
 
 use crate::support::{Host, PATIENCE, Settings, T0, host_with, key, until};
@@ -43,7 +44,7 @@ fn host(directory: &Path, retain: Retention) -> Host {
     host_with(directory, settings)
 }
 
-async fn delete(host: &Host, n: u8, actor: &str) -> Result<Submitted, Report> {
+pub(super) async fn delete(host: &Host, n: u8, actor: &str) -> Result<Submitted, Report> {
     host.door().delete(key(actor), CommandId::new(T0, [n; 10]), PATIENCE).await
 }
 

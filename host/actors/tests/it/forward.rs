@@ -52,7 +52,7 @@ pub fn settings(forward: ForwardOptions) -> Settings {
 }
 
 /// A client in the background, as a host has it.
-async fn client(url: String) -> Result<Arc<NatsLattice>> {
+pub async fn client(url: String) -> Result<Arc<NatsLattice>> {
     Ok(nats::connect(NatsOptions { background: true, ..NatsOptions::new(url) }).await?)
 }
 
@@ -382,7 +382,7 @@ async fn an_older_copy_of_the_data_is_reported_and_overwrites_nothing_and_a_new_
 }
 
 /// Users of a server: the host as its lattice lets it, another one, and somebody who may do everything.
-fn users() -> String {
+pub fn users() -> String {
     let list = |subjects: &[String]| {
         subjects.iter().map(|subject| format!("{subject:?}")).collect::<Vec<_>>().join(", ")
     };
@@ -402,7 +402,7 @@ fn users() -> String {
     )
 }
 
-async fn as_user(server: &NatsServer, user: &str) -> Result<Lattice> {
+pub async fn as_user(server: &NatsServer, user: &str) -> Result<Lattice> {
     let auth = NatsAuth::Password { user: user.to_owned(), password: "pass".to_owned() };
     let inbox_prefix = (user != "all").then(|| format!("_INBOX_{user}"));
     let options = NatsOptions { auth, inbox_prefix, ..NatsOptions::new(server.url()) };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use host_actors::{Actors, DeviceOptions, Door, Effects, ForwardOptions, Kind, KindPolicy, Peers, Policy};
 use host_core::guest::{Done, Guest, GuestFault, GuestKind, Opening, Saved, Turn, Verdict};
-use host_store::{DataDir, JournalOptions};
+use host_store::{DataDir, JournalOptions, SnapshotKey};
 use keys::Digest;
 use lattice_io::{BoxFuture, ManualClock, TaskScope};
 use lattice_journal::commit::Misfire;
@@ -261,6 +261,7 @@ pub struct Settings {
     pub at_ms: u64,
     /// Where the journal goes to.
     pub forward: Option<ForwardOptions>,
+    pub snapshot_key: Option<SnapshotKey>,
 }
 
 impl Default for Settings {
@@ -269,7 +270,8 @@ impl Default for Settings {
         policy.relay.pause_ms = 1;
         policy.relay.max_pause_ms = 1;
         let journal = JournalOptions { segment_bytes: 64 << 10, ..JournalOptions::default() };
-        Self { policy, kind: KindPolicy::default(), journal, sums: Sums::default(), at_ms: T0, forward: None }
+        let (kind, sums) = (KindPolicy::default(), Sums::default());
+        Self { policy, kind, journal, sums, at_ms: T0, forward: None, snapshot_key: None }
     }
 }
 
@@ -288,7 +290,7 @@ pub fn host_with(directory: &Path, settings: Settings) -> Host {
         policy: settings.policy,
         clock: clock.clone(),
         peers: outside.clone(),
-        snapshot_key: None,
+        snapshot_key: settings.snapshot_key,
         forward: settings.forward,
     };
     let actors = Actors::new(options, &scope).unwrap();

@@ -5,6 +5,7 @@ use super::{Journal, JournalError, JournalOptions, recovery};
 use crate::atomic;
 use crate::error::StoreError;
 use crate::lock::DataDir;
+use crate::snapshot;
 use bytes::Bytes;
 use std::fs;
 use std::io;
@@ -46,38 +47,60 @@ impl Journal {
     }
 }
 
+/// Which snapshots the journal that was begun anew needs.
+#[derive(Debug, Clone, Copy)]
+pub enum Snapshots<'a> {
+    /// These files of those that are there.
+    Keep(&'a [PathBuf]),
+    /// Those that were begun anew ([`crate::SnapshotStore::begin_anew`]).
+    Anew,
+}
+
 /// Puts the one that was begun anew in the journal's place, when it is whole and closed. The journal, these
-/// other entries of the data directory, and all snapshots but these go into a directory of this name there.
-/// A crash in between leaves no journal, which is told at the next start: then it is done again.
+/// other entries of the data directory, and all snapshots that it does not need go into a directory of this name
+/// there; what else it needs is written by `before`, just before it is in place.
+/// A crash in between leaves no journal, which is told at the next start where a mark says that there was one: then
+/// it is done again.
 ///
 /// # Errors
-/// [`StoreError::Io`].
+/// [`StoreError::Io`], and those of `before`.
 pub fn put_anew(
     data: &DataDir,
-    others: &[&str],
-    snapshots: &[PathBuf],
+    (others, snapshots): (&[&str], Snapshots<'_>),
     aside: &str,
+    before: impl FnOnce() -> Result<(), StoreError>,
 ) -> Result<PathBuf, StoreError> {
     let aside = data.subdirectory(aside)?;
     let root = data.path();
     for name in ["journal"].iter().chain(others) {
         shift(&root.join(name), &aside.join(name))?;
     }
-    let from = root.join("snapshots");
-    for part in entries(&from)? {
+    match snapshots {
+        Snapshots::Keep(files) => shift_all_but(&root.join("snapshots"), &aside, files)?,
+        Snapshots::Anew => {
+            shift(&root.join("snapshots"), &aside.join("snapshots"))?;
+            shift(&root.join(snapshot::ANEW), &root.join("snapshots"))?;
+        }
+    }
+    before()?;
+    shift(&root.join(ANEW), &root.join("journal"))?;
+    let synced = fs::File::open(root).and_then(|root| root.sync_all());
+    synced.map_err(StoreError::io("sync", root))?;
+    Ok(aside)
+}
+
+fn shift_all_but(from: &Path, aside: &Path, files: &[PathBuf]) -> Result<(), StoreError> {
+    for part in entries(from)? {
         let to = aside.join("snapshots").join(part.file_name().unwrap_or_default());
         for file in entries(&part)? {
-            if !snapshots.contains(&file) {
+            if !files.contains(&file) {
                 atomic::create_private_dir(&aside.join("snapshots"))?;
                 atomic::create_private_dir(&to)?;
                 shift(&file, &to.join(file.file_name().unwrap_or_default()))?;
             }
         }
     }
-    shift(&root.join(ANEW), &root.join("journal"))?;
-    let synced = fs::File::open(root).and_then(|root| root.sync_all());
-    synced.map_err(StoreError::io("sync", root))?;
-    Ok(aside)
+    Ok(())
 }
 
 fn shift(from: &Path, to: &Path) -> Result<(), StoreError> {
@@ -122,7 +145,13 @@ mod tests {
             let anew = Journal::begin_anew(&data, options, 7).unwrap();
             assert_eq!(anew.append_wait(Bytes::from_static(b"seven")).unwrap(), 7);
         }
-        let aside = put_anew(&data, &["checkpoint", "absent"], &[part.join("kept")], "aside-1").unwrap();
+        let kept = [part.join("kept")];
+        let with = (&["checkpoint", "absent"][..], Snapshots::Keep(&kept));
+        let before = || {
+            assert!(!directory.path().join("journal").exists(), "it is the last");
+            Ok(())
+        };
+        let aside = put_anew(&data, with, "aside-1", before).unwrap();
         let mut seen = Vec::new();
         let (journal, recovered) =
             Journal::open(&data, options, &mut |at, entry| seen.push((at, entry))).unwrap();
@@ -132,5 +161,26 @@ mod tests {
         assert!(part.join("kept").exists() && !part.join("gone").exists());
         assert!(aside.join("snapshots/ab/gone").exists() && aside.join("checkpoint").exists());
         assert!(aside.join("journal/journal").exists() && !directory.path().join(ANEW).exists());
+    }
+
+    #[test]
+    fn snapshots_that_were_begun_anew_take_the_place_of_all_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDir::open(directory.path()).unwrap();
+        let options = JournalOptions { segment_bytes: 8 << 10, ..JournalOptions::default() };
+        let actor = "sum/a".parse().unwrap();
+        let old = crate::SnapshotStore::open(&data, None).unwrap();
+        old.save(&actor, 9, b"old").unwrap();
+        for content in [&b"cut off"[..], b"anew"] {
+            let store = crate::SnapshotStore::begin_anew(&data, None).unwrap();
+            assert!(store.list(&actor).unwrap().is_empty());
+            store.save(&actor, 3, content).unwrap();
+        }
+        drop(Journal::begin_anew(&data, options, 4).unwrap());
+        let aside = put_anew(&data, (&[], Snapshots::Anew), "aside-1", || Ok(())).unwrap();
+        let found = old.list(&actor).unwrap();
+        assert_eq!(found.iter().map(|stored| stored.sequence).collect::<Vec<_>>(), [3]);
+        assert_eq!(old.load(&actor, &found[0]).unwrap(), b"anew");
+        assert!(aside.join("snapshots").exists() && !directory.path().join(snapshot::ANEW).exists());
     }
 }

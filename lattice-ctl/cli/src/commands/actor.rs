@@ -2,6 +2,8 @@
 //! moment that is kept, and what was set aside.
 
 pub mod copy;
+mod delete;
+mod erase;
 
 use crate::args::Args;
 use crate::client::Client;
@@ -14,10 +16,9 @@ use copy::CopyArgs;
 use host_actors::forward::copy::actor::ActorCopy;
 use lattice_protocol::entity::{EntityAsk, Moment};
 use lattice_protocol::event::rfc3339;
-use lattice_protocol::{Address, EntityId, EntityKey, ErrorCode, KindName, Report};
+use lattice_protocol::{Address, EntityId, EntityKey, ErrorCode, HostId, KindName, Report};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal};
 
 /// Patience for one question, milliseconds. Folding a long history takes its time.
 const PATIENCE_MS: u64 = 60_000;
@@ -82,6 +83,18 @@ pub enum ActorCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Erase what a deleted actor had done from what its host has forwarded into the lattice (durability device), and
+    /// what others did in the same messages. Their state stays; their history there has a gap that says so.
+    Erase {
+        /// Which: kind/id, or app/kind/id.
+        actor: Address,
+        /// The host whose forwarded journal it is. Without it, each that the actor may have been on.
+        #[arg(long, value_name = "HOST")]
+        host: Option<HostId>,
+        /// Do not ask whether it is meant.
+        #[arg(long)]
+        yes: bool,
+    },
     /// List what was set aside: commands that keep trapping, messages that were refused, dead letters.
     Quarantine {
         /// The kind.
@@ -138,8 +151,17 @@ fn unix_ms(text: &str) -> Option<u64> {
 
 /// Runs it.
 pub async fn run(args: &Args, command: &ActorCommand) -> Outcome {
-    if let ActorCommand::Delete { actor, yes: false } = command {
-        confirm(actor)?;
+    match command {
+        ActorCommand::Delete { actor, yes: false } => {
+            delete::confirm(actor, "delete it with its history, for good?")?
+        }
+        ActorCommand::Erase { actor, yes: false, .. } => {
+            delete::confirm(
+                actor,
+                "erase what it had done from what was forwarded, and what others did beside it, for good?",
+            )?;
+        }
+        _ => {}
     }
     let client = Client::connect(args).await?;
     let result = connected(args, &client, command).await;
@@ -172,7 +194,8 @@ async fn connected(args: &Args, client: &Client, command: &ActorCommand) -> Outc
             }
             Ok(())
         }
-        ActorCommand::Delete { actor, .. } => delete(args, client, actor).await,
+        ActorCommand::Delete { actor, .. } => delete::run(args, client, actor).await,
+        ActorCommand::Erase { actor, host, .. } => erase::run(args, client, (actor, host.as_ref())).await,
         ActorCommand::Quarantine { kind } => quarantine(args, client, kind).await,
         ActorCommand::Replay { kind, id } => {
             everywhere(client, kind, &EntityAsk::Replay { id: id.clone() }).await?;
@@ -379,47 +402,6 @@ async fn journal(
     Ok(())
 }
 
-/// Whether it is meant: asked of a person, never of a script.
-fn confirm(actor: &Address) -> Result<(), Report> {
-    let mut input = std::io::stdin().lock();
-    let is_there = input.is_terminal();
-    ask_whether(actor, &mut input, is_there)
-}
-
-fn ask_whether(actor: &Address, input: &mut impl BufRead, is_there: bool) -> Result<(), Report> {
-    let not = |what: &str| {
-        Report::new(ErrorCode::Usage, what.to_owned())
-            .at(&actor.key)
-            .hint("nothing was deleted; say --yes if it is meant")
-    };
-    if !is_there {
-        return Err(not("a deletion cannot be undone, and nobody is there to be asked"));
-    }
-    let key = &actor.key;
-    output::ask(&format!("delete {key} with its history, for good? Type its id ({}) to go on: ", key.id));
-    let mut answer = String::new();
-    input.read_line(&mut answer).map_err(|error| Report::new(ErrorCode::Io, format!("input: {error}")))?;
-    if answer.trim() == key.id.as_str() { Ok(()) } else { Err(not("not confirmed")) }
-}
-
-async fn delete(args: &Args, client: &Client, actor: &Address) -> Outcome {
-    let (key, id) = (&actor.key, entity::new_id()?);
-    let ask = EntityAsk::Delete { key: key.clone(), id: id.to_string() };
-    let (answer, _) = entity::ask_until(client, actor, (ask, &[]), PATIENCE_MS).await?;
-    client.audit("admin.actor-delete", &key.to_string(), serde_json::json!({ "seq": answer.seq })).await;
-    // What other hosts have copies of; one that is away keeps its copies until it is asked again.
-    if let Err(report) = everywhere(client, &key.kind, &EntityAsk::Forget { key: key.clone() }).await {
-        output::warn(format!("copies on other hosts may be left, delete it again: {report}"));
-    }
-    let shown = serde_json::json!({ "key": key, "seq": answer.seq, "repeated": answer.repeated });
-    if args.output == output::Format::Json {
-        output::json(&shown);
-    }
-    let when = if answer.repeated { "was deleted before" } else { "is deleted" };
-    output::say(args, format!("{key} {when} (commit {})", answer.seq));
-    Ok(())
-}
-
 async fn quarantine(args: &Args, client: &Client, kind: &KindName) -> Outcome {
     let found = everywhere(client, kind, &EntityAsk::SetAside).await?;
     let all = found.iter().filter_map(Json::as_array).flatten().cloned();
@@ -444,20 +426,6 @@ async fn quarantine(args: &Args, client: &Client, kind: &KindName) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_deletion_is_confirmed_by_the_actors_id_and_by_nothing_else() {
-        let actor: Address = "bank/account/a-1".parse().unwrap();
-        let confirmed =
-            |mut typed: &[u8], there| ask_whether(&actor, &mut typed, there).map_err(|report| report.code);
-        assert_eq!(confirmed(b"a-1\n", true), Ok(()));
-        for no in [&b"a-1\n"[..], b""] {
-            assert_eq!(confirmed(no, false), Err(ErrorCode::Usage), "nobody is asked");
-        }
-        for no in [&b"yes\n"[..], b"y\n", b"account/a-1\n", b"\n", b"", b"a-10\n"] {
-            assert_eq!(confirmed(no, true), Err(ErrorCode::Usage));
-        }
-    }
 
     #[test]
     fn a_moment_is_a_commit_or_a_time() {

@@ -8,7 +8,7 @@ use crate::connect::Login;
 use crate::keyfile;
 use crate::lattice_dir::LatticeDir;
 use crate::output;
-use host_daemon::{ForwardPolicy, HostConfig, WhenFull};
+use host_daemon::{ForwardPolicy, HostConfig, Stands, WhenFull};
 use lattice_io::{Replicas, SystemClock, TaskScope};
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
 use std::net::IpAddr;
@@ -80,11 +80,11 @@ pub struct HostFlags {
     /// What happens when more than that waits: let the oldest go, counted and as a gap, or refuse commands.
     #[arg(long, value_enum, default_value_t = ForwardFull::DropOldest, value_name = "WHAT")]
     pub forward_full: ForwardFull,
-    /// Most MiB of the stream that all hosts forward to, when this host is the first and makes it. When it is full
-    /// it refuses, and hosts keep their records.
+    /// Most MiB of the stream that all hosts forward to, when this host is the first and makes it; and a quarter of it
+    /// for their checkpoints. When it is full it refuses, and hosts keep their records.
     #[arg(long, default_value_t = 1_024, value_name = "MIB")]
     pub forward_stream_mib: u64,
-    /// Servers that keep a copy of that stream: 1 or 3.
+    /// Servers that keep a copy of both: 1 or 3. Streams that are there and have fewer are refused.
     #[arg(long, default_value = "1", value_parser = ["1", "3"], value_name = "SERVERS")]
     pub forward_replicas: String,
 }
@@ -137,7 +137,15 @@ impl HostFlags {
         let keep_bytes = self.forward_buffer_mib.saturating_mul(1 << 20);
         let stream_bytes = self.forward_stream_mib.max(1).saturating_mul(1 << 20);
         let replicas = if self.forward_replicas == "3" { Replicas::Three } else { Replicas::One };
-        let policy = ForwardPolicy { keep_bytes, full, stream_bytes, replicas, ..ForwardPolicy::default() };
+        let states_bytes = stream_bytes.div_ceil(4);
+        let policy = ForwardPolicy {
+            keep_bytes,
+            full,
+            stream_bytes,
+            states_bytes,
+            replicas,
+            ..ForwardPolicy::default()
+        };
         (keep_bytes > 0).then_some(policy)
     }
 }
@@ -189,10 +197,25 @@ async fn rebuild_journal(args: &Args, config: &HostConfig, login: &Login) -> Out
         output::json(&serde_json::json!({
             "host": config.host, "first": first.0, "last": last.0, "fromLattice": rebuilt.from_copy,
             "fromDisk": rebuilt.from_disk, "lostAtLeast": rebuilt.lost_at_least, "setAside": rebuilt.aside,
+            "checkpoint": match rebuilt.stands {
+                Stands::Nothing => None,
+                Stands::Disk => Some("disk"),
+                Stands::Forwarded => Some("lattice"),
+            },
         }));
         return Ok(());
     }
     output::say(args, format!("journal of {} built anew: records {first} to {last}", config.host));
+    let before = first.0 - 1;
+    match rebuilt.stands {
+        Stands::Nothing => {}
+        Stands::Disk => {
+            output::say(args, format!("the checkpoint on the disk stands for records 1 to {before}"))
+        }
+        Stands::Forwarded => {
+            output::say(args, format!("the checkpoint that was forwarded stands for records 1 to {before}"));
+        }
+    }
     output::say(
         args,
         format!(

@@ -2,7 +2,7 @@
 
 use super::{Link, lock};
 use crate::kv::Replicas;
-use crate::lane::{Lane, LaneInfo, LaneOptions, Lanes};
+use crate::lane::{Kept, Lane, LaneInfo, LaneOptions, Lanes};
 use crate::log::Following;
 use crate::stream::StreamError;
 use bytes::Bytes;
@@ -23,11 +23,27 @@ pub(super) struct MemoryLanes {
 }
 
 /// A stream, and what wakes those who follow a lane of it.
-#[derive(Default)]
 struct Shared {
-    /// Subject, id and entry; the place is the index and one.
-    entries: Mutex<Vec<(String, String, Bytes)>>,
+    /// The place is the index and one. What is gone leaves its place.
+    entries: Mutex<Vec<Option<Entry>>>,
     grown: Notify,
+    kept: Kept,
+}
+
+struct Entry {
+    subject: String,
+    id: String,
+    bytes: Bytes,
+}
+
+impl Shared {
+    fn new(kept: Kept) -> Self {
+        Self { entries: Mutex::default(), grown: Notify::new(), kept }
+    }
+}
+
+fn is_of(entry: &Option<Entry>, subject: &str) -> bool {
+    entry.as_ref().is_some_and(|entry| entry.subject == subject)
 }
 
 fn place(index: usize) -> Position {
@@ -51,7 +67,9 @@ impl Lanes for MemoryLanes {
             return ready(Err(StreamError::Refused { what: options.stream, reason })).boxed();
         }
         let opened = self.link.check().map(|()| {
-            let stream = lock(&self.streams).entry(options.stream.clone()).or_default().clone();
+            let mut streams = lock(&self.streams);
+            let stream = streams.entry(options.stream.clone());
+            let stream = stream.or_insert_with(|| Arc::new(Shared::new(options.kept))).clone();
             self.lane(&options, stream)
         });
         ready(opened.map_err(StreamError::from)).boxed()
@@ -73,8 +91,9 @@ impl Lanes for MemoryLanes {
         let found = self.link.check().map(|()| {
             let mut found: BTreeMap<String, u64> = BTreeMap::new();
             if let Some(stream) = lock(&self.streams).get(stream) {
-                for (subject, ..) in lock(&stream.entries).iter().filter(|(one, ..)| matches(subjects, one)) {
-                    *found.entry(subject.clone()).or_default() += 1;
+                let entries = lock(&stream.entries);
+                for entry in entries.iter().flatten().filter(|entry| matches(subjects, &entry.subject)) {
+                    *found.entry(entry.subject.clone()).or_default() += 1;
                 }
             }
             found.into_iter().map(|(subject, entries)| LaneInfo { subject, entries }).collect()
@@ -93,14 +112,17 @@ impl MemoryLane {
     fn append_now(&self, expected: Position, id: &str, entry: Bytes) -> AppendOutcome {
         let mut entries = lock(&self.stream.entries);
         // As a server does: the id first.
-        if entries.iter().any(|(_, known, _)| known == id) {
+        if entries.iter().flatten().any(|known| known.id == id) {
             return AppendOutcome::Unknown;
         }
-        let last = entries.iter().rposition(|(subject, ..)| *subject == self.subject);
+        let last = entries.iter().rposition(|entry| is_of(entry, &self.subject));
         if last.map_or(Position(0), place) != expected {
             return AppendOutcome::Conflict;
         }
-        entries.push((self.subject.clone(), id.to_owned(), entry));
+        if self.stream.kept == Kept::Last {
+            entries.iter_mut().filter(|entry| is_of(entry, &self.subject)).for_each(|entry| *entry = None);
+        }
+        entries.push(Some(Entry { subject: self.subject.clone(), id: id.to_owned(), bytes: entry }));
         self.stream.grown.notify_waiters();
         AppendOutcome::Stored(Position(entries.len() as u64))
     }
@@ -110,8 +132,8 @@ impl Lane for MemoryLane {
     fn last(&self) -> BoxFuture<'_, Result<Option<(Position, Bytes)>, StreamError>> {
         let last = self.link.check().map(|()| {
             let entries = lock(&self.stream.entries);
-            let at = entries.iter().rposition(|(subject, ..)| *subject == self.subject)?;
-            entries.get(at).map(|(_, _, entry)| (place(at), entry.clone()))
+            let at = entries.iter().rposition(|entry| is_of(entry, &self.subject))?;
+            entries.get(at)?.as_ref().map(|entry| (place(at), entry.bytes.clone()))
         });
         ready(last.map_err(StreamError::from)).boxed()
     }
@@ -133,6 +155,29 @@ impl Lane for MemoryLane {
         let checked = self.link.check().map_err(StreamError::from);
         ready(checked.map(|()| futures::stream::unfold(followed, Followed::next).boxed())).boxed()
     }
+
+    fn beside(&self, subject: &str) -> Result<Arc<dyn Lane>, StreamError> {
+        let (link, stream) = (self.link.clone(), Arc::clone(&self.stream));
+        Ok(Arc::new(Self { link, stream, subject: subject.to_owned() }))
+    }
+
+    fn clear(&self, _timeout: Duration) -> BoxFuture<'_, Result<(), StreamError>> {
+        let cleared = self.link.check().map(|()| {
+            let mut entries = lock(&self.stream.entries);
+            entries.iter_mut().filter(|entry| is_of(entry, &self.subject)).for_each(|entry| *entry = None);
+        });
+        ready(cleared.map_err(StreamError::from)).boxed()
+    }
+
+    fn erase(&self, at: Position) -> BoxFuture<'_, Result<bool, StreamError>> {
+        let erased = self.link.check().map(|()| {
+            let index = at.0.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+            let mut entries = lock(&self.stream.entries);
+            let entry = index.and_then(|index| entries.get_mut(index));
+            entry.is_some_and(|entry| is_of(entry, &self.subject) && entry.take().is_some())
+        });
+        ready(erased.map_err(StreamError::from)).boxed()
+    }
 }
 
 /// One follower.
@@ -147,8 +192,8 @@ impl Followed {
     fn found(&self) -> Option<(Position, Bytes)> {
         let entries = lock(&self.stream.entries);
         let behind = entries.iter().enumerate().skip(usize::try_from(self.after.0).unwrap_or(usize::MAX));
-        let mut mine = behind.filter(|(_, (subject, ..))| *subject == self.subject);
-        mine.next().map(|(at, (_, _, entry))| (place(at), entry.clone()))
+        let mut mine = behind.filter(|(_, entry)| is_of(entry, &self.subject));
+        mine.find_map(|(at, entry)| Some((place(at), entry.as_ref()?.bytes.clone())))
     }
 
     async fn next(mut self) -> Option<((Position, Bytes), Self)> {

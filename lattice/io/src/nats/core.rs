@@ -187,6 +187,8 @@ pub(super) mod code {
     pub const MESSAGE_TOO_LARGE: u64 = 10_054;
     /// No such message.
     pub const MESSAGE_NOT_FOUND: u64 = 10_037;
+    /// No message there, to whoever wants to delete it.
+    pub const SEQUENCE_NOT_FOUND: u64 = 10_043;
     /// The stream exists with other settings.
     pub const STREAM_EXISTS: u64 = 10_058;
     /// No such stream.

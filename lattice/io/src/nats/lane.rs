@@ -2,11 +2,12 @@
 //! message's id where that was not looked at. Ends are asked of the stream's leader, never of a copy.
 
 use super::core::{ApiError, Core, code};
+use super::keeping::Keeping;
 use super::kv::StoredAnswer;
-use super::log::{Followed, keeping};
+use super::log::Followed;
 use super::stream::{NatsStreams, check_name, stream_error};
 use crate::bus::check_subject;
-use crate::lane::{Lane, LaneInfo, LaneOptions, Lanes};
+use crate::lane::{Kept, Lane, LaneInfo, LaneOptions, Lanes};
 use crate::log::Following;
 use crate::stream::{ReadFrom, StreamError};
 use async_nats::HeaderMap;
@@ -25,8 +26,16 @@ use std::time::Duration;
 
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
 const MESSAGE_ID: &str = "Nats-Msg-Id";
+const TIME_TO_LIVE: &str = "Nats-TTL";
 /// What a message has beside its entry, bytes: two headers, and some room.
 const HEADERS: usize = 512;
+
+/// What a deletion is answered.
+#[derive(Deserialize)]
+struct Deleted {
+    #[serde(default)]
+    success: bool,
+}
 
 #[derive(Deserialize)]
 struct Info {
@@ -52,13 +61,17 @@ impl NatsLanes {
 
     async fn open_now(&self, options: LaneOptions) -> Result<Arc<dyn Lane>, StreamError> {
         let lane = self.lane(&options)?;
-        let operation = format!("STREAM.CREATE.{}", options.stream);
         // Full, it refuses: whoever sends keeps it, and knows that it must.
-        let config = keeping(&options.stream, &options.subjects, options.replicas, options.max_bytes);
-        match self.core.api::<Value>(&operation, &config).await {
-            Ok(_) | Err(ApiError::Refused { code: code::STREAM_EXISTS, .. }) => Ok(lane),
-            Err(error) => Err(stream_error(&options.stream, error)),
-        }
+        let keeping = Keeping {
+            name: &options.stream,
+            subjects: &options.subjects,
+            replicas: options.replicas,
+            max_bytes: options.max_bytes,
+            erasable: true,
+            last_only: options.kept == Kept::Last,
+        };
+        keeping.open(&self.core).await?;
+        Ok(lane)
     }
 
     async fn find_now(&self, options: LaneOptions) -> Result<Option<Arc<dyn Lane>>, StreamError> {
@@ -178,6 +191,26 @@ impl NatsLane {
         let consumer = streams.open_reader(&self.stream, from, Some(&self.subject)).await?;
         Ok(Followed::begin(consumer))
     }
+
+    async fn clear_now(&self, timeout: Duration) -> Result<(), StreamError> {
+        // It takes the place of the one before, and goes by itself.
+        let mut headers = HeaderMap::new();
+        headers.insert(TIME_TO_LIVE, "1s");
+        let stored = self.core.store(&self.subject, Some(headers), Bytes::new(), timeout).await;
+        stored.map(drop).map_err(|error| stream_error(&self.stream, error))
+    }
+
+    async fn erase_now(&self, at: Position) -> Result<bool, StreamError> {
+        let operation = format!("STREAM.MSG.DELETE.{}", self.stream);
+        let body = json!({"seq": at.0, "no_erase": false});
+        match self.core.api::<Deleted>(&operation, &body).await {
+            Ok(deleted) => Ok(deleted.success),
+            Err(ApiError::Refused { code: code::MESSAGE_NOT_FOUND | code::SEQUENCE_NOT_FOUND, .. }) => {
+                Ok(false)
+            }
+            Err(error) => Err(stream_error(&self.stream, error)),
+        }
+    }
 }
 
 impl Lane for NatsLane {
@@ -197,5 +230,19 @@ impl Lane for NatsLane {
 
     fn follow(&self, after: Position) -> BoxFuture<'_, Result<Following, StreamError>> {
         self.follow_now(after).boxed()
+    }
+
+    fn beside(&self, subject: &str) -> Result<Arc<dyn Lane>, StreamError> {
+        check_subject(subject, false)?;
+        let (core, stream) = (self.core.clone(), self.stream.clone());
+        Ok(Arc::new(NatsLane { core, stream, subject: subject.to_owned() }))
+    }
+
+    fn clear(&self, timeout: Duration) -> BoxFuture<'_, Result<(), StreamError>> {
+        self.clear_now(timeout).boxed()
+    }
+
+    fn erase(&self, at: Position) -> BoxFuture<'_, Result<bool, StreamError>> {
+        self.erase_now(at).boxed()
     }
 }

@@ -7,10 +7,10 @@
 //! which may be fed by any copy.
 
 use super::core::{ApiError, Core, code};
+use super::keeping::{self, Keeping};
 use super::kv::StoredAnswer;
 use super::stream::{NatsStreams, check_name, stream_error};
 use crate::bus::check_subject;
-use crate::kv::Replicas;
 use crate::log::{Following, Log, LogError, LogOptions, Logs, MAX_READ};
 use crate::stream::{Consumer, Pull, ReadFrom, StreamError};
 use async_nats::HeaderMap;
@@ -38,15 +38,7 @@ const EARLY: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 struct Info {
-    config: Config,
     state: State,
-}
-
-#[derive(Deserialize)]
-struct Config {
-    num_replicas: usize,
-    #[serde(default)]
-    persist_mode: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -67,48 +59,31 @@ impl NatsLogs {
     async fn open_now(&self, options: LogOptions) -> Result<Arc<dyn Log>, StreamError> {
         check_name(&options.name)?;
         check_subject(&options.subject, false)?;
-        let LogOptions { name, subject, .. } = options.clone();
-        let config = keeping(&name, &subject, options.replicas, options.max_bytes);
-        match self.core.api::<Value>(&format!("STREAM.CREATE.{name}"), &config).await {
-            Ok(_) | Err(ApiError::Refused { code: code::STREAM_EXISTS, .. }) => {}
-            Err(error) => return Err(stream_error(&name, error)),
-        }
-        self.checked(name, subject, &options).await
+        let (name, subjects, replicas) = (&options.name, &options.subject, options.replicas);
+        let keeping = Keeping {
+            name,
+            subjects,
+            replicas,
+            max_bytes: options.max_bytes,
+            erasable: false,
+            last_only: false,
+        };
+        keeping.open(&self.core).await?;
+        Ok(self.log(options))
     }
 
     async fn find_now(&self, options: LogOptions) -> Result<Option<Arc<dyn Log>>, StreamError> {
         check_name(&options.name)?;
         check_subject(&options.subject, false)?;
-        let LogOptions { name, subject, .. } = options.clone();
-        match self.checked(name, subject, &options).await {
-            Ok(log) => Ok(Some(log)),
+        match keeping::check(&self.core, &options.name, options.replicas).await {
+            Ok(()) => Ok(Some(self.log(options))),
             Err(StreamError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// A stream that is there, if it keeps what it acknowledges as it shall.
-    async fn checked(
-        &self,
-        name: String,
-        subject: String,
-        options: &LogOptions,
-    ) -> Result<Arc<dyn Log>, StreamError> {
-        let log = NatsLog { core: self.core.clone(), name, subject };
-        let config = log.info().await?.config;
-        if config.num_replicas < options.replicas.count() {
-            let reason = format!(
-                "it has {} copy, {} are wanted: change it with `nats stream edit --replicas`",
-                config.num_replicas,
-                options.replicas.count()
-            );
-            return Err(StreamError::Refused { what: log.name, reason });
-        }
-        if config.persist_mode.as_deref() == Some("async") {
-            let reason = "it acknowledges before it stores (persist_mode async)".to_owned();
-            return Err(StreamError::Refused { what: log.name, reason });
-        }
-        Ok(Arc::new(log))
+    fn log(&self, options: LogOptions) -> Arc<dyn Log> {
+        Arc::new(NatsLog { core: self.core.clone(), name: options.name, subject: options.subject })
     }
 }
 
@@ -120,26 +95,6 @@ impl Logs for NatsLogs {
     fn find(&self, options: LogOptions) -> BoxFuture<'_, Result<Option<Arc<dyn Log>>, StreamError>> {
         self.find_now(options).boxed()
     }
-}
-
-/// A stream that keeps what it has acknowledged, until whoever writes it trims it.
-pub(super) fn keeping(name: &str, subjects: &str, replicas: Replicas, max_bytes: Option<u64>) -> Value {
-    json!({
-        "name": name,
-        "subjects": [subjects],
-        "retention": "limits",
-        "storage": "file",
-        // What is full refuses: history is never dropped to make room.
-        "discard": "new",
-        "num_replicas": replicas.count(),
-        "max_consumers": -1,
-        "max_msgs": -1,
-        "max_bytes": max_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
-        "max_age": 0,
-        "duplicate_window": 120_000_000_000_u64,
-        "deny_delete": true,
-        "allow_direct": false,
-    })
 }
 
 struct NatsLog {

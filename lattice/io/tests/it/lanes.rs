@@ -4,11 +4,12 @@ use crate::{Fixture, SOON};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use futures::StreamExt;
-use lattice_io::lane::{Lane, LaneInfo, LaneOptions};
+use lattice_io::lane::{Kept, Lane, LaneInfo, LaneOptions};
 use lattice_io::{Replicas, StreamError};
 use lattice_journal::Position;
 use lattice_journal::append::AppendOutcome;
 use std::sync::Arc;
+use tests_harness::eventually;
 
 crate::conformance! {
     each_lane_has_its_own_end,
@@ -17,6 +18,8 @@ crate::conformance! {
     without_a_server_nothing_is_stored_and_that_is_certain,
     who_follows_gets_its_own_lane_and_what_comes,
     a_lane_that_is_not_there_is_not_made_by_looking_for_it,
+    an_entry_that_is_erased_leaves_the_others_and_their_order,
+    a_cell_holds_what_was_put_last_and_can_be_cleared,
 }
 
 fn options(lane: &str) -> LaneOptions {
@@ -26,6 +29,7 @@ fn options(lane: &str) -> LaneOptions {
         subject: format!("lanes.{lane}"),
         max_bytes: Some(16 << 20),
         replicas: Replicas::One,
+        kept: Kept::All,
     }
 }
 
@@ -136,5 +140,50 @@ async fn a_lane_that_is_not_there_is_not_made_by_looking_for_it(fixture: &Fixtur
     let place = stored(&*open(fixture, "one").await?, Position(0), "a").await?;
     let found = fixture.lattice.lanes.find(options("one")).await?.context("it is there")?;
     assert_eq!(found.last().await?, Some((place, "a".into())));
+    Ok(())
+}
+
+async fn an_entry_that_is_erased_leaves_the_others_and_their_order(fixture: &Fixture) -> Result<()> {
+    let (one, other) = (open(fixture, "one").await?, open(fixture, "other").await?);
+    let first = stored(&*one, Position(0), "one 1").await?;
+    let second = stored(&*one, first, "one 2").await?;
+    let third = stored(&*one, second, "one 3").await?;
+    let theirs = stored(&*other, Position(0), "other").await?;
+    ensure!(one.erase(second).await?, "it was there");
+    ensure!(!one.erase(second).await?, "and is not any more");
+    let mut following = one.follow(Position(0)).await?;
+    for (place, text) in [(first, "one 1"), (third, "one 3")] {
+        let next = tokio::time::timeout(SOON, following.next()).await?;
+        assert_eq!(next, Some((place, Bytes::from(text))));
+    }
+    assert_eq!(one.last().await?, Some((third, "one 3".into())));
+    assert_eq!(other.last().await?, Some((theirs, "other".into())));
+    // It goes on behind its last entry, as if nothing were missing.
+    stored(&*one, third, "one 4").await?;
+    Ok(())
+}
+
+async fn a_cell_holds_what_was_put_last_and_can_be_cleared(fixture: &Fixture) -> Result<()> {
+    let cells = LaneOptions { stream: "CELLS".to_owned(), kept: Kept::Last, ..options("a") };
+    let cells = LaneOptions { subjects: "cells.>".to_owned(), subject: "cells.a.1".to_owned(), ..cells };
+    let (a, lanes) = (fixture.lattice.lanes.open(cells).await?, &fixture.lattice.lanes);
+    let b = a.beside("cells.b.1")?;
+    let first = stored(&*a, Position(0), "first").await?;
+    stored(&*b, Position(0), "other").await?;
+    let second = stored(&*a, first, "second").await?;
+    assert_eq!(a.append(first, "late", "late".into(), SOON).await?, AppendOutcome::Conflict);
+    assert_eq!(a.last().await?, Some((second, "second".into())));
+    let info = |subject: &str| LaneInfo { subject: subject.to_owned(), entries: 1 };
+    assert_eq!(lanes.list("CELLS", "cells.>").await?, [info("cells.a.1"), info("cells.b.1")]);
+    assert_eq!(lanes.list("CELLS", "cells.b.>").await?, [info("cells.b.1")]);
+    a.clear(SOON).await?;
+    ensure!(a.last().await?.is_none_or(|(_, bytes)| bytes.is_empty()), "nothing of it is there");
+    eventually(SOON, "a cleared cell goes", || async {
+        ensure!(lanes.list("CELLS", "cells.a.>").await?.is_empty());
+        Ok(())
+    })
+    .await?;
+    assert_eq!(b.last().await?.map(|(_, bytes)| bytes), Some("other".into()));
+    stored(&*a, Position(0), "third").await?;
     Ok(())
 }

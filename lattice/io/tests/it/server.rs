@@ -5,6 +5,7 @@ use crate::kv::event;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use keys::Digest;
+use lattice_io::lane::{Kept, LaneOptions};
 use lattice_io::log::{LogOptions, MAX_READ};
 use lattice_io::nats::{ConnectError, NatsAuth, NatsLattice, NatsOptions, connect};
 use lattice_io::{
@@ -247,6 +248,45 @@ async fn a_copy_that_is_behind_does_not_answer_for_its_log() -> Result<()> {
         let back = far.read(Position(0), MAX_READ).await?;
         assert_eq!((back.entries.last().map(|(at, _)| *at), back.complete), (Some(last), true));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_that_has_fewer_copies_than_are_wanted_is_refused_for_logs_and_lanes() -> Result<()> {
+    let servers = NatsServer::start_cluster(3, &tests_harness::NatsOptions::default()).await?;
+    let lattice = connect(NatsOptions::new(servers[0].url())).await?.lattice();
+    let log = |replicas| LogOptions {
+        name: "SHARD".to_owned(),
+        subject: "shards.one".to_owned(),
+        max_bytes: None,
+        replicas,
+    };
+    let lane = |replicas| LaneOptions {
+        stream: "LANES".to_owned(),
+        subjects: "lanes.*".to_owned(),
+        subject: "lanes.one".to_owned(),
+        max_bytes: None,
+        replicas,
+        kept: Kept::All,
+    };
+    lattice.logs.open(log(Replicas::One)).await?;
+    lattice.lanes.open(lane(Replicas::One)).await?;
+    let refused = [
+        lattice.logs.open(log(Replicas::Three)).await.err(),
+        lattice.logs.find(log(Replicas::Three)).await.err(),
+        lattice.lanes.open(lane(Replicas::Three)).await.err(),
+    ];
+    for error in refused {
+        let said = error.context("it is not refused")?.to_string();
+        assert!(said.contains("it has 1 copy, 3 are wanted") && said.contains("--replicas 3"), "{said}");
+    }
+    // With as many, or more, it is taken.
+    lattice.lanes.open(lane(Replicas::One)).await?;
+    let more =
+        LaneOptions { stream: "MORE".to_owned(), subjects: "more.*".to_owned(), ..lane(Replicas::Three) };
+    let more = LaneOptions { subject: "more.one".to_owned(), ..more };
+    lattice.lanes.open(more.clone()).await?;
+    lattice.lanes.open(LaneOptions { replicas: Replicas::One, ..more }).await?;
     Ok(())
 }
 

@@ -100,3 +100,57 @@ fn a_journal_begun_anew_is_another_life_and_one_built_from_the_copy_goes_on() {
     assert_eq!((copy.lives[0].last(), copy.lives[1].last()), (RecordSeq(9), RecordSeq(3)));
     assert_eq!(seen.iter().filter(|(life, _)| *life == 1).count(), 3);
 }
+
+/// As [`taken`], where these records of these journals were erased.
+fn taken_without(erased: &[(u8, u64, u64)], messages: &[Vec<u8>]) -> Result<Vec<(u64, u64, Why)>, Report> {
+    let mut copy = Copy::default();
+    copy.erased.add(erased.iter().map(|(journal, first, last)| super::erased::Range {
+        incarnation: Incarnation([*journal; 8]),
+        first: *first,
+        last: *last,
+    }));
+    for (at, message) in (1..).zip(messages) {
+        copy.take(Position(at), message, &mut |_, _| {})?;
+    }
+    let gaps = copy.lives.iter().flat_map(|life| &life.gaps);
+    Ok(gaps.map(|gap| (gap.first.0, gap.last.0, gap.why)).collect())
+}
+
+#[test]
+fn what_was_erased_is_a_gap_and_what_is_missing_beside_it_is_damage() {
+    let all = journal(1, 9);
+    let of = |incarnation, first: usize, last: usize| message(incarnation, None, &all[first - 1..last]);
+    // In the middle; two neighbours; at the beginning.
+    let (begin, middle, end) = (of(1, 1, 3), of(1, 4, 6), of(1, 7, 9));
+    let erased = |first, last| [(1, first, last)];
+    assert_eq!(taken_without(&erased(4, 6), &[begin.clone(), end.clone()]).unwrap(), [(4, 6, Why::Erased)]);
+    assert_eq!(taken_without(&erased(1, 6), std::slice::from_ref(&end)).unwrap(), [(1, 6, Why::Erased)]);
+    assert_eq!(taken_without(&erased(1, 5), std::slice::from_ref(&end)).unwrap(), [(1, 6, Why::Trimmed)]);
+    // It is said before it goes.
+    assert_eq!(taken_without(&erased(4, 6), &[begin.clone(), middle, end.clone()]).unwrap(), []);
+    for short in [(4, 5), (5, 6), (1, 3)] {
+        let refused = taken_without(&erased(short.0, short.1), &[begin.clone(), end.clone()]).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Damaged);
+    }
+    assert!(taken_without(&[(2, 4, 6)], &[begin.clone(), end.clone()]).is_err(), "of another journal");
+    // What was let go is beside it.
+    let with_gap = message(1, Some(gap(6, 7, Why::Dropped)), &all[7..]);
+    assert_eq!(
+        taken_without(&erased(4, 5), &[begin, with_gap]).unwrap(),
+        [(4, 5, Why::Erased), (6, 7, Why::Dropped)]
+    );
+}
+
+#[test]
+fn a_journal_that_was_built_anew_goes_on_though_its_first_message_was_erased() {
+    let (all, other) = (journal(1, 9), journal(2, 9));
+    let begin = message(1, None, &all[..3]);
+    // Of the same life, the last message of the one and the first of the other.
+    let erased = [(1, 4, 5), (2, 6, 6)];
+    let gaps = taken_without(&erased, &[begin.clone(), message(2, None, &all[6..])]).unwrap();
+    assert_eq!(gaps, [(4, 6, Why::Erased)]);
+    // Another life, of which the first was.
+    let gaps = taken_without(&[(2, 1, 6)], &[begin.clone(), message(2, None, &other[6..])]).unwrap();
+    assert_eq!(gaps, [(1, 6, Why::Erased)]);
+    assert!(taken_without(&[], &[begin, message(2, None, &all[6..])]).is_err());
+}

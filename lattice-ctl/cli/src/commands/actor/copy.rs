@@ -4,7 +4,7 @@
 use crate::args::Args;
 use crate::client::Client;
 use crate::commands::Outcome;
-use crate::{home, output};
+use crate::{home, keyfile, output};
 use host_actors::forward::copy;
 use host_actors::forward::copy::actor::{ActorCopy, CopyLabel};
 use host_actors::shard::StateView;
@@ -12,10 +12,11 @@ use host_runtime::wiring::Wiring;
 use host_runtime::{KindOptions, PersistentKind, Runtime, RuntimeConfig};
 use keys::{Digest, VerifyPolicy};
 use lattice_protocol::entity::Moment;
-use lattice_protocol::forwarding::Forwarding;
+use lattice_protocol::forwarding::{ForwardedCheckpoint, Forwarding};
 use lattice_protocol::{ActorId, EntityKey, ErrorCode, HostId, Report};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Hosts whose journals are looked through when nothing says whose it is.
@@ -30,6 +31,10 @@ pub struct CopyArgs {
     /// The host whose forwarded journal is read (durability device); implies --copy.
     #[arg(long, value_name = "HOST")]
     pub host: Option<HostId>,
+    /// What that host encrypts snapshots with, if it does: for a state whose older commits are not in the lattice any
+    /// more.
+    #[arg(long, value_name = "FILE")]
+    pub snapshot_key: Option<PathBuf>,
 }
 
 impl CopyArgs {
@@ -46,8 +51,10 @@ impl CopyArgs {
 /// `E_NOT_FOUND`, `E_ACTOR_NOT_FOUND`; `E_USAGE` when a host has to be named; what is wrong with a copy.
 pub async fn find(client: &Client, key: &EntityKey, from: &CopyArgs) -> Result<ActorCopy, Report> {
     let mut reason = Report::new(ErrorCode::NotFound, "nothing of this actor has been forwarded").at(key);
+    let snapshot_key = from.snapshot_key.as_deref().map(keyfile::read_snapshot_key).transpose()?;
     for host in candidates(client, key, from).await? {
-        match copy::actor::read(&*client.lattice.lanes, &client.subjects, &host, key).await {
+        let wanted = copy::actor::Wanted { host: &host, key, snapshot_key: snapshot_key.clone() };
+        match copy::actor::read(&client.lattice.lanes, &client.subjects, wanted).await {
             Ok(found) => return Ok(found),
             Err(report) if is_absent(&report) => reason = report,
             Err(report) => return Err(report),
@@ -61,7 +68,11 @@ pub fn is_absent(report: &Report) -> bool {
     matches!(report.code, ErrorCode::NotFound | ErrorCode::ActorNotFound)
 }
 
-async fn candidates(client: &Client, key: &EntityKey, from: &CopyArgs) -> Result<Vec<HostId>, Report> {
+/// Hosts that may have something of an actor: the one that is named, those that its kind is placed on, or all.
+///
+/// # Errors
+/// `E_USAGE`: one has to be named.
+pub async fn candidates(client: &Client, key: &EntityKey, from: &CopyArgs) -> Result<Vec<HostId>, Report> {
     if let Some(host) = &from.host {
         return Ok(vec![host.clone()]);
     }
@@ -179,12 +190,14 @@ pub fn verify(args: &Args, found: &ActorCopy) -> Outcome {
     let (first, last) = verified.commits;
     let history = match &verified.history {
         Some(history) => format!("each follows from the one before: history {history}"),
-        None => format!(
-            "{} between them were not forwarded, or what was before the first",
-            verified.missing_commits
-        ),
+        None => {
+            format!("{} between them are not there, or what was before the first", verified.missing_commits)
+        }
     };
     output::say(args, format!("{}: commits {first} to {last}; {history}", verified.key));
+    if let Some(commit) = verified.snapshot {
+        output::say(args, format!("a forwarded snapshot stands for everything up to commit {commit}"));
+    }
     let (first, last) = verified.records;
     output::say(
         args,
@@ -222,10 +235,26 @@ pub async fn list(args: &Args, client: &Client) -> Outcome {
             text(&|status| format!("{} ({} KiB)", status.records, status.bytes.div_ceil(1 << 10))),
             text(&|status| format!("{} s", status.oldest_ms / 1_000)),
             text(&|status| status.dropped.to_string()),
-            text(&|status| status.reason.clone().unwrap_or_default()),
+            text(&|status| status.checkpoint.as_ref().map_or_else(|| "-".to_owned(), checkpoint)),
+            text(&|status| why(status)),
         ]
     });
-    let header = &["host", "messages", "state", "through", "waiting", "oldest", "let go", "why"];
+    let header =
+        &["host", "messages", "state", "through", "waiting", "oldest", "let go", "checkpoint", "why"];
     output::table(args, &records, header, rows.collect());
     Ok(())
+}
+
+/// How far the checkpoint that is there stands, and how old it is.
+fn checkpoint(checkpoint: &ForwardedCheckpoint) -> String {
+    match checkpoint.through {
+        0 => "none".to_owned(),
+        through => format!("{through} ({} s)", checkpoint.age_ms / 1_000),
+    }
+}
+
+/// Why it does not go on, or no newer checkpoint is there.
+fn why(status: &Forwarding) -> String {
+    let checkpoint = status.checkpoint.as_ref().and_then(|checkpoint| checkpoint.reason.as_ref());
+    status.reason.as_ref().or(checkpoint).cloned().unwrap_or_default()
 }
