@@ -145,6 +145,12 @@ impl Component {
         Ok(code)
     }
 
+    /// Is what it runs on in memory?
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.code.load().is_some()
+    }
+
     /// Lets go of what it runs on, when that can be had again; true if something went. Instances that
     /// exist keep theirs.
     pub(crate) fn unload(&self) -> bool {

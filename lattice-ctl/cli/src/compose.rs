@@ -74,7 +74,7 @@ pub async fn host(
     let factories = factories(&lattice, &config.lattice, scope);
     let deps = HostDeps { lattice, factories, processes, clock, boot_id: boot_id()? };
     let host = host_daemon::start(config, deps, scope).await?;
-    scope.spawn_best_effort("footprint", footprint::watch(host.snapshot()));
+    scope.spawn_best_effort("footprint", footprint::watch(host.snapshot(), scope.clone()));
     Ok(host)
 }
 

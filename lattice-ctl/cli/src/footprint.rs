@@ -1,119 +1,71 @@
-//! A host that has settled lets go of the code and the constants that only its start needed.
+//! A host that has settled lets go of what only its start needed, and of what actors that nobody calls have left
+//! behind: an idle host is then as large as what it does, which counts where a gateway's memory limit is a
+//! few dozen MiB.
 //!
-//! Linux maps a file in around each first use, 64 KiB at a time, and a start goes through much of the
-//! program: argument parsing, the compiler, TLS, every provider's set-up, and the loader reads all that it
-//! relocates. None of it is written, so nothing is lost by unmapping it: what is used again is mapped
-//! again from the page cache, in about a microsecond for 64 KiB. An idle host is then as large as what it
-//! does, which counts where a gateway's memory limit is a few dozen MiB. (`MADV_RANDOM` does not make the
-//! kernel map less around a use: tried.)
+//! [`mapped`] is code and constants, [`heap`] what the allocator holds. Neither is done again and again while
+//! the host works: then it is its own code that it would miss.
+
+mod heap;
+mod mapped;
 
 use host_daemon::control::Snapshot;
+use lattice_io::TaskScope;
 use lattice_protocol::Generation;
-use std::fs;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Without any change for so long, a host has settled.
-const SETTLED: Duration = Duration::from_secs(1);
+/// How often the host is looked at: without any change between two looks, it has settled.
+const LOOK: Duration = Duration::from_secs(1);
 
-/// Lets go once each time the host has settled on something new, until it ends: not again and again
-/// while it works, for then it is its own code that it would miss.
-pub async fn watch(snapshots: watch::Receiver<Arc<Snapshot>>) {
-    each_settled(snapshots, SETTLED, || {
-        // Without /proc there is nothing to learn from, and nothing is worse than before.
-        let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-        exe().map(|exe| unwritten(&smaps, &exe)).unwrap_or_default().iter().for_each(let_go);
-    })
-    .await;
+/// Called by a thread of the runtime that goes to sleep.
+pub fn sleeping() {
+    heap::sleeping();
 }
 
-async fn each_settled(
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    quiet: Duration,
-    mut then: impl FnMut(),
-) {
-    while let Some(generation) = settled(&mut snapshots, quiet).await {
-        then();
-        let changed = snapshots.wait_for(|now| !now.is_settled() || now.generation != generation);
-        if changed.await.is_err() {
-            return;
+/// Lets go each time the host has settled on something new, or with fewer actors loaded, until it ends.
+pub async fn watch(snapshots: watch::Receiver<Arc<Snapshot>>, scope: TaskScope) {
+    let mut settling = Settling::default();
+    // An error says that the host has ended.
+    while snapshots.has_changed().is_ok() {
+        tokio::time::sleep(LOOK).await;
+        if settling.look(State::of(&snapshots.borrow())) {
+            mapped::let_go();
+            heap::let_go(&scope);
         }
     }
 }
 
-/// What the host has settled on, `quiet` after its last change; none when it has ended.
-async fn settled(snapshots: &mut watch::Receiver<Arc<Snapshot>>, quiet: Duration) -> Option<Generation> {
-    loop {
-        let generation = snapshots.wait_for(|now| now.is_settled()).await.ok()?.generation;
-        match tokio::time::timeout(quiet, snapshots.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return None,
-            Err(_) => return Some(generation),
-        }
+/// What a host that runs all that it shall has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    generation: Generation,
+    /// Actors whose code is in memory.
+    loaded: usize,
+}
+
+impl State {
+    fn of(snapshot: &Snapshot) -> Option<Self> {
+        snapshot.is_settled().then(|| Self { generation: snapshot.generation, loaded: snapshot.loaded() })
     }
 }
 
-/// What of this process lies in files that nobody writes to, and can be read from them again: code and constants of the
-/// program and of its libraries, as `/proc/self/smaps` tells them. A mapping of which a page differs from the
-/// file (relocated addresses, whether in memory or swapped out) is none of them.
-fn unwritten(smaps: &str, exe: &str) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    let mut mapping = None;
-    let (mut resident, mut own) = (0, 0);
-    // One line more, so that the last mapping ends as the others do.
-    for line in smaps.lines().chain(["0-0 ---p 0 0:0 0"]) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            ["Rss:", kib, "kB"] => resident = kib.parse().unwrap_or(0),
-            ["Anonymous:" | "Swap:", kib, "kB"] => own += kib.parse().unwrap_or(1),
-            [range, rights, _, _, _, path @ ..] if range.contains('-') => {
-                if let Some(range) = mapping.take().filter(|_| resident > 0 && own == 0) {
-                    found.push(range);
-                }
-                (resident, own) = (0, 0);
-                mapping = match path {
-                    [file] if matches!(*rights, "r-xp" | "r--p") && (*file == exe || is_library(file)) => {
-                        addresses(range)
-                    }
-                    _ => None,
-                };
-            }
-            _ => {}
-        }
-    }
-    found
+/// When to let go.
+#[derive(Debug, Default)]
+struct Settling {
+    last: Option<State>,
+    /// What it had come to when it let go last, or a larger one since.
+    done: Option<State>,
 }
 
-/// `/lib/x86_64-linux-gnu/libc.so.6`, and nothing that is called so and is no file.
-fn is_library(file: &str) -> bool {
-    let name = file.starts_with('/').then(|| file.rsplit('/').next()).flatten();
-    name.is_some_and(|name| name.ends_with(".so") || name.contains(".so."))
-}
-
-fn addresses(range: &str) -> Option<Range<usize>> {
-    let (from, to) = range.split_once('-')?;
-    let address = |text| usize::from_str_radix(text, 16).ok();
-    Some(address(from)?..address(to)?)
-}
-
-fn exe() -> Option<String> {
-    fs::read_link("/proc/self/exe").ok()?.to_str().map(str::to_owned)
-}
-
-fn let_go(part: &Range<usize>) {
-    let start = std::ptr::with_exposed_provenance_mut(part.start);
-    #[allow(
-        unsafe_code,
-        reason = "a private file mapping that nobody can write: what is read next is the same"
-    )]
-    // SAFETY: the range is one mapping of a file of code, not writable, and no page of it differs from the file; what
-    // the kernel lets go of it, it maps in again at the next use.
-    let done = unsafe { rustix::mm::madvise(start, part.len(), rustix::mm::Advice::LinuxDontNeed) };
-    match done {
-        Ok(()) => tracing::debug!(bytes = part.len(), "code and constants of the start let go"),
-        Err(error) => tracing::debug!(%error, "code and constants of the start stay mapped"),
+impl Settling {
+    /// One look: is it time?
+    fn look(&mut self, now: Option<State>) -> bool {
+        let before = std::mem::replace(&mut self.last, now);
+        let Some(state) = now.filter(|_| before == now) else { return false };
+        let known = self.done.filter(|done| done.generation == state.generation);
+        self.done = Some(state);
+        known.is_none_or(|done| state.loaded < done.loaded)
     }
 }
 
@@ -121,102 +73,31 @@ fn let_go(part: &Range<usize>) {
 mod tests {
     use super::*;
 
-    fn own() -> Vec<Range<usize>> {
-        unwritten(&fs::read_to_string("/proc/self/smaps").unwrap(), &exe().unwrap())
+    fn state(n: u64, loaded: usize) -> Option<State> {
+        let mut snapshot = Snapshot::default();
+        snapshot.generation.n = n;
+        Some(State { generation: snapshot.generation, loaded })
     }
 
-    /// Resident of the mapping that begins there, KiB.
-    fn resident_kib(part: &Range<usize>) -> u64 {
-        let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
-        let begin = format!("{:x}-", part.start);
-        let ours = smaps.lines().skip_while(|line| !line.starts_with(&begin));
-        let line = ours.into_iter().find(|line| line.starts_with("Rss:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    #[test]
-    fn what_was_let_go_is_not_resident_and_is_the_same_as_before() {
-        let here = own as fn() -> Vec<Range<usize>> as usize;
-        let all = own();
-        let code = all.iter().find(|part| part.contains(&here)).unwrap().clone();
-        let constants = all.iter().find(|part| part.contains(&BIG.as_ptr().addr())).unwrap().clone();
-        for part in [code, constants] {
-            let page = |at: usize| {
-                // Reading maps it in, as running it does.
-                let bytes: *const u8 = std::ptr::with_exposed_provenance(at);
-                #[allow(unsafe_code, reason = "a byte of this program's own file")]
-                // SAFETY: inside a readable mapping that is never unmapped.
-                unsafe {
-                    bytes.read_volatile()
-                }
-            };
-            let sum = || part.clone().step_by(4096).map(|at| u64::from(page(at))).sum::<u64>();
-            let before = sum();
-            let full = resident_kib(&part);
-            let_go(&part);
-            let after = resident_kib(&part);
-            assert!(after * 2 < full, "{full} KiB before, {after} KiB after");
-            assert_eq!(sum(), before);
-        }
-    }
-
-    /// Constants, so that there are some.
-    static BIG: [u8; 1 << 20] = [7; 1 << 20];
-
-    #[tokio::test]
-    async fn it_lets_go_once_for_what_the_host_has_settled_on_however_often_that_is_said() {
-        const QUIET: Duration = Duration::from_millis(5);
-        let settled_on = |n| {
-            let mut snapshot = Snapshot::default();
-            snapshot.generation.n = n;
-            Arc::new(snapshot)
-        };
-        let (said, snapshots) = watch::channel(settled_on(1));
-        let (times, mut counted) = watch::channel(0);
-        let watching = each_settled(snapshots, QUIET, || times.send_modify(|times| *times += 1));
-        let saying = async {
-            for n in 1..=2 {
-                said.send_replace(settled_on(n));
-                counted.wait_for(|times| *times == n).await.unwrap();
-                // The host says the same again and again.
-                for _ in 0..3 {
-                    said.send_replace(settled_on(n));
-                    tokio::time::sleep(QUIET * 5).await;
-                }
-                assert_eq!(*counted.borrow(), n);
-            }
-            drop(said);
-        };
-        tokio::join!(watching, saying);
+    /// What each of these looks says.
+    fn looks<const N: usize>(states: [Option<State>; N]) -> [bool; N] {
+        let mut settling = Settling::default();
+        states.map(|state| settling.look(state))
     }
 
     #[test]
-    fn only_what_nobody_can_have_changed_is_let_go() {
-        let mapping = |rights: &str, file: &str, more: &str| {
-            format!("1000-3000 {rights} 00001000 fe:00 42   {file}\nRss:   8 kB\nAnonymous:  0 kB\n{more}\n")
-        };
-        let found = |rights: &str, file: &str, more: &str| {
-            let all = mapping(rights, file, more) + &mapping("rw-p", "/bin/trellis", "");
-            unwritten(&all, "/bin/trellis")
-        };
-        let whole = Vec::from_iter(addresses("1000-3000"));
-        assert_eq!(found("r-xp", "/bin/trellis", ""), whole);
-        assert_eq!(found("r--p", "/bin/trellis", "Swap:   0 kB"), whole);
-        assert_eq!(found("r-xp", "/lib/libc.so.6", ""), whole);
-        assert_eq!(unwritten(&mapping("r-xp", "/bin/trellis", ""), "/bin/trellis"), whole, "the last one");
-        for (rights, file, more) in [
-            ("rwxp", "/bin/trellis", ""),
-            ("r--s", "/bin/trellis", ""),
-            ("r--p", "/bin/other", ""),
-            ("r--p", "/bin/trellis (deleted)", ""),
-            ("r--p", "[libc.so.6]", ""),
-            ("r--p", "", ""),
-            ("r--p", "/bin/trellis", "Anonymous:   4 kB"),
-            ("r--p", "/bin/trellis", "Swap:   4 kB"),
-            ("r--p", "/bin/trellis", "Swap:   what kB"),
-            ("r--p", "/bin/trellis", "Rss:   0 kB"),
-        ] {
-            assert!(found(rights, file, more).is_empty(), "{rights} {file} {more}");
-        }
+    fn it_lets_go_once_for_what_the_host_has_settled_on() {
+        let (one, two) = (state(1, 3), state(2, 3));
+        assert_eq!(looks([one, one, one, one]), [false, true, false, false]);
+        assert_eq!(looks([None, one, None, one, one]), [false, false, false, false, true]);
+        assert_eq!(looks([one, one, two, two, two]), [false, true, false, true, false]);
+    }
+
+    #[test]
+    fn and_again_when_actors_have_been_unloaded() {
+        let [all, some, none] = [state(1, 3), state(1, 2), state(1, 0)];
+        assert_eq!(looks([all, all, some, none, none, none]), [false, true, false, false, true, false]);
+        // What is loaded again is in use.
+        assert_eq!(looks([none, none, all, all, none, none]), [false, true, false, false, false, true]);
     }
 }

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     output::init_logs(&args);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match threads().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&args, &output::io_report("start the runtime", &error)),
     };
@@ -70,6 +70,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => fail(&args, &report),
     }
+}
+
+/// The threads that everything runs on.
+fn threads() -> tokio::runtime::Builder {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    threads.enable_all().on_thread_park(footprint::sleeping);
+    threads
 }
 
 /// What clap says: help and version as they are, a mistake as one report like all others.

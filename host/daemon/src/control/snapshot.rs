@@ -89,6 +89,13 @@ impl Snapshot {
             && self.providers.iter().all(|status| status.state == RunState::Running)
     }
 
+    /// Actors whose code is in memory: what waits for calls may have let it go.
+    #[must_use]
+    pub fn loaded(&self) -> usize {
+        let actors = self.actors.iter().filter_map(|shown| shown.actor.as_ref());
+        actors.filter(|actor| actor.component().is_loaded()).count()
+    }
+
     /// Why actors and providers do not run, or not as they should.
     pub fn reasons(&self) -> impl Iterator<Item = Report> + '_ {
         let actors = self.actors.iter().map(|shown| &shown.status);

@@ -12,6 +12,9 @@ use tests_harness::Process;
 
 /// Starts of the host in one run.
 const STARTS: u32 = 3;
+/// Actors are idle when they have let go of what waiting ones do without (`trellis host --unload-after-s`, half a
+/// minute as it comes).
+const IDLE: Duration = Duration::from_secs(40);
 /// Memory is read when it has not grown for so many questions, so long apart.
 const QUIET: (u32, Duration) = (30, Duration::from_millis(200));
 
@@ -130,8 +133,9 @@ fn ten_actors() -> Vec<Planned> {
         .collect()
 }
 
-/// The resident memory once it grows no more.
+/// The resident memory once its actors are idle and it grows no more.
 async fn settled_mib(host: &Process) -> Result<f64> {
+    tokio::time::sleep(IDLE).await;
     let (wanted, pause) = QUIET;
     let (mut most, mut quiet) = (0.0_f64, 0);
     for _ in 0..wanted * 10 {
