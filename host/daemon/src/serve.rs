@@ -4,6 +4,7 @@
 //! Calls in hand are bounded by [`MAX_IN_HAND`] ([`lattice_io::call`]).
 
 use bytes::Bytes;
+use futures::FutureExt;
 use host_runtime::{Actor, CallInfo};
 use lattice_io::call::answer_each;
 use lattice_io::task::CancellationToken;
@@ -91,9 +92,6 @@ pub async fn start(
     };
     let answering = answer_each(calls, Arc::clone(bus), scope.clone(), MAX_IN_HAND, answer);
     let ended = over.clone();
-    scope.spawn_until_cancelled("serve", async move {
-        answering.await;
-        ended.cancel();
-    });
+    scope.spawn_until_cancelled("serve", answering.map(move |()| ended.cancel()));
     Ok(Serving { stop, over, scope })
 }

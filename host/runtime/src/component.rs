@@ -29,7 +29,6 @@ use bytes::Bytes;
 use keys::{Claims, Verified};
 use lattice_protocol::value::Signature;
 use lattice_protocol::{Interface, Report};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use wasmtime::ResourcesRequired;
 use wasmtime::component::ComponentExportIndex;
@@ -61,14 +60,27 @@ pub struct Component {
     pub(crate) source: Option<Source>,
 }
 
-/// The functions of every exported interface.
-pub(crate) type ExportedFunctions = BTreeMap<Interface, BTreeMap<String, ExportedFunction>>;
+/// Every exported interface, in order. Small lists: they stay for as long as an actor does.
+pub(crate) type ExportedFunctions = Vec<ExportedInterface>;
+
+/// The functions of one exported interface.
+pub(crate) struct ExportedInterface {
+    pub(crate) interface: Interface,
+    functions: Vec<ExportedFunction>,
+}
 
 /// One exported function.
 pub(crate) struct ExportedFunction {
+    name: String,
     /// Its type as other hosts understand it, or why it cannot be called by other actors.
-    pub(crate) signature: Result<Signature, Report>,
+    pub(crate) signature: Result<Signature, Box<Report>>,
     pub(crate) place: Place,
+}
+
+impl ExportedInterface {
+    fn function(&self, name: &str) -> Option<&ExportedFunction> {
+        self.functions.iter().find(|function| function.name == name)
+    }
 }
 
 /// Which of the standard handlers a component exports.
@@ -108,7 +120,7 @@ impl Component {
             max_memory: engine.max_memory,
             needs,
             handles: code.handles(&functions),
-            exports: functions.keys().cloned().collect(),
+            exports: functions.iter().map(|exported| exported.interface.clone()).collect(),
             imports,
             functions,
             from_cache: false,
@@ -207,9 +219,9 @@ impl Component {
     /// An exported function. The interface is matched as the component model links versions.
     pub(crate) fn function(&self, interface: &str, function: &str) -> Option<&ExportedFunction> {
         let wanted: Interface = interface.parse().ok()?;
-        let exact = self.functions.get(&wanted);
-        let linking = || self.functions.iter().find(|(export, _)| wanted.links_to(export));
-        exact.or_else(|| linking().map(|(_, functions)| functions))?.get(function)
+        let exact = self.functions.iter().find(|exported| exported.interface == wanted);
+        let linking = || self.functions.iter().find(|exported| wanted.links_to(&exported.interface));
+        exact.or_else(linking)?.function(function)
     }
 }
 
@@ -220,7 +232,7 @@ fn exported_functions(
 ) -> (ExportedFunctions, Vec<ComponentExportIndex>) {
     let component = compiled.component_type();
     let engine = compiled.engine();
-    let (mut found, mut indices) = (BTreeMap::new(), Vec::new());
+    let (mut found, mut indices) = (Vec::new(), Vec::new());
     for (name, export) in component.exports(engine) {
         let (Ok(interface), ComponentItem::ComponentInstance(instance)) =
             (name.parse::<Interface>(), export.ty)
@@ -228,16 +240,18 @@ fn exported_functions(
             continue;
         };
         let Some(at) = compiled.get_export_index(None, name) else { continue };
-        let mut functions = BTreeMap::new();
+        let mut functions = Vec::new();
         for (name, export) in instance.exports(engine) {
             let ComponentItem::ComponentFunc(ty) = export.ty else { continue };
             let Some(index) = compiled.get_export_index(Some(&at), name) else { continue };
             let place = Place { number: indices.len(), results: ty.results().len() };
             indices.push(index);
-            functions
-                .insert(name.to_owned(), ExportedFunction { signature: typed::signature_of(&ty), place });
+            let signature = typed::signature_of(&ty).map_err(Box::new);
+            functions.push(ExportedFunction { name: name.to_owned(), signature, place });
         }
-        found.insert(interface, functions);
+        functions.shrink_to_fit();
+        found.push(ExportedInterface { interface, functions });
     }
+    found.sort_by(|one, other| one.interface.cmp(&other.interface));
     (found, indices)
 }

@@ -88,10 +88,7 @@ impl Runtime {
         crate::component::check_nesting(&body)?;
         let profile = check::profile(&body)?;
         let engine = self.engines.get(profile, &self.config)?;
-        let cached = self
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.load(&engine.engine, &engine.fingerprint, &claims.digest));
+        let cached = self.cached(engine, claims.digest).await?;
         let from_cache = cached.is_some();
         let compiled = match cached {
             Some(compiled) => compiled,
@@ -105,9 +102,7 @@ impl Runtime {
     pub(crate) async fn reload(&self, component: &Component) -> Result<Code, Report> {
         let engine = self.engines.get(component.profile, &self.config)?;
         let digest = component.claims.digest;
-        let (cache, of_engine, fingerprint) = (self.cache.clone(), engine.engine.clone(), engine.fingerprint);
-        // Interpreters have tens of megabytes of code: not on a thread that serves others.
-        let cached = blocking(move || cache.and_then(|cache| cache.load(&of_engine, &fingerprint, &digest)));
+        let cached = self.cached(engine, digest);
         let compiled = match (cached.await?, &component.source) {
             (Some(compiled), _) => compiled,
             (None, Some(source)) => {
@@ -118,6 +113,18 @@ impl Runtime {
             (None, None) => return Err(Report::new(ErrorCode::Internal, "no source of a component's code")),
         };
         component.relink(compiled, engine)
+    }
+
+    /// What the cache has. Read on a thread of its own kind: interpreters have tens of megabytes of code; and
+    /// what a component's code is made of lies apart from what stays, so that its memory is whole again when it goes.
+    async fn cached(
+        &self,
+        engine: &ProfileEngine,
+        digest: Digest,
+    ) -> Result<Option<wasmtime::component::Component>, Report> {
+        let Some(cache) = self.cache.clone() else { return Ok(None) };
+        let (of_engine, fingerprint) = (engine.engine.clone(), engine.fingerprint);
+        blocking(move || cache.load(&of_engine, &fingerprint, &digest)).await
     }
 
     /// The component in a signed file, which is the one that was verified.

@@ -24,6 +24,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -181,10 +182,8 @@ impl TaskScope {
         Fut: Future + Send + 'static,
         Fut::Output: TaskOutcome,
     {
-        let make: supervise::Factory = Box::new(move |token| {
-            let future = factory(token);
-            Box::pin(async move { future.await.into_result() })
-        });
+        let make: supervise::Factory =
+            Box::new(move |token| factory(token).map(TaskOutcome::into_result).boxed());
         self.start(name.into(), kind, make);
     }
 
@@ -195,6 +194,7 @@ impl TaskScope {
         Fut: Future + Send + 'static,
         Fut::Output: TaskOutcome,
     {
+        let make = |token| make(token).map(TaskOutcome::into_result);
         self.start(name.into(), Kind::Essential, once(make));
     }
 
@@ -205,6 +205,8 @@ impl TaskScope {
         Fut: Future + Send + 'static,
         Fut::Output: TaskOutcome,
     {
+        // Not an `async` block, which would keep room for the future twice.
+        let future = future.map(TaskOutcome::into_result).boxed();
         self.start(name.into(), Kind::BestEffort, once(move |_| future));
     }
 
@@ -214,9 +216,11 @@ impl TaskScope {
     where
         Fut: Future<Output = ()> + Send + 'static,
     {
+        let future = future.boxed();
         let make = move |token: CancellationToken| async move {
             // None: cancelled.
             let _ = token.run_until_cancelled(future).await;
+            Ok(())
         };
         self.start(name.into(), Kind::BestEffort, once(make));
     }
@@ -345,15 +349,11 @@ impl fmt::Debug for TaskScope {
 fn once<F, Fut>(make: F) -> supervise::Factory
 where
     F: FnOnce(CancellationToken) -> Fut + Send + 'static,
-    Fut: Future + Send + 'static,
-    Fut::Output: TaskOutcome,
+    Fut: Future<Output = Result<(), String>> + Send + 'static,
 {
     let mut make = Some(make);
     Box::new(move |token| match make.take() {
-        Some(make) => {
-            let future = make(token);
-            Box::pin(async move { future.await.into_result() })
-        }
+        Some(make) => make(token).boxed(),
         None => Box::pin(std::future::ready(Err("cannot be started twice".to_owned()))),
     })
 }

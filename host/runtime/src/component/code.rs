@@ -1,11 +1,10 @@
 //! What a component runs on: native code, linked, with the places of what it exports.
 
-use super::{ExportedFunction, ExportedFunctions, Handles, HttpWorld, Import, ImportClass};
+use super::{ExportedFunctions, ExportedInterface, Handles, HttpWorld, Import, ImportClass};
 use crate::engine::ProfileEngine;
 use crate::state::InstanceState;
 use crate::{capabilities, persistent, typed};
 use lattice_protocol::{ErrorCode, Interface, Report};
-use std::collections::BTreeMap;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 /// Native code, and all that is found in it once. A component that is loaded again gets another:
@@ -57,7 +56,7 @@ impl Code {
             HttpHandler::Service(_) => HttpWorld::Service,
         });
         let message = named(functions, "wasmcloud:messaging", "handler")
-            .and_then(|functions| functions.get("handle-message"))
+            .and_then(|exported| exported.function("handle-message"))
             .map(|function| function.place);
         Handles { http, message, persistent: self.persistent.is_some() }
     }
@@ -72,14 +71,14 @@ impl Code {
     }
 }
 
-/// The functions that are exported under this name, whatever its version; of several the last.
+/// What is exported under this name, whatever its version; of several the last.
 fn named<'found>(
     functions: &'found ExportedFunctions,
     package: &str,
     name: &str,
-) -> Option<&'found BTreeMap<String, ExportedFunction>> {
+) -> Option<&'found ExportedInterface> {
     let called = |interface: &Interface| interface.package() == package && interface.name() == name;
-    functions.iter().rfind(|(interface, _)| called(interface)).map(|(_, functions)| functions)
+    functions.iter().rfind(|exported| called(&exported.interface))
 }
 
 fn http_handler(

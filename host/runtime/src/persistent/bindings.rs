@@ -2,7 +2,7 @@
 
 use crate::component::ExportedFunctions;
 use crate::state::InstanceState;
-use lattice_protocol::{ErrorCode, Report};
+use lattice_protocol::{ErrorCode, Interface, Report};
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 wasmtime::component::bindgen!({
@@ -32,7 +32,9 @@ pub(crate) fn find(
     exports: &ExportedFunctions,
 ) -> Result<Option<Indices>, Report> {
     let has = |name: &str| {
-        exports.keys().any(|interface| interface.package() == "trellis:actor" && interface.name() == name)
+        let called =
+            |interface: &Interface| interface.package() == "trellis:actor" && interface.name() == name;
+        exports.iter().any(|exported| called(&exported.interface))
     };
     match (has("entity"), has("behaviour")) {
         (false, false) => Ok(None),

@@ -43,7 +43,7 @@ pub(super) fn exported<'actor>(
     let found = actor.component().function(interface, function).ok_or_else(|| {
         Report::new(ErrorCode::NoHandler, "the actor does not export this function").at(place())
     })?;
-    let signature = found.signature.as_ref().map_err(|report| report.clone().at(place()))?;
+    let signature = found.signature.as_ref().map_err(|report| Report::clone(report).at(place()))?;
     Ok((found.place, signature))
 }
 
