@@ -68,13 +68,9 @@ impl Cache {
     }
 
     /// Keeps the compiled form of a component.
-    pub(crate) fn store(&self, component: &Component, fingerprint: &[u8; 32], digest: &Digest) {
+    pub(crate) fn store(&self, native: &[u8], fingerprint: &[u8; 32], digest: &Digest) {
         let name = entry_name(fingerprint, digest);
-        let outcome = component
-            .serialize()
-            .map_err(|error| io::Error::other(format!("{error:#}")))
-            .and_then(|native| self.write(&name, &native));
-        if let Err(error) = outcome {
+        if let Err(error) = self.write(&name, native) {
             tracing::warn!(entry = %name, %error, "compiled component not kept");
         }
         self.evict(&name);

@@ -57,6 +57,8 @@ pub(crate) struct ProfileEngine {
     pub(crate) linker: Linker<InstanceState>,
     /// Stands for everything that compiled code depends on but the component itself.
     pub(crate) fingerprint: [u8; 32],
+    #[cfg(feature = "compiler")]
+    pub(crate) compiler: Compiler,
     /// Largest linear memory that an instance can have, bytes.
     pub(crate) max_memory: u64,
 }
@@ -160,8 +162,56 @@ impl ProfileEngine {
         };
         let pooled = pooled(profile, config).map_err(internal)?;
         let linker = base_linker(&pooled.engine, profile).map_err(internal)?;
-        let fingerprint = fingerprint(profile, pooled.reservation);
-        Ok(Self { engine: pooled.engine, linker, fingerprint, max_memory: pooled.max_memory })
+        let Pooled { engine, reservation, max_memory } = pooled;
+        #[cfg(feature = "compiler")]
+        let compiler = Compiler { settings: reserving(settings(profile), reservation) };
+        let fingerprint = fingerprint(profile, reservation);
+        Ok(Self {
+            engine,
+            #[cfg(feature = "compiler")]
+            compiler,
+            linker,
+            fingerprint,
+            max_memory,
+        })
+    }
+}
+
+/// Compiles for one engine, in another with the same settings that is gone afterwards: an engine keeps what its
+/// compiler has worked with, megabytes for each thread, for as long as it lives.
+#[cfg(feature = "compiler")]
+#[derive(Clone)]
+pub(crate) struct Compiler {
+    settings: Config,
+}
+
+/// Native code that this process has compiled.
+#[cfg(feature = "compiler")]
+pub(crate) struct Native(Vec<u8>);
+
+#[cfg(feature = "compiler")]
+impl Compiler {
+    /// Compiles a component.
+    pub(crate) fn compile(&self, component: &[u8]) -> wasmtime::Result<Native> {
+        Engine::new(&self.settings)?.precompile_component(component).map(Native)
+    }
+}
+
+#[cfg(feature = "compiler")]
+impl Native {
+    /// As it is kept on disk.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Loads it into the engine that it was compiled for.
+    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<wasmtime::component::Component> {
+        #[allow(unsafe_code, reason = "only the compiler of this process makes such bytes")]
+        // SAFETY: a `Native` is only made by `Compiler::compile`, of what the engine's own compiler gave out, and
+        // nobody can change it.
+        unsafe {
+            wasmtime::component::Component::deserialize(engine, &self.0)
+        }
     }
 }
 
@@ -194,11 +244,9 @@ fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<Pooled> 
     let Some(sizing) = sizing::size(space, processors, config.max_instances, config.max_memory_bytes) else {
         return on_demand(profile, config, &format!("{space} bytes of addresses are too few"));
     };
-    let mut settings = settings(profile);
-    settings
-        .memory_reservation(sizing.reservation)
-        .memory_guard_size(sizing.guard)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(sizing, config)));
+    let reservation = (sizing.reservation, sizing.guard);
+    let mut settings = reserving(settings(profile), reservation);
+    settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(sizing, config)));
     match Engine::new(&settings) {
         Ok(engine) => {
             tracing::debug!(
@@ -208,7 +256,6 @@ fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<Pooled> 
                 max_memory = sizing.max_memory,
                 "instance pool"
             );
-            let reservation = (sizing.reservation, sizing.guard);
             Ok(Pooled { engine, reservation, max_memory: sizing.max_memory })
         }
         Err(error) => on_demand(profile, config, &format!("{error:#}")),
@@ -217,10 +264,16 @@ fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<Pooled> 
 
 fn on_demand(profile: Profile, config: &RuntimeConfig, why: &str) -> wasmtime::Result<Pooled> {
     tracing::warn!(?profile, why, "no instance pool: instances are allocated on demand, which is slower");
-    let mut settings = settings(profile);
-    let (max_memory, guard) = (config.max_memory_bytes.min(128 << 20), 64 << 10);
-    settings.memory_reservation(max_memory).memory_guard_size(guard).memory_may_move(true);
-    Ok(Pooled { engine: Engine::new(&settings)?, reservation: (max_memory, guard), max_memory })
+    let max_memory = config.max_memory_bytes.min(128 << 20);
+    let reservation = (max_memory, 64 << 10);
+    let engine = Engine::new(&reserving(settings(profile), reservation))?;
+    Ok(Pooled { engine, reservation, max_memory })
+}
+
+/// The settings with so many addresses for a memory and behind it.
+fn reserving(mut settings: Config, (bytes, guard): (u64, u64)) -> Config {
+    settings.memory_reservation(bytes).memory_guard_size(guard);
+    settings
 }
 
 /// Everything that compiled code depends on, but for the reservation. Whoever changes it raises

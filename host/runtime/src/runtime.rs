@@ -159,19 +159,18 @@ impl Runtime {
                 .hint("compile it ahead of time, or raise the host's compile time")
         };
         let turns = Arc::clone(&self.compilations);
-        let of_engine = engine.engine.clone();
+        let (compiler, of_engine) = (engine.compiler.clone(), engine.engine.clone());
         let (cache, fingerprint, digest) = (self.cache.clone(), engine.fingerprint, *digest);
         let compiling = async move {
             let turn = turns.acquire_owned().await;
             tokio::task::spawn_blocking(move || {
                 let _turn = turn;
                 check::check(&body, bounds)?;
-                let compiled = wasmtime::component::Component::from_binary(&of_engine, &body)
-                    .map_err(|error| check::explain(&error))?;
+                let native = compiler.compile(&body).map_err(|error| check::explain(&error))?;
                 if let Some(cache) = cache {
-                    cache.store(&compiled, &fingerprint, &digest);
+                    cache.store(native.bytes(), &fingerprint, &digest);
                 }
-                Ok(compiled)
+                native.load(&of_engine).map_err(|error| check::explain(&error))
             })
             .await
             .map_err(|error| Report::new(ErrorCode::Internal, format!("the compiler failed: {error}")))?
