@@ -255,7 +255,7 @@ impl ShardLoop {
             Message::Submit { key, command, reply } => self.submitted(key, command, reply, now),
             Message::Delete { key, command, reply } => self.delete(key, command, reply, now),
             Message::Query { key, name, body, reply } => {
-                if let Err(report) = self.admit(&key, now) {
+                if let Err(report) = self.admit_query(&key, now) {
                     return drop(reply.send(Err(report)));
                 }
                 let token = self.token(Waiter::Caller(reply));

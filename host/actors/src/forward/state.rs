@@ -119,17 +119,23 @@ impl Forward {
             return None;
         }
         let limit = self.options.policy.keep_bytes;
-        let bytes = self.refused_bytes(&self.state())?;
-        Some(
+        let (bytes, diverged) = {
+            let state = self.state();
+            let bytes = self.refused_bytes(&state)?;
+            (bytes, state.trouble.clone().filter(|(what, _)| *what == ForwardState::Diverged))
+        };
+        let report =
             Report::new(ErrorCode::InsufficientResources, "too much of the journal waits to be forwarded")
                 .at(&self.options.host)
                 .got(format!("{} MiB", bytes >> 20))
-                .limit(format!("{} MiB", limit >> 20))
-                .hint(
-                    "it goes on when the lattice can be reached; or give the host more: --forward-buffer-mib, or \
-                     --forward-full drop-oldest",
-                ),
-        )
+                .limit(format!("{} MiB", limit >> 20));
+        Some(match diverged {
+            Some((_, reason)) => report.hint(format!("it does not go on by itself: {reason}")),
+            None => report.hint(
+                "it goes on when the lattice can be reached; or give the host more: --forward-buffer-mib, or \
+                 --forward-full drop-oldest",
+            ),
+        })
     }
 
     fn refused_bytes(&self, state: &State) -> Option<u64> {

@@ -40,13 +40,18 @@ impl ShardLoop {
         self.shared.realm.holds(key) && self.kinds.contains_key(&key.kind)
     }
 
-    /// May somebody from outside ask this actor now?
+    /// May somebody from outside have this actor do something now?
     pub(super) fn admit(&mut self, key: &EntityKey, now: Now) -> Result<(), Report> {
+        match &self.full {
+            Some(report) if self.is_mine(key) => Err(report.clone()),
+            _ => self.admit_query(key, now),
+        }
+    }
+
+    /// May somebody from outside ask this actor now? That stores nothing, and needs no room.
+    pub(super) fn admit_query(&mut self, key: &EntityKey, now: Now) -> Result<(), Report> {
         if !self.is_mine(key) {
             return Err(no_kind(&key.kind));
-        }
-        if let Some(report) = &self.full {
-            return Err(report.clone());
         }
         if self.outbox.is_full() {
             return Err(Report::new(ErrorCode::Overloaded, "too many effects wait to be carried out")

@@ -304,6 +304,8 @@ async fn a_host_that_must_not_lose_any_refuses_commands_when_too_much_waits_and_
     assert_eq!(refused.code, ErrorCode::InsufficientResources, "{refused}");
     assert!(refused.hint.is_some_and(|hint| hint.contains("--forward-full")));
     assert!(status(&host).refusing && status(&host).dropped == 0, "{:?}", status(&host));
+    // Who only asks is answered.
+    assert_eq!(host.query("sum/b-0", "balance").await.unwrap(), "1");
     memory.set_connected(true);
     until("it takes commands again", async || {
         host.clock.advance(Duration::from_millis(50));

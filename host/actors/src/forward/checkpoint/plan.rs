@@ -20,6 +20,17 @@ pub(super) struct Placed {
     pub(super) hash: Hash,
     pub(super) pack: Digest,
     pub(super) index: u32,
+    /// It was written by this process, of the journal that it has open.
+    is_own: bool,
+}
+
+impl Placed {
+    /// Does it do for this one? What was there before may be of another history of the same journal (an older copy
+    /// of the host's data was put back), in which only the same bytes are the same state; of this one's, later ones
+    /// do as well.
+    fn does_for(&self, wanted: &SnapshotRef) -> bool {
+        self.hash == wanted.hash || (self.is_own && self.seq >= wanted.seq)
+    }
 }
 
 /// What is in the lattice, as far as is known.
@@ -51,7 +62,7 @@ impl Known {
         let placed = placed.filter_map(|(key, place)| {
             let (pack, _) = pack(place)?;
             let Place { seq, hash, index, .. } = *place;
-            Some((key.clone(), Placed { seq, hash, pack: *pack, index }))
+            Some((key.clone(), Placed { seq, hash, pack: *pack, index, is_own: false }))
         });
         let buried = document.snapshots.iter().filter(|(_, place)| place.is_tombstone());
         Self {
@@ -65,7 +76,8 @@ impl Known {
     pub(super) fn written(&mut self, pack: Digest, snapshots: &[SnapshotRef]) {
         self.packs.insert(pack, u32::try_from(snapshots.len()).unwrap_or(u32::MAX));
         for (index, SnapshotRef { key, seq, hash }) in (0..).zip(snapshots) {
-            self.placed.insert(key.clone(), Placed { seq: *seq, hash: *hash, pack, index });
+            let placed = Placed { seq: *seq, hash: *hash, pack, index, is_own: true };
+            self.placed.insert(key.clone(), placed);
         }
     }
 
@@ -73,18 +85,17 @@ impl Known {
     pub(super) fn plan(&self, list: &SnapshotList, whole: impl Fn(&Digest) -> bool) -> Plan {
         let mut plan = Plan::default();
         let mut live: BTreeMap<Digest, usize> = BTreeMap::new();
-        for SnapshotRef { key, seq, hash } in list.iter() {
-            if hash == SnapshotRef::TOMBSTONE {
-                plan.buried.push((key, seq));
+        for wanted in list.iter() {
+            if wanted.is_tombstone() {
+                plan.buried.push((wanted.key, wanted.seq));
                 continue;
             }
-            match self.placed.get(&key) {
-                // The same commits are the same state, whenever it was saved; and a later one does as well.
-                Some(placed) if placed.seq >= seq => {
+            match self.placed.get(&wanted.key) {
+                Some(placed) if placed.does_for(&wanted) => {
                     *live.entry(placed.pack).or_default() += 1;
-                    plan.kept.insert(key, *placed);
+                    plan.kept.insert(wanted.key, *placed);
                 }
-                _ => plan.missing.push(SnapshotRef { key, seq, hash }),
+                _ => plan.missing.push(wanted),
             }
         }
         let unclean = plan.buried.iter().any(|(key, _)| !self.buried.contains(key));

@@ -120,5 +120,10 @@ fn a_document_names_what_is_there_and_reads_back() {
     assert_eq!((read.list(), read.position), (wanted, Position(9)));
     let of = Known::of(&read);
     assert_eq!((of.placed.len(), of.packs.len()), (20, 3));
+    assert_eq!(of.plan(&read.list(), |_| true).missing, []);
+    // Another history of the same journal: as many commits, or fewer, and another state.
+    let mut other: Vec<_> = read.list().iter().collect();
+    (other[7].hash, other[3].seq, other[3].hash) = (Hash([1; 32]), ActorSeq(1), Hash([2; 32]));
+    assert_eq!(missing(&of.plan(&list(other), |_| true)), [actor(3), actor(7)]);
     assert_eq!(of.placed[&actor(3)].pack, pack(3));
 }
