@@ -1,6 +1,6 @@
 //! What hosts and controllers do to the world outside: messages, keys, blobs, streams, tasks, time.
 //!
-//! Everything else in the workspace sees six small object-safe traits, gathered in [`Lattice`].
+//! Everything else in the workspace sees small object-safe traits, gathered in [`Lattice`].
 //! They have two implementations of the same meaning, held to one conformance suite
 //! (`tests/it.rs`): [`nats`] on a real server, and [`memory`] inside one process, which is the
 //! embedded default and what tests and simulations run on. This is the only crate that names
@@ -15,6 +15,7 @@
 //! | [`stream`] | the little of JetStream that providers need: stored publish, durable pull consumers |
 //! | [`events`] | CloudEvents into the audit stream, through a bounded queue |
 //! | [`log`] | logs of shards: appended with the expected place, read from the leader |
+//! | [`domain`] | JetStream domains, each reached by its name over the one connection |
 //! | [`lane`] | one stream that many write, each its own subject: appended with the expected place |
 //! | [`task`] | the one place that spawns: scopes with kinds, one cancellation tree, ordered drain |
 //! | [`clock`] | monotonic and wall time behind a trait |
@@ -30,6 +31,7 @@ pub mod blobs;
 pub mod bus;
 pub mod call;
 pub mod clock;
+pub mod domain;
 pub mod events;
 pub mod kv;
 pub mod lane;
@@ -42,6 +44,7 @@ pub mod task;
 pub use blobs::{BlobError, BlobInfo, BlobStores, Blobs};
 pub use bus::{Bus, BusError, BusMessage, BusStatus, Subscription};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use domain::{DomainError, Domains};
 pub use events::Events;
 pub use futures::future::BoxFuture;
 pub use kv::{Kv, KvBuckets, KvEntry, KvError, KvEvent, KvOptions, KvWatch, Replicas, WatchKeys};
@@ -67,4 +70,6 @@ pub struct Lattice {
     pub logs: Arc<dyn Logs>,
     /// Lanes of streams that many write.
     pub lanes: Arc<dyn Lanes>,
+    /// The JetStream domain of everything here but messages, and the way to others.
+    pub domains: Arc<dyn Domains>,
 }

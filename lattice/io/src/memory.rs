@@ -10,6 +10,7 @@
 
 mod blobs;
 mod bus;
+mod domain;
 mod kv;
 mod lane;
 mod log;
@@ -53,6 +54,7 @@ impl Memory {
             streams: Arc::new(stream::MemoryStreams::new(core)),
             logs: Arc::new(log::MemoryLogs::new(link.clone())),
             lanes: Arc::new(lane::MemoryLanes::new(link.clone())),
+            domains: Arc::new(domain::MemoryDomains::new(link.clone())),
         };
         Self { link, lattice }
     }

@@ -15,6 +15,7 @@ mod buckets;
 mod bus;
 mod connect;
 mod core;
+mod domain;
 mod keeping;
 mod kv;
 mod lane;
@@ -47,6 +48,19 @@ pub struct NatsServerInfo {
     pub client_address: String,
 }
 
+/// All traits, over one connection and in one domain.
+fn lattice_of(core: &Arc<core::Core>) -> Lattice {
+    Lattice {
+        bus: Arc::new(bus::NatsBus::new(core.clone())),
+        kv: Arc::new(buckets::NatsKv::new(core.clone())),
+        blobs: Arc::new(blobs::NatsBlobs::new(core.clone())),
+        streams: Arc::new(stream::NatsStreams::new(core.clone())),
+        logs: Arc::new(log::NatsLogs::new(core.clone())),
+        lanes: Arc::new(lane::NatsLanes::new(core.clone())),
+        domains: Arc::new(domain::NatsDomains::new(core.clone())),
+    }
+}
+
 /// A connection to a lattice.
 pub struct NatsLattice {
     core: Arc<core::Core>,
@@ -55,14 +69,7 @@ pub struct NatsLattice {
 
 impl NatsLattice {
     fn new(core: Arc<core::Core>) -> Self {
-        let lattice = Lattice {
-            bus: Arc::new(bus::NatsBus::new(core.clone())),
-            kv: Arc::new(buckets::NatsKv::new(core.clone())),
-            blobs: Arc::new(blobs::NatsBlobs::new(core.clone())),
-            streams: Arc::new(stream::NatsStreams::new(core.clone())),
-            logs: Arc::new(log::NatsLogs::new(core.clone())),
-            lanes: Arc::new(lane::NatsLanes::new(core.clone())),
-        };
+        let lattice = lattice_of(&core);
         Self { core, lattice }
     }
 

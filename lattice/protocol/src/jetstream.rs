@@ -1,16 +1,26 @@
 //! Subjects of NATS's own protocols, as every NATS client has them: JetStream's API, key-value
 //! buckets, acknowledgements. What they carry is `lattice/io`'s business.
 
+use crate::name::DomainName;
+
 /// First token of answer subjects unless a user has one of its own.
 pub const INBOX: &str = "_INBOX";
 
 /// Prefix of JetStream's API: that of the server's own domain, or of another.
 #[must_use]
-pub fn api(domain: Option<&str>) -> String {
+pub fn api(domain: Option<&DomainName>) -> String {
     match domain {
         Some(domain) => format!("$JS.{domain}.API"),
         None => "$JS.API".to_owned(),
     }
+}
+
+/// What the subject of a request to a domain becomes at that domain's own servers, which name it so when they
+/// refuse it; none for a subject that is no such request.
+#[must_use]
+pub fn at_home(domain: &DomainName, subject: &str) -> Option<String> {
+    let rest = subject.strip_prefix(&api(Some(domain)))?.strip_prefix('.')?;
+    Some(if rest.starts_with("$KV.") { rest.to_owned() } else { format!("{}.{rest}", api(None)) })
 }
 
 /// What the subjects of an object store's chunks and records begin with.
@@ -81,6 +91,20 @@ impl Delivered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_to_a_domain_is_known_by_what_it_becomes_there() {
+        let factory: DomainName = "factory".parse().unwrap();
+        for (subject, home) in [
+            ("$JS.factory.API.STREAM.INFO.S", Some("$JS.API.STREAM.INFO.S")),
+            ("$JS.factory.API.$KV.b.k", Some("$KV.b.k")),
+            ("$JS.factory2.API.INFO", None),
+            ("$JS.API.INFO", None),
+            ("$KV.b.k", None),
+        ] {
+            assert_eq!(at_home(&factory, subject).as_deref(), home, "{subject}");
+        }
+    }
 
     #[test]
     fn both_forms_of_an_acknowledgement_subject_are_read() {

@@ -61,8 +61,8 @@ pub use error::{ErrorCode, Report};
 pub use interface::{Interface, Selector};
 pub use link::{CallPolicy, Grants, LinkDefinition, LinkTable, LinkTarget};
 pub use name::{
-    ActorId, ActorName, AppName, EntityId, EntityKey, HostId, KindName, LatticeName, LinkName, ProviderId,
-    ProviderName,
+    ActorId, ActorName, AppName, DomainName, EntityId, EntityKey, HostId, KindName, LatticeName, LinkName,
+    ProviderId, ProviderName,
 };
 pub use persistent::{Address, Durability, Persistent};
 pub use places::Places;

@@ -22,6 +22,7 @@
 //!       persistent:                    # or true: actors of a kind, each with a state and a history of its own
 //!         kind: meter                  # default: the actor's name; unique in the lattice
 //!         durability: lattice          # or device, the default: pinned to one host, replicas: 1
+//!         domain: factory              # of lattice: the JetStream domain of a site; default: the lattice's own
 //!         replicas: 3                  # of lattice: servers that keep a copy, 1 or 3
 //!         isolation: { shared: 1024 }  # actors of one instance; or shared, or instance
 //!         turnMs: 1000                 # longest turn

@@ -10,13 +10,17 @@ use std::sync::Arc;
 
 /// Longest name, in bytes. An nkey (56) fits.
 pub const MAX_NAME_BYTES: usize = 64;
+/// Longest name of a JetStream domain, in bytes: with it every name of a stream still fits.
+pub const MAX_DOMAIN_BYTES: usize = 32;
 
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: only A-Za-z0-9_-, 1..{MAX_NAME_BYTES} (got {got:?})")]
+#[error("{what}: only {only} (got {got:?})")]
 pub struct NameError {
     /// Which kind of name, in words.
     pub what: &'static str,
+    /// What it may be.
+    pub only: &'static str,
     /// What was given, shortened to 80 characters.
     pub got: String,
 }
@@ -28,12 +32,37 @@ pub fn is_token(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
-fn check(what: &'static str, text: &str) -> Result<(), NameError> {
-    if is_token(text) { Ok(()) } else { Err(NameError { what, got: text.chars().take(80).collect() }) }
+/// What a token may be, in words.
+const TOKEN: &str = "A-Za-z0-9_-, 1..64";
+
+/// A JetStream domain stands last in names of buckets and streams, behind a `_` and behind the number of a
+/// shard: without `_` in it and with a letter first, every such name has one reading.
+fn is_domain(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    // Under these names the server has subjects of its own: `$JS.ACK.…`.
+    let reserved = ["API", "ACK", "FC", "EVENT"];
+    (1..=MAX_DOMAIN_BYTES).contains(&text.len())
+        && text.bytes().all(plain)
+        && text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic())
+        && !reserved.contains(&text)
+}
+
+/// The same in words.
+const DOMAIN: &str = "A-Za-z0-9-, 1..32, a letter first, and none of API, ACK, FC, EVENT";
+
+fn check(
+    (what, only): (&'static str, &'static str),
+    is_one: fn(&str) -> bool,
+    text: &str,
+) -> Result<(), NameError> {
+    if is_one(text) { Ok(()) } else { Err(NameError { what, only, got: text.chars().take(80).collect() }) }
 }
 
 macro_rules! token_name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        token_name!($(#[$doc])* $name, $what, is_token, TOKEN);
+    };
+    ($(#[$doc:meta])* $name:ident, $what:literal, $is_one:ident, $only:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -44,7 +73,7 @@ macro_rules! token_name {
             /// # Errors
             /// [`NameError`] when it is empty, too long, or has another character.
             pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
-                check($what, text.as_ref())?;
+                check(($what, $only), $is_one, text.as_ref())?;
                 Ok(Self(text.as_ref().into()))
             }
             /// The text.
@@ -120,6 +149,11 @@ token_name!(
 token_name!(
     /// A persistent actor within its kind (`machine-01`).
     EntityId, "actor id"
+);
+
+token_name!(
+    /// A JetStream domain: that of the lattice's own servers, or of a site with a leaf node.
+    DomainName, "JetStream domain", is_domain, DOMAIN
 );
 
 impl From<&ActorName> for KindName {
@@ -309,6 +343,17 @@ mod tests {
         }
         for good in ["a", "sensor-001", "A_b-9", &"x".repeat(64)] {
             assert_eq!(ActorName::new(good).unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn a_domain_is_a_token_whose_place_in_a_name_has_one_reading() {
+        for bad in ["", "1st", "-a", "a_b", "a.b", "API", "ACK", "FC", "EVENT", "a b", &"x".repeat(33)] {
+            let error = DomainName::new(bad).unwrap_err();
+            assert!(error.to_string().contains("a letter first"), "{error}");
+        }
+        for good in ["factory", "edge-1", "F", "api", &"x".repeat(32)] {
+            assert_eq!(DomainName::new(good).unwrap().as_str(), good);
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a kind of persistent actor is declared, and how its actors are addressed.
 
 use crate::error::{ErrorCode, Report};
-use crate::name::{ActorName, AppName, EntityKey, KindName};
+use crate::name::{ActorName, AppName, DomainName, EntityKey, KindName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -41,6 +41,10 @@ pub struct Persistent {
     pub kind: Option<KindName>,
     /// When a command counts as done.
     pub durability: Durability,
+    /// The JetStream domain that has the streams, leases and snapshots of a kind of durability `lattice`: a
+    /// site's. None: the lattice's own. Never changed, as the kind is not: its actors' histories are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainName>,
     /// Servers that keep a copy of each stream of a kind of durability `lattice`: 1 or 3.
     #[serde(skip_serializing_if = "is_one")]
     pub replicas: u8,
@@ -80,6 +84,7 @@ impl Default for Persistent {
         Self {
             kind: None,
             durability: Durability::default(),
+            domain: None,
             replicas: 1,
             states: 1_024,
             turn_ms: 1_000,
@@ -145,6 +150,13 @@ impl Persistent {
                 .limit(1)
                 .hint("use durability: lattice")
         });
+        let away = self.domain.as_ref().filter(|_| self.durability == Durability::Device).map(|domain| {
+            let what = "a kind of durability device has its journal on its host, in no JetStream domain";
+            Report::new(ErrorCode::Manifest, what)
+                .at("persistent.domain")
+                .got(domain)
+                .hint("use durability: lattice, or remove it")
+        });
         let outside = checks.into_iter().filter(|(_, got, low, high)| !(low..=high).contains(&got));
         outside
             .map(|(field, got, low, high)| {
@@ -152,6 +164,7 @@ impl Persistent {
                 report.at(format!("persistent.{field}")).got(got).limit(format!("{low}..{high}"))
             })
             .chain(copies.or(pinned))
+            .chain(away)
             .collect()
     }
 }
@@ -240,6 +253,16 @@ mod tests {
         assert!(places.contains(&"persistent.turnMs".to_owned()));
         let said = serde_json::to_value(Persistent::default()).unwrap();
         assert!(said.get("retainMib").is_none(), "hosts that do not know it read every other spec");
+        assert!(said.get("domain").is_none(), "and the same bytes as before are signed");
+        for (durability, fine) in [(Durability::Lattice, true), (Durability::Device, false)] {
+            let domain = Some("factory".parse().unwrap());
+            let kind = Persistent { durability, domain, ..Persistent::default() };
+            let found = kind.problems();
+            assert_eq!(found.is_empty(), fine, "{durability:?}: {found:?}");
+            let said = serde_json::to_string(&kind).unwrap();
+            assert!(said.contains(r#""domain":"factory""#), "{said}");
+            assert_eq!(serde_json::from_str::<Persistent>(&said).unwrap(), kind);
+        }
         let actor: ActorName = "meter".parse().unwrap();
         assert_eq!(Persistent::default().kind_of(&actor).as_str(), "meter");
     }

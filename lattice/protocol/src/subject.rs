@@ -3,11 +3,12 @@
 //! widened by data; text that comes from guests passes [`check_subject`].
 
 mod device;
+mod shards;
 
 pub use device::DeviceCell;
 
 use crate::error::{ErrorCode, Report};
-use crate::name::{ActorId, HostId, KindName, LatticeName};
+use crate::name::{ActorId, DomainName, HostId, KindName, LatticeName};
 
 /// Longest subject, bytes: the server's control line also carries reply and sizes.
 pub const MAX_SUBJECT_BYTES: usize = 1_024;
@@ -25,13 +26,15 @@ pub fn account_update(account: &str) -> String {
 #[derive(Debug, Clone)]
 pub struct Subjects {
     lattice: LatticeName,
+    /// Where its shards are, if not in the lattice's own domain; see [`Self::in_domain`].
+    domain: Option<DomainName>,
 }
 
 impl Subjects {
     /// Of this lattice.
     #[must_use]
     pub fn new(lattice: LatticeName) -> Self {
-        Self { lattice }
+        Self { lattice, domain: None }
     }
     fn in_lattice(&self, rest: std::fmt::Arguments<'_>) -> String {
         format!("trellis.{}.{rest}", self.lattice)
@@ -122,36 +125,6 @@ impl Subjects {
     #[must_use]
     pub fn owner_calls(&self, host: &HostId) -> String {
         self.in_lattice(format_args!("rpc.shard.*.{host}"))
-    }
-    /// The records of one shard of a kind of durability `lattice`.
-    #[must_use]
-    pub fn shard(&self, kind: &KindName, shard: u16) -> String {
-        self.in_lattice(format_args!("shard.{kind}.{shard}"))
-    }
-    /// The records of every shard.
-    #[must_use]
-    pub fn shards(&self) -> String {
-        self.in_lattice(format_args!("shard.*.*"))
-    }
-    /// The stream of [`Self::shard`].
-    #[must_use]
-    pub fn shard_stream(&self, kind: &KindName, shard: u16) -> String {
-        format!("TRELLIS_{}_shard_{kind}_{shard}", self.lattice)
-    }
-    /// Object store: checkpoints of one shard and the snapshots in them, by digest.
-    #[must_use]
-    pub fn shard_store(&self, kind: &KindName, shard: u16) -> String {
-        format!("TRELLIS_{}_snapshots_{kind}_{shard}", self.lattice)
-    }
-    /// KV bucket: leases of hosts' sessions, one key each.
-    #[must_use]
-    pub fn sessions_bucket(&self) -> String {
-        format!("TRELLIS_{}_sessions", self.lattice)
-    }
-    /// KV bucket: who has which epoch of a shard, one key each.
-    #[must_use]
-    pub fn shards_bucket(&self) -> String {
-        format!("TRELLIS_{}_shards", self.lattice)
     }
     /// Calls of a provider's process, by its [`crate::provider::process_name`] (a queue group).
     #[must_use]

@@ -4,7 +4,7 @@ use super::NatsLattice;
 use super::core::{Core, Events};
 use crate::bus::{BusStatus, SUBSCRIPTION_CAPACITY};
 use async_nats::{ConnectErrorKind, ConnectOptions, Event, ServerError};
-use lattice_protocol::{ErrorCode, Report};
+use lattice_protocol::{DomainName, ErrorCode, Report};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ pub struct NatsOptions {
     /// First tokens of answer subjects, one's own per user: `_INBOX_<host>`.
     pub inbox_prefix: Option<String>,
     /// JetStream domain to work in, other than the server's own.
-    pub domain: Option<String>,
+    pub domain: Option<DomainName>,
     /// Do not wait for the first connection, but make it in the background, however long it takes.
     pub background: bool,
     /// Time for one connection attempt.

@@ -5,12 +5,16 @@ use super::connect::NatsOptions;
 use crate::bus::{BusError, BusStatus, Headers};
 use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
-use lattice_protocol::jetstream;
+use lattice_protocol::{DomainName, jetstream};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 
+/// A server hears of the subject of another domain's new stream a moment after that was made: until then it says
+/// that nobody takes what is published there, which is certain, so it is published again.
+const HEARD: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(20);
 /// Denials that a slow listener may miss; it then times out instead.
 const DENIALS: usize = 256;
 
@@ -54,7 +58,9 @@ pub(super) struct Core {
     pub(super) client: Client,
     pub(super) events: Arc<Events>,
     pub(super) server: String,
-    /// Prefix of JetStream's API, of this domain or another.
+    /// The JetStream domain, if it is not that of the server.
+    pub(super) domain: Option<DomainName>,
+    /// Prefix of its API.
     pub(super) api: String,
     /// What comes before a key's subject when another domain's buckets are written.
     pub(super) domain_prefix: String,
@@ -63,9 +69,24 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(client: Client, events: Arc<Events>, server: String, options: &NatsOptions) -> Self {
-        let api = jetstream::api(options.domain.as_deref());
-        let domain_prefix = options.domain.as_ref().map_or_else(String::new, |_| format!("{api}."));
-        Self { client, events, server, api, domain_prefix, timeout: options.request_timeout }
+        let domain = options.domain.clone();
+        let api = jetstream::api(domain.as_ref());
+        let domain_prefix = domain.as_ref().map_or_else(String::new, |_| format!("{api}."));
+        Self { client, events, server, domain, api, domain_prefix, timeout: options.request_timeout }
+    }
+
+    /// The same connection, in another domain.
+    pub(super) fn in_domain(&self, domain: DomainName) -> Self {
+        let api = jetstream::api(Some(&domain));
+        Self {
+            client: self.client.clone(),
+            events: Arc::clone(&self.events),
+            server: self.server.clone(),
+            domain_prefix: format!("{api}."),
+            api,
+            domain: Some(domain),
+            timeout: self.timeout,
+        }
     }
 
     /// Is there a connection at this moment?
@@ -91,6 +112,9 @@ impl Core {
         self.check()?;
         let mut denials = self.events.denials.subscribe();
         let mut status = self.events.status.subscribe();
+        // A server of the domain itself names what the subject is there.
+        let home = self.domain.as_ref().and_then(|domain| jetstream::at_home(domain, subject));
+        let is_ours = |denied: &str| denied == subject || home.as_deref() == Some(denied);
         let mut request = Request::new().payload(payload).timeout(Some(timeout));
         if let Some(headers) = headers {
             request = request.headers(headers);
@@ -100,7 +124,7 @@ impl Core {
             answer = self.client.send_request(subject.to_owned(), request) => {
                 answer.map_err(|error| self.request_error(subject, timeout, &error))
             }
-            () = denied(&mut denials, |denied| denied == subject) => Err(BusError::Denied { subject: subject.to_owned() }),
+            () = denied(&mut denials, is_ours) => Err(BusError::Denied { subject: subject.to_owned() }),
             () = lost(&mut status) => Err(BusError::Io {
                 subject: subject.to_owned(),
                 reason: "connection lost while waiting for the answer".to_owned(),
@@ -152,8 +176,17 @@ impl Core {
         payload: Bytes,
         timeout: Duration,
     ) -> Result<PublishAck, ApiError> {
-        let answer = self.call(subject, headers, payload, timeout).await?;
-        decode(subject, &answer.payload)
+        // Keys are written under the domain's API, which is heard of as soon as the domain is.
+        let is_far = self.domain.is_some() && !subject.starts_with(&self.domain_prefix);
+        let began = Instant::now();
+        loop {
+            match self.call(subject, headers.clone(), payload.clone(), timeout).await {
+                Err(BusError::NoResponders { .. }) if is_far && began.elapsed() < HEARD.min(timeout) => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                answer => return decode(subject, &answer?.payload),
+            }
+        }
     }
 }
 

@@ -127,6 +127,8 @@ impl NatsBucket {
         let bucket = self.bucket.clone();
         match error {
             BusError::NoResponders { .. } => self.why_silent().await,
+            // Into another domain every request goes, and nobody says that nobody is there for the bucket.
+            BusError::Timeout { .. } if self.core.domain.is_some() => self.why_silent().await,
             BusError::Denied { .. } => KvError::Denied { bucket, key: key.to_owned() },
             error => KvError::Unreachable { bucket, reason: error.to_string() },
         }

@@ -7,6 +7,7 @@ use keys::Digest;
 use lattice_io::{BlobError, BlobInfo, Replicas};
 
 crate::conformance! {
+    in a domain:
     bytes_are_put_once_read_back_listed_and_deleted,
     bytes_larger_than_a_message_pass,
     bytes_under_a_wrong_name_are_refused,

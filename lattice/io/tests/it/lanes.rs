@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tests_harness::eventually;
 
 crate::conformance! {
+    in a domain:
     each_lane_has_its_own_end,
     a_repetition_stores_nothing,
     of_two_who_expect_the_same_end_one_is_stored,

@@ -12,6 +12,7 @@ use lattice_journal::model::{Answer, ModelLog, Step, script};
 use std::sync::Arc;
 
 crate::conformance! {
+    in a domain:
     it_answers_as_the_model_does,
     of_two_who_expect_the_same_one_is_stored,
     what_is_stored_is_there_for_who_opens_it_again,

@@ -272,6 +272,9 @@ codes! {
     /// Nobody listens there.
     Connection = "E_CONNECTION" => Io,
         "Check that the server runs there, that `CLUSTER_URI` or the context names it, and that a subscriber is linked.";
+    /// A JetStream domain that does not answer: no such site, or it is cut off from here.
+    Domain = "E_DOMAIN" => Io,
+        "Check that the site's nats-server runs with `jetstream { domain: … }` of that name and that its leaf connection stands, and that the host was enrolled for it: `trellis lattice enroll <host> --domain <name>`.";
     /// The disk or the network.
     Io = "E_IO" => Io,
         "Check the path, its rights, the disk's room, or the network.";

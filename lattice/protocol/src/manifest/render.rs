@@ -132,6 +132,9 @@ fn persistent(out: &mut Block, kind: &Persistent) {
         out.text("kind", name.as_str());
     }
     out.field("durability", kind.durability.word());
+    if let Some(domain) = &kind.domain {
+        out.text("domain", domain.as_str());
+    }
     out.changed("replicas", kind.replicas, default.replicas);
     match kind.states {
         1 => out.field("isolation", "instance"),

@@ -178,7 +178,7 @@ fn a_persistent_kind_is_read_with_its_defaults_and_reads_back() {
     let app = persistent("persistent: true").unwrap();
     assert_eq!(app.actors[0].persistent, Some(Box::default()));
     let app = persistent(
-        "persistent: {kind: gauge, durability: lattice, replicas: 3, isolation: {shared: 16}, turnMs: 50, \
+        "persistent: {kind: gauge, durability: lattice, domain: factory, replicas: 3, isolation: {shared: 16}, turnMs: 50, \
          snapshots: {events: 7, seconds: 8, replayMs: 9}, retainHours: 0, retainMib: 5, idleSeconds: 10}, \
          replicas: 3",
     )
@@ -187,6 +187,7 @@ fn a_persistent_kind_is_read_with_its_defaults_and_reads_back() {
     assert_eq!(kind.kind_of(&app.actors[0].name).as_str(), "gauge");
     assert_eq!((kind.states, kind.turn_ms, kind.snapshot_events, kind.retain_hours), (16, 50, 7, 0));
     assert_eq!((kind.replicas, kind.retain_mib), (3, 5));
+    assert_eq!(kind.domain.as_ref().map(crate::DomainName::as_str), Some("factory"));
     assert_eq!(parse(&render(&app), "again.yaml").unwrap(), app);
     let app = persistent("persistent: {isolation: instance}").unwrap();
     assert_eq!(app.actors[0].persistent.as_ref().unwrap().states, 1);
@@ -211,6 +212,8 @@ fn what_is_wrong_with_a_persistent_kind_is_said_with_its_place_and_what_was_mean
         ("persistent: {durability: lattice, replicas: 2}", "(got 2, expected 1 or 3)"),
         ("persistent: {durability: lattice, replicas: 5}", "(got number 5, expected 1..3)"),
         ("persistent: {replicas: 3}", "has its journal on one disk"),
+        ("persistent: {domain: factory}", "in no JetStream domain"),
+        ("persistent: {durability: lattice, domain: a_b}", "JetStream domain: only A-Za-z0-9-, 1..32"),
         ("persistent: {kind: 'a b'}", "actor kind: only A-Za-z0-9_-"),
         ("persistent: {kind: other}", "kind other is that of meter"),
         ("persistent: true, replicas: 2", "runs on one host"),

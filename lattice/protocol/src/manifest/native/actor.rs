@@ -32,6 +32,7 @@ pub(in crate::manifest) const WARM: &[&str] = &["maxCalls", "maxConcurrency", "i
 pub(in crate::manifest) const PERSISTENT: &[&str] = &[
     "kind",
     "durability",
+    "domain",
     "replicas",
     "isolation",
     "turnMs",
@@ -183,6 +184,9 @@ fn persistent(reader: &mut Reader, at: &At<'_>) -> Persistent {
     }
     if let Some(at) = fields.get("durability") {
         persistent.durability = reader.one_of(&at, &Durability::WORDS).unwrap_or_default();
+    }
+    if let Some(at) = fields.get("domain") {
+        persistent.domain = reader.parsed(&at, ErrorCode::Name);
     }
     set(reader, &fields, "replicas", 1..=3, &mut persistent.replicas);
     if let Some(at) = fields.get("isolation") {
