@@ -23,7 +23,7 @@
 //! | `balance` | hands shards to hosts that have fewer, one after the other |
 //! | `standby` (one per shard that it stands by for) | follows the stream, folds ahead, hands over |
 //!
-//! [`values`] is what the buckets hold.
+//! [`values`] is what the buckets hold. All of it is in one JetStream domain; [`domains`] has one of it for each.
 //!
 //! Invariants: the lease keeps owners from working in vain; the fence is the epoch in the stream
 //! ([`lattice_journal::chain`]). A stream is trimmed only behind a checkpoint that was read back and that
@@ -31,6 +31,7 @@
 //! and says so ([`LatticeActors::closed`]). A shard's loop checks the lease before each step, and stops by itself.
 
 mod balance;
+mod domains;
 mod owned;
 mod rule;
 mod session;
@@ -46,6 +47,7 @@ use crate::kinds::{self, Kind, Peers, Room};
 use crate::policy::Policy;
 use crate::shard::{Inbox, Message};
 use bytes::Bytes;
+pub use domains::DomainActors;
 use host_store::{AsideStore, SnapshotStore};
 use lattice_io::{Clock, Kv, Lattice, TaskScope};
 use lattice_journal::lease::{LeasePolicy, Sighting};
@@ -95,7 +97,7 @@ pub struct LatticeOptions {
     pub room: Arc<dyn Room>,
 }
 
-/// The kinds of durability `lattice` on a host. Clones are handles to the same.
+/// The kinds of durability `lattice` on a host, in one domain. Clones are handles to the same.
 #[derive(Clone)]
 pub struct LatticeActors {
     inner: Arc<Inner>,
@@ -139,6 +141,8 @@ struct State {
     joined: BTreeMap<String, (String, u64)>,
     /// Shards that cannot be opened as they are: why, and until when it is not tried again (monotonic).
     closed: BTreeMap<Part, (Report, u64)>,
+    /// Why the domain could not be asked or written when that was last tried.
+    trouble: Option<Report>,
     /// All that was there when watching began has been heard.
     hears_sessions: bool,
     hears_owners: bool,
@@ -362,6 +366,7 @@ impl Inner {
     fn holds(&self, session: &SessionId, until_ms: u64) {
         let mut state = self.state();
         state.lease = Some((session.clone(), until_ms));
+        state.trouble = None;
         for inbox in state.parts.values().flatten() {
             inbox.send(Message::Lease(until_ms));
         }

@@ -13,7 +13,7 @@
 //! | [`device`] | durability `device`: one local journal for all of a host's pinned actors; its restarts |
 //! | [`door`] | what others ask of one open shard |
 //! | [`shard`] | the loop of one shard: turns, replies, queries, timers, relay, snapshots, idleness |
-//! | [`lattice`] | durability `lattice`: a stream for each shard, leases, takeover |
+//! | [`lattice`] | durability `lattice`, by JetStream domain: a stream for each shard, leases, takeover |
 //! | `activate` | bringing actors into memory |
 //! | [`forward`] | the journal of pinned actors, sent into the lattice behind their backs |
 //! | [`log`] | what the loop needs of a log |
@@ -51,5 +51,5 @@ pub use device::{Actors, DeviceOptions};
 pub use door::Door;
 pub use forward::{ForwardOptions, ForwardPolicy, WhenFull};
 pub use kinds::{Effects, Kind, Peers, Room};
-pub use lattice::{LatticeActors, LatticeOptions, StaleAnswer, StandbyStats};
+pub use lattice::{DomainActors, LatticeActors, LatticeOptions, StaleAnswer, StandbyStats};
 pub use policy::{KindPolicy, Policy, StandbyPolicy};

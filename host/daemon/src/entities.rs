@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use host_actors::shard::Listing;
-use host_actors::{Actors, Door, Kind, KindPolicy, LatticeActors, StaleAnswer};
+use host_actors::{Actors, DomainActors, Door, Kind, KindPolicy, LatticeActors, StaleAnswer};
 use host_runtime::PersistentKind;
 use lattice_io::call::{answer_each, ask_entity};
 use lattice_io::{Bus, Replicas, TaskScope};
@@ -82,8 +82,8 @@ fn submitted(answer: Submitted) -> Result<(EntityAnswer, Bytes), Report> {
 pub struct Entities {
     /// Those that are pinned to this host.
     pub device: Actors,
-    /// Those whose journal is in the lattice.
-    pub lattice: LatticeActors,
+    /// Those whose journal is in the lattice, in whichever domain.
+    pub lattice: DomainActors,
     /// The bus.
     pub bus: Arc<dyn Bus>,
     /// Subjects of the lattice.
@@ -105,13 +105,13 @@ impl Entities {
     /// What is wrong with the call, or becomes of it.
     pub async fn answer(&self, call: EntityCall, body: Bytes) -> Result<(EntityAnswer, Bytes), Report> {
         self.check_app(&call)?;
-        if self.lattice.runs(&call.kind).is_some()
-            && let Some(key) = call.ask.key().cloned()
-        {
-            return self.find(&key, call, body).await;
-        }
-        if matches!(call.ask, EntityAsk::List) && self.lattice.runs(&call.kind).is_some() {
-            return json(&self.list_all(call).await?);
+        if let Some(actors) = self.lattice.of(&call.kind) {
+            if let Some(key) = call.ask.key().cloned() {
+                return self.find(&actors, &key, call, body).await;
+            }
+            if matches!(call.ask, EntityAsk::List) {
+                return json(&self.list_all(&actors, call).await?);
+            }
         }
         let door = self.device.door();
         self.carry_out(door, call, body).await
@@ -123,15 +123,15 @@ impl Entities {
     /// `E_MOVING` when it does not.
     pub async fn answer_here(&self, call: EntityCall, body: Bytes) -> Result<(EntityAnswer, Bytes), Report> {
         self.check_app(&call)?;
+        let actors = self.lattice.of(&call.kind);
         if let EntityAsk::Query { key, stale: true, .. } = &call.ask
-            && self.lattice.door(key).is_none()
-            && self.lattice.runs(&call.kind).is_some()
+            && let Some(actors) = &actors
+            && actors.door(key).is_none()
         {
-            let key = key.clone();
-            return self.stale_here(&key, &call, &body).await.unwrap_or_else(|| Err(moving()));
+            return stale_here(actors, key, &call, &body).await.unwrap_or_else(|| Err(moving()));
         }
-        let door = match call.ask.key() {
-            Some(key) if self.lattice.runs(&call.kind).is_some() => self.lattice.door(key).ok_or_else(moving),
+        let door = match (call.ask.key(), &actors) {
+            (Some(key), Some(actors)) => actors.door(key).ok_or_else(moving),
             _ => self.device.door(),
         };
         self.carry_out(door, call, body).await
@@ -151,6 +151,7 @@ impl Entities {
     /// the same command id, and a query changes nothing.
     async fn find(
         &self,
+        actors: &LatticeActors,
         key: &EntityKey,
         mut call: EntityCall,
         body: Bytes,
@@ -160,7 +161,7 @@ impl Entities {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             call.remaining_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            let attempt = match (self.lattice.door(key), self.lattice.owner(key)) {
+            let attempt = match (actors.door(key), actors.owner(key)) {
                 (Some(door), _) => self.carry_out(Ok(door), call.clone(), body.clone()).await,
                 (None, Some(owner)) if owner != self.host => {
                     // A dead owner must not use up the caller's time.
@@ -169,17 +170,18 @@ impl Entities {
                     let subject = self.subjects.owner_call(&call.kind, &owner);
                     ask_entity(&*self.bus, &subject, &passed, &body).await
                 }
-                (None, _) => Err(self.lattice.closed(key).unwrap_or_else(moving)),
+                (None, _) => Err(actors.closed(key).unwrap_or_else(moving)),
             };
             if may_be_stale
                 && attempt.as_ref().is_err_and(|report| passes(report.code))
-                && let Some(answer) = self.stale(key, &call, &body).await
+                && let Some(answer) = self.stale(actors, key, &call, &body).await
             {
                 return answer;
             }
             match attempt {
                 Err(report) if passes(report.code) && left > PAUSE => tokio::time::sleep(PAUSE).await,
-                settled => return settled,
+                Err(report) => return Err(why(actors, report).at(key)),
+                answered => return answered,
             }
         }
     }
@@ -187,32 +189,19 @@ impl Entities {
     /// The answer of whoever stands by for an actor; none when nobody can give one now.
     async fn stale(
         &self,
+        actors: &LatticeActors,
         key: &EntityKey,
         call: &EntityCall,
         body: &Bytes,
     ) -> Option<Result<(EntityAnswer, Bytes), Report>> {
-        if let Some(answer) = self.stale_here(key, call, body).await {
+        if let Some(answer) = stale_here(actors, key, call, body).await {
             return Some(answer);
         }
-        let host = self.lattice.standby_host(key).filter(|host| *host != self.host)?;
+        let host = actors.standby_host(key).filter(|host| *host != self.host)?;
         let passed = EntityCall { remaining_ms: call.remaining_ms.min(PASSED_MS), ..call.clone() };
         let subject = self.subjects.owner_call(&call.kind, &host);
         let answer = ask_entity(&*self.bus, &subject, &passed, body).await;
         (!answer.as_ref().is_err_and(|report| passes(report.code))).then_some(answer)
-    }
-
-    async fn stale_here(
-        &self,
-        key: &EntityKey,
-        call: &EntityCall,
-        body: &Bytes,
-    ) -> Option<Result<(EntityAnswer, Bytes), Report>> {
-        let EntityAsk::Query { name, .. } = &call.ask else { return None };
-        let patience = Duration::from_millis(call.remaining_ms).min(MAX_PATIENCE);
-        let answer = self.lattice.query_stale(key, (name.clone(), body.clone()), patience).await?;
-        Some(answer.map(|StaleAnswer { reply, seq, epoch, stale }| {
-            (EntityAnswer { seq, epoch, repeated: false, stale: Some(stale) }, reply)
-        }))
     }
 
     async fn carry_out(
@@ -238,17 +227,18 @@ impl Entities {
             }
             EntityAsk::Verify { key } => json(&door?.verify(key).await?),
             EntityAsk::Move { key, to } => {
-                if self.lattice.runs(&key.kind).is_none() {
+                let Some(actors) = self.lattice.of(&key.kind) else {
                     return Err(immovable(&key.kind, self.device.kind(&key.kind).is_some()));
-                }
+                };
                 let began = Instant::now();
-                self.lattice.migrate(&key, &to, patience).await?;
+                actors.migrate(&key, &to, patience).await?;
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 json(&serde_json::json!({ "from": self.host, "to": to, "tookMs": took_ms }))
             }
             EntityAsk::Reserve { shard, record } => {
                 let part = (&call.kind, ShardId(shard));
-                self.lattice.reserve(part, RecordSeq(record), patience).await?;
+                let actors = self.lattice.of(&call.kind).ok_or_else(|| immovable(&call.kind, false))?;
+                actors.reserve(part, RecordSeq(record), patience).await?;
                 json(&serde_json::json!({ "ready": true }))
             }
             EntityAsk::Delete { key, id } => submitted(door?.delete(key, command_id(&id)?, patience).await?),
@@ -258,8 +248,8 @@ impl Entities {
                 json(&all.filter(|aside| aside.actor.kind == call.kind).collect::<Vec<_>>())
             }
             EntityAsk::Replay { id } => {
-                let of = |key: &EntityKey| match self.lattice.runs(&key.kind) {
-                    Some(_) => self.lattice.door(key).ok_or_else(moving),
+                let of = |key: &EntityKey| match self.lattice.of(&key.kind) {
+                    Some(actors) => actors.door(key).ok_or_else(moving),
                     None => self.device.door(),
                 };
                 submitted(self.device.replay(&id, of, patience).await?)
@@ -270,11 +260,11 @@ impl Entities {
 
     /// The actors of a kind: of a lattice's, those of the shards that this host owns.
     async fn list(&self, kind: KindName) -> Result<Listing, Report> {
-        if self.lattice.runs(&kind).is_none() {
+        let Some(actors) = self.lattice.of(&kind) else {
             return self.device.door()?.list(Some(kind)).await;
-        }
+        };
         let mut all = Listing::default();
-        for (_, door) in self.lattice.doors(&kind) {
+        for (_, door) in actors.doors(&kind) {
             let part = door.list(Some(kind.clone())).await?;
             all.actors.extend(part.actors);
             (all.outbox, all.more) = (all.outbox + part.outbox, all.more || part.more);
@@ -286,9 +276,9 @@ impl Entities {
 
     /// The actors of all shards of a kind, whoever owns them; an owner that does not answer is left out, and
     /// then there are more.
-    async fn list_all(&self, call: EntityCall) -> Result<Listing, Report> {
+    async fn list_all(&self, actors: &LatticeActors, call: EntityCall) -> Result<Listing, Report> {
         let mut all = self.list(call.kind.clone()).await?;
-        let others = self.lattice.owners(&call.kind).into_iter().filter(|owner| *owner != self.host);
+        let others = actors.owners(&call.kind).into_iter().filter(|owner| *owner != self.host);
         for owner in others {
             let passed = EntityCall { remaining_ms: call.remaining_ms.min(PASSED_MS), ..call.clone() };
             let subject = self.subjects.owner_call(&call.kind, &owner);
@@ -358,6 +348,30 @@ fn immovable(kind: &KindName, pinned: bool) -> Report {
         format!("kind {kind} does not run on the host that was asked, or not yet"),
     )
     .hint("nothing was moved; ask again shortly, and see what runs where: trellis get actors")
+}
+
+/// The answer of this host for an actor that it stands by for; none when it does not, or cannot now.
+async fn stale_here(
+    actors: &LatticeActors,
+    key: &EntityKey,
+    call: &EntityCall,
+    body: &Bytes,
+) -> Option<Result<(EntityAnswer, Bytes), Report>> {
+    let EntityAsk::Query { name, .. } = &call.ask else { return None };
+    let patience = Duration::from_millis(call.remaining_ms).min(MAX_PATIENCE);
+    let answer = actors.query_stale(key, (name.clone(), body.clone()), patience).await?;
+    Some(answer.map(|StaleAnswer { reply, seq, epoch, stale }| {
+        (EntityAnswer { seq, epoch, repeated: false, stale: Some(stale) }, reply)
+    }))
+}
+
+/// Nobody was found in time: if this host is cut off from the actor's domain, that is why. What may have been
+/// carried out stays unknown.
+fn why(actors: &LatticeActors, report: Report) -> Report {
+    match report.code {
+        ErrorCode::Connection | ErrorCode::Fenced | ErrorCode::Moving => actors.cut_off().unwrap_or(report),
+        _ => report,
+    }
 }
 
 fn moving() -> Report {

@@ -16,7 +16,7 @@ use crate::identity::Identity;
 use crate::measured::{Measured, Regions};
 use crate::processes::{Launcher, Processes};
 use crate::secrets::Secrets;
-use host_actors::{Actors, DeviceOptions, ForwardOptions, LatticeActors, LatticeOptions, Peers, Policy};
+use host_actors::{Actors, DeviceOptions, DomainActors, ForwardOptions, LatticeOptions, Peers, Policy};
 use host_runtime::{Runtime, RuntimeConfig};
 use host_store::JournalOptions;
 use lattice_io::task::CancellationToken;
@@ -228,7 +228,7 @@ fn persistent_actors(
     };
     Ok(Entities {
         device,
-        lattice: LatticeActors::new(options, scope)?,
+        lattice: DomainActors::new(options, scope),
         bus: Arc::clone(&lattice.bus),
         subjects: subjects.clone(),
         host: config.host.clone(),

@@ -1,10 +1,11 @@
 //! This host's lease: one session after the other, each renewed by compare-and-set until it ends.
 
-use super::{Inner, PAUSE, SessionValue};
+use super::{Inner, LatticeActors, PAUSE, SessionValue};
 use bytes::Bytes;
 use lattice_io::KvError;
 use lattice_journal::SessionId;
 use lattice_journal::lease::{LeaseAction, Session};
+use lattice_protocol::{ErrorCode, Report};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,32 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
+impl LatticeActors {
+    /// Why this host can have no shard, if it is so: what has its leases and streams does not answer.
+    #[must_use]
+    pub fn cut_off(&self) -> Option<Report> {
+        let now_ms = self.inner.now_ms();
+        let state = self.inner.state();
+        let holds = state.lease.as_ref().is_some_and(|(_, until_ms)| now_ms < *until_ms);
+        let trouble = state.trouble.as_ref().filter(|_| !holds)?;
+        let what = match self.inner.options.subjects.domain() {
+            Some(domain) => {
+                format!("cut off from the JetStream domain {domain}, which has this kind's journals")
+            }
+            None => "cut off from JetStream, which has this kind's journals".to_owned(),
+        };
+        let report = Report::new(ErrorCode::Domain, what).got(&trouble.what);
+        Some(report.hint("send the same command id again when it is reached: it is carried out once"))
+    }
+}
+
+impl Inner {
+    /// The domain did not do what it was asked for.
+    pub(super) fn troubled(&self, error: impl Into<Report>) {
+        self.state().trouble = Some(error.into());
+    }
+}
+
 /// One session.
 async fn hold(inner: &Inner, session: &SessionId) {
     let key = inner.options.host.to_string();
@@ -35,7 +62,10 @@ async fn hold(inner: &Inner, session: &SessionId) {
     let mut revision = loop {
         match inner.sessions.get_latest(&key).await {
             Ok(entry) => break entry.map(|entry| entry.revision),
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) => {
+                inner.troubled(error);
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     };
     loop {
@@ -55,7 +85,10 @@ async fn hold(inner: &Inner, session: &SessionId) {
                             machine.written(attempt, now_ms)
                         }
                         Err(KvError::Conflict { .. }) => machine.lost(),
-                        Err(_) => machine.unknown(attempt, now_ms),
+                        Err(error) => {
+                            inner.troubled(error);
+                            machine.unknown(attempt, now_ms)
+                        }
                     });
                 }
                 LeaseAction::Read => match inner.sessions.get_latest(&key).await {
@@ -70,7 +103,8 @@ async fn hold(inner: &Inner, session: &SessionId) {
                         revision = None;
                         todo.extend(machine.read(Some(0), inner.now_ms()));
                     }
-                    Err(_) => {
+                    Err(error) => {
+                        inner.troubled(error);
                         tokio::time::sleep(LOOK).await;
                         let ended = machine.tick(inner.now_ms());
                         let over = !ended.is_empty();

@@ -10,6 +10,7 @@ use crate::history::History;
 use crate::index::Schedule;
 use crate::shard::Opened;
 use lattice_io::log::{LogError, MAX_READ};
+use lattice_io::{BusError, StreamError};
 use lattice_journal::append::{AppendOutcome, Followed, LogAction, Tail};
 use lattice_journal::begin::{Begin, BeginAction, Begun, Hint, Refusal};
 use lattice_journal::chain::Invalid;
@@ -24,6 +25,9 @@ use lattice_protocol::{EntityKey, ErrorCode, Report};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+/// What to do when this host may not write a shard's records.
+const NOT_ENROLLED: &str =
+    "enrol the host for the domain of the kind: trellis lattice enroll <host> --domain <name>";
 /// Patience of one append.
 const APPEND: Duration = Duration::from_secs(2);
 
@@ -86,6 +90,9 @@ pub(super) async fn run(
             }
             TakeoverAction::Log(LogAction::Append { attempt, expected, sealed }) => {
                 let outcome = log.log.append(expected, sealed.bytes().clone(), APPEND).await;
+                if let Err(error @ StreamError::Bus(BusError::Denied { .. })) = outcome {
+                    return Err(Stuck::Closed(Report::from(error).hint(NOT_ENROLLED)));
+                }
                 todo.extend(takeover.outcome(attempt, outcome.unwrap_or(AppendOutcome::Unknown)));
                 // Found valid or not, it is the last one.
                 log.remember(&sealed);

@@ -25,6 +25,7 @@ impl Inner {
                     Err(error) => error,
                 };
                 tracing::debug!(%error, bucket, "bucket not there yet");
+                self.troubled(error);
                 tokio::time::sleep(PAUSE).await;
             }
         }

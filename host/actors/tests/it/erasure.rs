@@ -3,10 +3,10 @@
 
 use crate::copies::{copy_of, guests_of, rebuilt, sum};
 use crate::forward::{
-    add, all_has_arrived, arrived, as_user, name, options, policy, status, subjects, trimming, users, work,
+    add, all_has_arrived, arrived, name, options, policy, status, subjects, trimming, users, work,
 };
 use crate::standing::{messages, stands};
-use crate::support::{Host, PATIENCE, T0, host_with, key};
+use crate::support::{Host, PATIENCE, T0, as_user, host_with, key};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use host_actors::ForwardPolicy;

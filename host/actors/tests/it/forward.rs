@@ -2,7 +2,7 @@
 //! through the death of the server and of the host. What arrives is what is on the host's disk, each record
 //! once, in order; or a gap says what was let go.
 
-use crate::support::{Host, PATIENCE, Settings, T0, host_with, key, until};
+use crate::support::{Host, PATIENCE, Settings, T0, as_user, host_with, key, nats_user, until};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use host_actors::forward::copy::{self, Copy};
@@ -11,11 +11,12 @@ use host_actors::{ForwardOptions, ForwardPolicy, KindPolicy, WhenFull};
 use host_store::{DataDir, Journal, JournalOptions};
 use lattice_io::Lattice;
 use lattice_io::memory::Memory;
-use lattice_io::nats::{self, NatsAuth, NatsLattice, NatsOptions};
+use lattice_io::nats::{self, NatsLattice, NatsOptions};
 use lattice_journal::shard::Submitted;
 use lattice_journal::snapshot::SnapshotPolicy;
 use lattice_journal::{Command, CommandId, CommandRef, RecordSeq, Sealed};
 use lattice_protocol::forwarding::{ForwardState, Forwarding};
+use lattice_protocol::permission::HostDomains;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, HostId, Report};
 use std::collections::BTreeMap;
@@ -385,30 +386,12 @@ async fn an_older_copy_of_the_data_is_reported_and_overwrites_nothing_and_a_new_
 
 /// Users of a server: the host as its lattice lets it, another one, and somebody who may do everything.
 pub fn users() -> String {
-    let list = |subjects: &[String]| {
-        subjects.iter().map(|subject| format!("{subject:?}")).collect::<Vec<_>>().join(", ")
-    };
     let user = |host: &str| {
-        let granted = subjects().host_permissions(&host.parse().unwrap(), &[]);
-        format!(
-            "{{ user: {host}, password: pass, permissions: {{ publish: {{ allow: [{}], deny: [{}] }}, subscribe: [{}] }} }}",
-            list(&granted.publish),
-            list(&granted.publish_deny),
-            list(&granted.subscribe),
-        )
+        let domains = HostDomains::default();
+        nats_user(host, &subjects().host_permissions(&host.parse().unwrap(), &[], &domains))
     };
-    format!(
-        "authorization {{ users: [ {}, {}, {{ user: all, password: pass }} ] }}",
-        user("NTEST"),
-        user("NOTHER")
-    )
-}
-
-pub async fn as_user(server: &NatsServer, user: &str) -> Result<Lattice> {
-    let auth = NatsAuth::Password { user: user.to_owned(), password: "pass".to_owned() };
-    let inbox_prefix = (user != "all").then(|| format!("_INBOX_{user}"));
-    let options = NatsOptions { auth, inbox_prefix, ..NatsOptions::new(server.url()) };
-    Ok(nats::connect(options).await?.lattice())
+    let (host, other) = (user("NTEST"), user("NOTHER"));
+    format!("authorization {{ users: [ {host}, {other}, {{ user: all, password: pass }} ] }}")
 }
 
 #[tokio::test(flavor = "multi_thread")]

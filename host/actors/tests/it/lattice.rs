@@ -2,7 +2,7 @@
 
 use crate::support::{Outside, PATIENCE, Shared, Sums, Wire, key, until};
 use bytes::Bytes;
-use host_actors::{Kind, KindPolicy, LatticeActors, LatticeOptions, Policy, Room};
+use host_actors::{DomainActors, Kind, KindPolicy, LatticeActors, LatticeOptions, Policy, Room};
 use host_store::{AsideStore, DataDir, SnapshotStore};
 use lattice_io::call::answer_each;
 use lattice_io::memory::Memory;
@@ -12,7 +12,7 @@ use lattice_journal::shard::Submitted;
 use lattice_journal::{Command, CommandId, CommandRef, RecordSeq, ShardId};
 use lattice_protocol::entity::{EntityAnswer, EntityAsk, EntityCall};
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{ErrorCode, HostId, Report};
+use lattice_protocol::{DomainName, ErrorCode, HostId, Report};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -24,7 +24,10 @@ const LEASE: LeasePolicy = LeasePolicy { ttl_ms: 600, renew_ms: 150, margin_ms: 
 static BEGAN: LazyLock<u64> = LazyLock::new(|| SystemClock::new().unix_ms());
 
 pub struct Node {
+    pub domains: DomainActors,
+    /// Those of the one kind.
     pub actors: LatticeActors,
+    pub kind: Kind,
     pub scope: TaskScope,
     pub sums: Arc<Sums>,
     /// Whether it has room.
@@ -42,7 +45,17 @@ pub fn node(name: &str, lattice: &Lattice) -> Node {
     node_with(name, lattice, (policy, KindPolicy::default()))
 }
 
-pub fn node_with(name: &str, lattice: &Lattice, (policy, kind): (Policy, KindPolicy)) -> Node {
+pub fn node_with(name: &str, lattice: &Lattice, policies: (Policy, KindPolicy)) -> Node {
+    node_in(None, name, lattice, policies)
+}
+
+/// The same with the kind in this JetStream domain.
+pub fn node_in(
+    domain: Option<&DomainName>,
+    name: &str,
+    lattice: &Lattice,
+    (policy, kind): (Policy, KindPolicy),
+) -> Node {
     let directory = tempfile::tempdir().unwrap();
     let data = DataDir::open(directory.path()).unwrap();
     let outside = Arc::new(Outside::default());
@@ -60,7 +73,7 @@ pub fn node_with(name: &str, lattice: &Lattice, (policy, kind): (Policy, KindPol
         aside: Arc::new(AsideStore::open(&data).unwrap()),
         room: Arc::clone(&room) as Arc<dyn Room>,
     };
-    let actors = LatticeActors::new(options, &scope).unwrap();
+    let domains = DomainActors::new(options, &scope);
     let sums = Arc::new(Sums::default());
     let kind = Kind {
         actor: "test/sums".parse().unwrap(),
@@ -68,9 +81,10 @@ pub fn node_with(name: &str, lattice: &Lattice, (policy, kind): (Policy, KindPol
         effects: Arc::new(Wire(outside)),
         policy: kind,
     };
-    actors.put_kind("sum".parse().unwrap(), kind).unwrap();
+    domains.put_kind(domain, "sum".parse().unwrap(), kind.clone()).unwrap();
+    let actors = domains.of(&"sum".parse().unwrap()).unwrap();
     serve(name.parse().unwrap(), &actors, lattice, &scope);
-    Node { actors, scope, sums, room, _directory: directory }
+    Node { domains, actors, kind, scope, sums, room, _directory: directory }
 }
 
 /// Answers what other hosts ask of this one, as the daemon does.

@@ -8,6 +8,7 @@ mod checkpoints;
 mod copies;
 mod crashes;
 mod deletion;
+mod domains;
 mod effects;
 mod erasure;
 mod forward;

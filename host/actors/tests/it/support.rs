@@ -5,19 +5,43 @@ use host_actors::{Actors, DeviceOptions, Door, Effects, ForwardOptions, Kind, Ki
 use host_core::guest::{Done, Guest, GuestFault, GuestKind, Opening, Saved, Turn, Verdict};
 use host_store::{DataDir, JournalOptions, SnapshotKey};
 use keys::Digest;
-use lattice_io::{BoxFuture, ManualClock, TaskScope};
+use lattice_io::nats::{self, NatsAuth, NatsOptions};
+use lattice_io::{BoxFuture, Lattice, ManualClock, TaskScope};
 use lattice_journal::commit::Misfire;
 use lattice_journal::shard::Submitted;
 use lattice_journal::{Command, CommandId, CommandRef, Decision, Effect, Event, SessionId};
+use lattice_protocol::permission::Permissions;
 use lattice_protocol::{EntityKey, ErrorCode, Report};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tests_harness::NatsServer;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A day in 2026.
 pub const T0: u64 = 1_790_000_000_000;
+
+/// A user of a server's configuration, by these permissions; its password is `pass`.
+pub fn nats_user(name: &str, granted: &Permissions) -> String {
+    let list = |subjects: &[String]| {
+        subjects.iter().map(|subject| format!("{subject:?}")).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "{{ user: {name}, password: pass, permissions: {{ publish: {{ allow: [{}], deny: [{}] }}, subscribe: [{}] }} }}",
+        list(&granted.publish),
+        list(&granted.publish_deny),
+        list(&granted.subscribe),
+    )
+}
+
+/// A connection as one of the users of a server; `all` may everything.
+pub async fn as_user(server: &NatsServer, user: &str) -> anyhow::Result<Lattice> {
+    let auth = NatsAuth::Password { user: user.to_owned(), password: "pass".to_owned() };
+    let inbox_prefix = (user != "all").then(|| format!("_INBOX_{user}"));
+    let options = NatsOptions { auth, inbox_prefix, ..NatsOptions::new(server.url()) };
+    Ok(nats::connect(options).await?.lattice())
+}
 
 /// A kind whose guests are structs; counts what it was asked.
 #[derive(Default)]

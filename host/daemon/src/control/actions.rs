@@ -62,11 +62,13 @@ impl Control {
         self.preparing.insert(spec.id.clone(), spec.clone());
         let staged = self.take_staged(&spec);
         let load = self.load(spec.artifact.clone(), spec.trial);
+        let reaches = self.reaches_domain(&spec);
         let sender = self.sender.clone();
         self.parts.scope.spawn_best_effort("prepare actor", async move {
-            let result = match staged {
-                Some(ready) => Ok(ready),
-                None => load.await,
+            let result = match (reaches.await, staged) {
+                (Err(report), _) => Err(report),
+                (Ok(()), Some(ready)) => Ok(ready),
+                (Ok(()), None) => load.await,
             };
             // A closed inbox means that the host is ending.
             let _ = sender.send(Event::Prepared(Box::new(spec), result)).await;

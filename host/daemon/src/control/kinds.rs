@@ -54,7 +54,10 @@ impl Control {
         // A kind that is another actor's is refused here, before anything is changed.
         match durability {
             Durability::Device => self.parts.entities.device.put_kind(name.clone(), kind)?,
-            Durability::Lattice => self.parts.entities.lattice.put_kind(name.clone(), kind)?,
+            Durability::Lattice => {
+                let domain = persistent.domain.as_ref();
+                self.parts.entities.lattice.put_kind(domain, name.clone(), kind)?;
+            }
         }
         let rpc = match self.kinds.remove(&spec.id) {
             // Calls come for the kind, whatever its component.
@@ -81,6 +84,23 @@ impl Control {
         let data = json!({ "digest": spec.artifact.digest, "replicas": spec.replicas });
         self.parts.events.emit("actor.started", Some(spec.id.to_string()), data);
         Ok(())
+    }
+
+    /// Whether the JetStream domain of a kind is there for this host; of a kind that runs in it already it is not
+    /// asked.
+    pub(super) fn reaches_domain(
+        &self,
+        spec: &ActorSpec,
+    ) -> impl Future<Output = Result<(), Report>> + Send + use<> {
+        let wanted = spec.persistent.as_ref().and_then(|persistent| persistent.domain.clone());
+        let wanted = wanted.filter(|_| !self.kinds.contains_key(&spec.id));
+        let actors = self.parts.entities.lattice.clone();
+        async move {
+            match wanted {
+                Some(domain) => actors.reach(&domain).await,
+                None => Ok(()),
+            }
+        }
     }
 
     async fn serve_kind(&self, name: &KindName) -> Option<TaskScope> {

@@ -3,6 +3,7 @@
 use super::Control;
 use crate::measured::Asked;
 use crate::wires::InboundBinding;
+use host_actors::LatticeActors;
 use host_core::reconcile::{ActorNow, Phase};
 use host_runtime::Actor;
 use keys::Claims;
@@ -37,6 +38,8 @@ pub struct Snapshot {
 struct Shown {
     status: ActorStatus,
     actor: Option<Arc<Actor>>,
+    /// What has its shards, of a kind whose journals are in the lattice.
+    shards: Option<LatticeActors>,
     /// What it is to be asked.
     check: Option<Box<Check>>,
     /// What its links hold at brokers. Not owned here: what is given back must end.
@@ -60,6 +63,9 @@ impl Snapshot {
                     let report = Report::new(ErrorCode::CrashLooping, why).at(&status.id);
                     status.reason.get_or_insert_with(|| report.to_string());
                 }
+            }
+            if let Some(report) = shown.shards.as_ref().and_then(LatticeActors::cut_off) {
+                status.reason.get_or_insert_with(|| report.to_string());
             }
             status
         };
@@ -149,6 +155,7 @@ impl Control {
             Shown {
                 status,
                 actor: running.map(|running| Arc::clone(&running.actor)),
+                shards: self.kinds.get(id).and_then(|kind| self.parts.entities.lattice.of(&kind.name)),
                 check: actor.spec.check.clone(),
                 subscriptions: bindings.filter_map(InboundBinding::subscription).collect(),
             }
