@@ -4,7 +4,7 @@
 use crate::commands;
 use crate::output::Format;
 use clap::{Parser, Subcommand};
-use lattice_protocol::LatticeName;
+use lattice_protocol::{DomainName, LatticeName};
 use std::path::PathBuf;
 
 /// Run signed WebAssembly actors on a lattice of cloud and edge hosts.
@@ -22,6 +22,9 @@ pub struct Args {
     /// Credentials (`.creds`) of a NATS user.
     #[arg(long, global = true, env = "TRELLIS_NATS_CREDS", value_name = "FILE")]
     pub nats_creds: Option<PathBuf>,
+    /// JetStream domain of the lattice, where the server is of another: a site's leaf node.
+    #[arg(long, global = true, env = "TRELLIS_NATS_DOMAIN", value_name = "NAME")]
+    pub nats_domain: Option<DomainName>,
     /// Name of the lattice.
     #[arg(long, global = true, env = "TRELLIS_LATTICE", value_name = "NAME")]
     pub lattice: Option<LatticeName>,

@@ -1,5 +1,6 @@
 //! Connecting to the lattice as one of its users.
 
+use crate::args::Args;
 use crate::lattice_dir::LatticeDir;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,7 +8,7 @@ use keys::KeyPair;
 use lattice_io::nats::{NatsAuth, NatsLattice, NatsOptions, connect};
 use lattice_protocol::permission::PersonRole;
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{ErrorCode, Report};
+use lattice_protocol::{DomainName, ErrorCode, Report};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -23,6 +24,8 @@ pub struct Login {
     pub nkey: Option<PathBuf>,
     /// First token of answer subjects: the user's own.
     pub inbox_prefix: Option<String>,
+    /// JetStream domain of the lattice; none: that of the server.
+    pub domain: Option<DomainName>,
     /// Name, in the server's monitoring.
     pub name: String,
 }
@@ -81,13 +84,26 @@ impl Login {
 
     /// As a user of a lattice's directory or bundle.
     pub fn of_dir(dir: &LatticeDir, user: &str) -> Result<Self, Report> {
+        let file = dir.file()?;
         Ok(Self {
-            url: dir.file()?.nats_url,
+            url: file.nats_url,
+            domain: file.domain,
             creds: Some(dir.creds(user)),
             nkey: None,
             inbox_prefix: Some(format!("_INBOX_{user}")),
             name: user.to_owned(),
         })
+    }
+
+    /// At another server, or in another domain, if the command line says so.
+    pub fn told(mut self, args: &Args) -> Self {
+        if let Some(url) = &args.nats_url {
+            self.url.clone_from(url);
+        }
+        if args.nats_domain.is_some() {
+            self.domain.clone_from(&args.nats_domain);
+        }
+        self
     }
 
     /// Connects; `background` keeps trying instead of failing, for hosts that start offline.
@@ -103,6 +119,7 @@ impl Login {
             name: self.name.clone(),
             auth,
             inbox_prefix: self.inbox_prefix.clone(),
+            domain: self.domain.clone(),
             background,
             ..NatsOptions::new(&self.url)
         };

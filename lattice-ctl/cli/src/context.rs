@@ -9,7 +9,7 @@ use crate::lattice_dir::LatticeDir;
 use crate::output::file_report;
 use keys::TrustAnchors;
 use lattice_protocol::name::is_token;
-use lattice_protocol::{ErrorCode, LatticeName, Report};
+use lattice_protocol::{DomainName, ErrorCode, LatticeName, Report};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,9 @@ pub struct ContextFile {
     /// Its NATS server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nats_url: Option<String>,
+    /// Its JetStream domain, where that server is of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats_domain: Option<DomainName>,
     /// Credentials of a NATS user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creds: Option<PathBuf>,
@@ -124,6 +127,7 @@ impl Context {
                 creds: None,
                 nkey: None,
                 inbox_prefix: None,
+                domain: None,
                 name: "trellis".to_owned(),
             },
         };
@@ -133,6 +137,9 @@ impl Context {
         };
         if let Some(url) = args.nats_url.as_ref().or(file.nats_url.as_ref()) {
             login.url.clone_from(url);
+        }
+        if let Some(domain) = args.nats_domain.as_ref().or(file.nats_domain.as_ref()) {
+            login.domain = Some(domain.clone());
         }
         if let Some(creds) = args.nats_creds.as_ref().or(file.creds.as_ref()) {
             login.creds = Some(creds.clone());

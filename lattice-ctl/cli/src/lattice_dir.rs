@@ -16,16 +16,15 @@
 //! Secrets are files of mode 0600, made once and never overwritten.
 
 mod revoke;
+mod users;
 
 use crate::keyfile;
 use crate::output::file_report;
-use keys::nats::{AccountSpec, Responses, RoleSpec, Subjects as Allowed, UserSpec};
+use keys::nats::{AccountSpec, Responses, RoleSpec, Subjects as Allowed};
 use keys::{CurveKey, CurvePublic, KeyKind, KeyPair, PublicKey};
-use lattice_protocol::name::is_token;
-use lattice_protocol::permission::{Permissions, PersonRole, ProviderRole, provider_inbox};
+use lattice_protocol::permission::{HostDomains, Permissions, ProviderRole};
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
-use providers_sdk::process::Membership;
+use lattice_protocol::{DomainName, ErrorCode, HostId, LatticeName, Report};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -41,6 +40,12 @@ pub struct LatticeFile {
     pub lattice: LatticeName,
     /// Where its NATS server is.
     pub nats_url: String,
+    /// JetStream domain of its own servers: hosts of other domains ask for the lattice by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainName>,
+    /// JetStream domains of hosts' sites, for the kinds whose manifests name them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub site_domains: BTreeMap<HostId, BTreeSet<DomainName>>,
     /// Subjects that guests may be linked to.
     pub subjects: Vec<String>,
     /// Enrolled hosts.
@@ -54,6 +59,17 @@ pub struct LatticeFile {
     /// NATS users whose tokens issued up to that time (Unix seconds) count no more.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub revoked_users: BTreeMap<PublicKey, i64>,
+}
+
+impl LatticeFile {
+    /// What a host may on NATS.
+    fn permissions(&self, host: &HostId) -> Permissions {
+        let domains = HostDomains {
+            lattice: self.domain.clone(),
+            kinds: self.site_domains.get(host).cloned().unwrap_or_default(),
+        };
+        Subjects::new(self.lattice.clone()).host_permissions(host, &self.subjects, &domains)
+    }
 }
 
 /// `trust.json`: what a host trusts. Public keys only.
@@ -184,10 +200,14 @@ impl LatticeDir {
             (self.key("issuer", KeyKind::Account)?, self.key("controller", KeyKind::Account)?);
         let now = now_unix();
         // What has happened to the lattice since it was made stays.
-        let (incarnation, revoked_users) =
-            have.map(|have| (have.incarnation, have.revoked_users)).unwrap_or_default();
-        let file =
-            &LatticeFile { account: Some(account.public()), incarnation, revoked_users, ..file.clone() };
+        let file = &match have {
+            Some(LatticeFile { incarnation, revoked_users, site_domains, domain, .. }) => {
+                let domain = file.domain.clone().or(domain);
+                LatticeFile { incarnation, revoked_users, site_domains, domain, ..file.clone() }
+            }
+            None => file.clone(),
+        };
+        let file = &LatticeFile { account: Some(account.public()), ..file.clone() };
         let token = self.account_token(&operator, &account, file, now)?;
         let config = server_config(&operator, (account.public(), &token), &system, file, now)?;
         write_whole(&self.server_auth(), config.as_bytes())?;
@@ -206,7 +226,7 @@ impl LatticeDir {
             self.add_user(&account, user, &subjects.operator_permissions(user), now)?;
         }
         for host in &file.hosts {
-            self.add_user(&account, host.as_str(), &subjects.host_permissions(host, &file.subjects), now)?;
+            self.add_user(&account, host.as_str(), &file.permissions(host), now)?;
         }
         self.seal_key()?;
         for host in &file.hosts {
@@ -240,45 +260,9 @@ impl LatticeDir {
             .collect()
     }
 
-    /// Makes the user of a person; gives where its credentials are. One that is there is kept.
-    ///
-    /// # Errors
-    /// `E_NAME` for a name that is none, or a host's.
-    pub fn add_person(&self, role: PersonRole, name: &str) -> Result<PathBuf, Report> {
-        let file = self.file()?;
-        let is_reserved = name == "controller" || file.hosts.iter().any(|host| host.as_str() == name);
-        if !is_token(name) || is_reserved {
-            return Err(Report::new(ErrorCode::Name, "user name: only A-Za-z0-9_-, 1..64, and no host's")
-                .got(name.chars().take(80).collect::<String>()));
-        }
-        if name == "admin" && role != PersonRole::Admin {
-            return Err(Report::new(ErrorCode::Name, "this user is the lattice's administrator")
-                .got(name)
-                .hint("choose another name"));
-        }
-        let account = keyfile::read(&self.path.join("keys").join("account.nk"), KeyKind::Account)?;
-        let permissions = Subjects::new(file.lattice).person_permissions(role, name);
-        self.add_user(&account, name, &permissions, now_unix())?;
-        Ok(self.creds(name))
-    }
-
     /// Remembers which life of the lattice was begun.
     pub fn set_incarnation(&self, incarnation: u64) -> Result<(), Report> {
         let file = LatticeFile { incarnation: Some(incarnation), ..self.file()? };
-        write_json(&self.path.join("lattice.json"), &file)
-    }
-
-    /// Enrols one more host.
-    pub fn enroll(&self, host: &HostId) -> Result<(), Report> {
-        let mut file = self.file()?;
-        if matches!(host.as_str(), "controller" | "admin") {
-            return Err(Report::new(ErrorCode::Name, "host id is the name of another user").got(host));
-        }
-        let account = keyfile::read(&self.path.join("keys").join("account.nk"), KeyKind::Account)?;
-        let permissions = Subjects::new(file.lattice.clone()).host_permissions(host, &file.subjects);
-        self.add_user(&account, host.as_str(), &permissions, now_unix())?;
-        keyfile::read_or_make_curve(&self.curve_path(host))?;
-        file.hosts.insert(host.clone());
         write_json(&self.path.join("lattice.json"), &file)
     }
 
@@ -287,6 +271,7 @@ impl LatticeDir {
         let mut file = self.file()?;
         file.hosts = [host.clone()].into();
         file.revoked_users.clear();
+        file.site_domains.retain(|of, _| of == host);
         let creds = self.creds(host.as_str());
         let secret = zeroize::Zeroizing::new(
             std::fs::read(&creds).map_err(|error| file_report("read the credentials", &creds, &error))?,
@@ -331,50 +316,7 @@ impl LatticeDir {
         })
     }
 
-    /// A new NATS user for a provider's process of this name.
-    pub fn membership(&self, role: ProviderRole, name: &str, url: &str) -> Result<Membership, Report> {
-        let path = self.role_path(role);
-        let account = self.file()?.account.filter(|_| path.exists()).ok_or_else(|| {
-            Report::new(ErrorCode::Denied, "nothing here may make users for providers")
-                .at(path.display())
-                .hint("run lattice init again, restart the NATS server with it, and copy the host's bundle anew")
-        })?;
-        let signer = keyfile::read(&path, KeyKind::Account)?;
-        let user = keyfile::generate(KeyKind::User)?;
-        let jwt = keys::nats::role_user_jwt(&signer, account, user.public(), name, now_unix())
-            .map_err(|error| nats_report(&error))?;
-        Ok(Membership {
-            url: url.to_owned(),
-            credentials: Some(keys::nats::creds_file(&jwt, &user).to_string()),
-            inbox_prefix: Some(provider_inbox(user.public().as_str())),
-        })
-    }
-
     fn role_path(&self, role: ProviderRole) -> PathBuf {
         self.path.join("keys").join(format!("{}.nk", role.as_str()))
-    }
-
-    fn add_user(
-        &self,
-        account: &KeyPair,
-        name: &str,
-        permissions: &Permissions,
-        now: i64,
-    ) -> Result<(), Report> {
-        let path = self.creds(name);
-        if path.exists() {
-            return Ok(());
-        }
-        let user = keyfile::generate(KeyKind::User)?;
-        let mut publish = Allowed::allow(permissions.publish.iter().cloned());
-        publish.deny = permissions.publish_deny.iter().cloned().collect();
-        let spec = UserSpec {
-            publish,
-            subscribe: Allowed::allow(permissions.subscribe.iter().cloned()),
-            responses: Some(ANSWERS),
-            ..UserSpec::new(user.public(), name)
-        };
-        let jwt = keys::nats::user_jwt(account, &spec, now).map_err(|e| nats_report(&e))?;
-        keyfile::write_secret(&path, keys::nats::creds_file(&jwt, &user).as_bytes())
     }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 mod actor;
 mod change;
+mod domain;
 mod link;
 mod provider;
 mod rollout;

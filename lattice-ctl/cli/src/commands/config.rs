@@ -85,6 +85,7 @@ fn set(args: &Args, name: &str, dir: Option<&Path>, user: Option<String>) -> Out
     let file = ContextFile {
         lattice: args.lattice.clone(),
         nats_url: args.nats_url.clone(),
+        nats_domain: args.nats_domain.clone(),
         creds: args.nats_creds.as_deref().map(absolute).transpose()?,
         dir: dir.map(absolute).transpose()?,
         user,

@@ -57,10 +57,7 @@ impl From<Liveness> for Profile {
 pub async fn run(args: &Args, controller: &ControllerArgs) -> Outcome {
     let dir = LatticeDir::at(&controller.dir);
     let file = dir.file()?;
-    let mut login = Login::of_dir(&dir, "controller")?;
-    if let Some(url) = &args.nats_url {
-        login.url.clone_from(url);
-    }
+    let login = Login::of_dir(&dir, "controller")?.told(args);
     let nats = login.connect(false).await?;
     let scope = TaskScope::new("trellis");
     let signer = dir.controller_key()?;

@@ -162,10 +162,7 @@ pub fn label(text: &str) -> Result<(String, String), String> {
 pub async fn run(args: &Args, host: &HostArgs) -> Outcome {
     let dir = LatticeDir::at(&host.dir);
     let config = host.flags.config(&host.host_id, &dir)?;
-    let mut login = Login::of_dir(&dir, host.host_id.as_str())?;
-    if let Some(url) = &args.nats_url {
-        login.url.clone_from(url);
-    }
+    let login = Login::of_dir(&dir, host.host_id.as_str())?.told(args);
     if !dir.creds(host.host_id.as_str()).exists() {
         return Err(Report::new(ErrorCode::HostNotFound, format!("host not found: {}", host.host_id))
             .at(host.dir.display())

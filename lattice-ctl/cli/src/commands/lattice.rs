@@ -9,7 +9,7 @@ use clap::Subcommand;
 use lattice_ctl_controller::incarnation;
 use lattice_ctl_controller::records::{Author, Records};
 use lattice_protocol::subject::check_subject;
-use lattice_protocol::{HostId, LatticeName};
+use lattice_protocol::{DomainName, HostId, LatticeName};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +31,10 @@ pub enum LatticeCommand {
         /// A host to enrol; may be repeated.
         #[arg(long = "host", value_name = "ID")]
         hosts: Vec<HostId>,
+        /// JetStream domain of its own servers, which then have it in their configuration. Needed where sites have
+        /// domains of their own: hosts there find the lattice by it.
+        #[arg(long, value_name = "NAME")]
+        domain: Option<DomainName>,
         /// Subjects that actors may be linked to, separated by commas.
         #[arg(long, value_delimiter = ',', default_value = "edge.>,cloud.>,app.>")]
         subjects: Vec<String>,
@@ -42,6 +46,10 @@ pub enum LatticeCommand {
         /// The lattice's directory.
         #[arg(long, default_value = "trellis-lattice")]
         dir: PathBuf,
+        /// JetStream domain of the host's site, for persistent actors whose manifest names it; may be repeated. Of a
+        /// host that is enrolled already its bundle is to be copied anew.
+        #[arg(long = "domain", value_name = "NAME")]
+        domains: Vec<DomainName>,
         /// Where to write the bundle.
         #[arg(long, value_name = "DIR")]
         bundle: Option<PathBuf>,
@@ -61,7 +69,7 @@ pub enum LatticeCommand {
 /// Runs it.
 pub async fn run(args: &Args, command: &LatticeCommand) -> Outcome {
     match command {
-        LatticeCommand::Init { dir, name, nats, hosts, subjects } => {
+        LatticeCommand::Init { dir, name, nats, hosts, domain, subjects } => {
             for subject in subjects {
                 check_subject(subject, true)?;
             }
@@ -69,7 +77,9 @@ pub async fn run(args: &Args, command: &LatticeCommand) -> Outcome {
             let file = LatticeFile {
                 lattice: name.clone(),
                 nats_url: nats.clone(),
+                domain: domain.clone(),
                 subjects: subjects.clone(),
+                site_domains: BTreeMap::new(),
                 hosts: hosts.iter().cloned().collect(),
                 account: None,
                 incarnation: None,
@@ -99,9 +109,9 @@ pub async fn run(args: &Args, command: &LatticeCommand) -> Outcome {
             Ok(())
         }
         LatticeCommand::Recover { dir, reason } => recover(args, &LatticeDir::at(dir), reason).await,
-        LatticeCommand::Enroll { host, dir, bundle } => {
+        LatticeCommand::Enroll { host, dir, domains, bundle } => {
             let directory = LatticeDir::at(dir);
-            directory.enroll(host)?;
+            directory.enroll(host, domains)?;
             if let Some(bundle) = bundle {
                 directory.write_bundle(host, bundle)?;
                 output::say(
@@ -114,7 +124,7 @@ pub async fn run(args: &Args, command: &LatticeCommand) -> Outcome {
             }
             output::say(args, format!("host {host} is enrolled"));
             if args.output == output::Format::Json {
-                output::json(&json!({ "host": host, "dir": dir, "bundle": bundle }));
+                output::json(&json!({ "host": host, "dir": dir, "domains": domains, "bundle": bundle }));
             }
             Ok(())
         }
@@ -123,10 +133,7 @@ pub async fn run(args: &Args, command: &LatticeCommand) -> Outcome {
 
 async fn recover(args: &Args, dir: &LatticeDir, reason: &str) -> Outcome {
     let (file, signer) = (dir.file()?, dir.controller_key()?);
-    let mut login = Login::of_dir(dir, "controller")?;
-    if let Some(url) = &args.nats_url {
-        login.url.clone_from(url);
-    }
+    let login = Login::of_dir(dir, "controller")?.told(args);
     let nats = login.connect(false).await?;
     let records = Records::new(nats.lattice(), file.lattice.clone());
     let author = Author {

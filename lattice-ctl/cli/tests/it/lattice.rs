@@ -234,3 +234,44 @@ async fn a_deployed_actor_is_called_scaled_and_stopped() {
     assert!(host.wait_for_exit(DEADLINE).await.unwrap().success());
     assert!(Path::new(host.log_path()).exists());
 }
+
+/// What the user of these credentials may publish to, and its seed.
+fn may_publish(creds: &str) -> (Vec<String>, String) {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let line = |start: &str| creds.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    let payload = URL_SAFE_NO_PAD.decode(line("eyJ").split('.').nth(1).unwrap()).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+    let allowed = claims.pointer("/nats/pub/allow").unwrap().as_array().unwrap();
+    (allowed.iter().map(|subject| subject.as_str().unwrap().to_owned()).collect(), line("SU"))
+}
+
+#[test]
+fn a_host_is_enrolled_for_its_sites_domain_and_for_a_further_one_with_the_same_key() {
+    let person = Person::new();
+    person.run(&["lattice", "init", "--name", "lab", "--domain", "hub", "--host", "NEDGE01"]).ok();
+    let read =
+        || may_publish(&std::fs::read_to_string(person.path("trellis-lattice/users/NEDGE01.creds")).unwrap());
+    let has = |allowed: &[String], subject: &str| allowed.iter().any(|allowed| allowed == subject);
+    let (first, key) = read();
+    assert!(has(&first, "$JS.hub.API.>") && !has(&first, "$JS.factory.API.INFO"), "{first:?}");
+    person.run(&["lattice", "enroll", "NEDGE01", "--domain", "factory"]).ok();
+    person.run(&["lattice", "enroll", "NEDGE01", "--domain", "depot", "--bundle", "edge"]).ok();
+    let (then, same) = read();
+    assert_eq!(key, same);
+    for subject in
+        ["$JS.hub.API.>", "$JS.factory.API.INFO", "$JS.depot.API.INFO", "trellis.lab.shard.*.*.depot"]
+    {
+        assert!(has(&then, subject), "{subject}: {then:?}");
+    }
+    let bundled: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(person.path("edge/lattice.json")).unwrap()).unwrap();
+    assert_eq!(bundled["domain"], "hub", "the host finds the lattice by it");
+    assert_eq!(bundled["siteDomains"], serde_json::json!({ "NEDGE01": ["depot", "factory"] }));
+    // Made again without saying so, it is the same lattice.
+    person.run(&["lattice", "init", "--name", "lab", "--host", "NEDGE01"]).ok();
+    let file: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(person.path("trellis-lattice/lattice.json")).unwrap()).unwrap();
+    assert_eq!((&file["domain"], &file["siteDomains"]), (&bundled["domain"], &bundled["siteDomains"]));
+    person.run(&["lattice", "enroll", "NEDGE01", "--domain", "a_b"]).failed(2, "E_USAGE");
+}

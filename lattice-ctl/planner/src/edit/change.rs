@@ -2,8 +2,9 @@
 //! the controllers' API make edits by [`carry_out`] alone.
 
 use super::{
-    DeleteLink, Edited, PutLink, ScaleActor, StartActor, StartProvider, StopActor, delete_link, finalise,
-    pause, put_link, resume, rollback, scale_actor, start_actor, start_provider, stop_actor, stop_provider,
+    DeleteLink, Edited, PutLink, ScaleActor, StartActor, StartProvider, StopActor, delete_link, domain,
+    finalise, pause, put_link, resume, rollback, scale_actor, start_actor, start_provider, stop_actor,
+    stop_provider,
 };
 use lattice_protocol::desired::{DesiredApp, Placement};
 use lattice_protocol::manifest::Application;
@@ -104,8 +105,21 @@ impl Change {
 /// other by being put.
 ///
 /// # Errors
-/// `E_APP_NOT_FOUND`, and what the edit says.
+/// `E_APP_NOT_FOUND`, `E_CONFLICT` for a kind that would change its JetStream domain, and what the edit says.
 pub fn carry_out(
+    app: &AppName,
+    have: Option<&DesiredApp>,
+    change: &Change,
+    cx: Circumstances<'_>,
+) -> Result<Edited, Report> {
+    let edited = edit(app, have, change, cx)?;
+    if let Some(have) = have {
+        domain::stays(have, &edited.record)?;
+    }
+    Ok(edited)
+}
+
+fn edit(
     app: &AppName,
     have: Option<&DesiredApp>,
     change: &Change,

@@ -6,7 +6,7 @@ use keys::nats::{AccountSpec, Responses, RoleSpec, Subjects as Allowed, UserSpec
 use keys::{KeyKind, KeyPair};
 use lattice_io::nats::{NatsAuth, NatsLattice, NatsOptions, connect};
 use lattice_io::{Bus, BusError, BusMessage, TaskScope};
-use lattice_protocol::permission::{Permissions, ProviderRole, provider_inbox};
+use lattice_protocol::permission::{HostDomains, Permissions, ProviderRole, provider_inbox};
 use lattice_protocol::provider::{Place, process_name};
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{LatticeName, ProviderId};
@@ -78,7 +78,8 @@ impl Users {
 
     async fn host(&self) -> Result<Arc<NatsLattice>> {
         let user = key(KeyKind::User, 99);
-        let granted = self.subjects.host_permissions(&"H1".parse()?, &["edge.>".to_owned()]);
+        let granted =
+            self.subjects.host_permissions(&"H1".parse()?, &["edge.>".to_owned()], &HostDomains::default());
         let mut spec = UserSpec::new(user.public(), "H1");
         spec.publish = Allowed::allow(granted.publish);
         spec.publish.deny = granted.publish_deny.into_iter().collect();

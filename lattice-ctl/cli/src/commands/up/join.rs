@@ -23,7 +23,11 @@ use std::time::Duration;
 pub async fn run(args: &Args, up: &UpArgs, (place, server): (&UpDir, &str)) -> Outcome {
     let dir = LatticeDir::at(&up.dir);
     let config = config(args, up, &dir)?;
-    let login = login(up, (&dir, &config.host), &url(server))?;
+    let mut login = login(up, (&dir, &config.host), &url(server))?;
+    if dir.exists() {
+        login.domain = dir.file()?.domain;
+    }
+    login.domain = args.nats_domain.clone().or(login.domain);
     let me = Process::of(std::process::id())
         .ok_or_else(|| Report::new(ErrorCode::Io, "could not read this process's entry in /proc"))?;
     let mut note = Note {
@@ -116,8 +120,14 @@ fn this_machine() -> Result<HostId, Report> {
 
 /// As whom: the file that was named, else the host's own credentials in the directory.
 fn login(up: &UpArgs, (dir, host): (&LatticeDir, &HostId), url: &str) -> Result<Login, Report> {
-    let mut login =
-        Login { url: url.to_owned(), creds: None, nkey: None, inbox_prefix: None, name: host.to_string() };
+    let mut login = Login {
+        url: url.to_owned(),
+        creds: None,
+        nkey: None,
+        inbox_prefix: None,
+        domain: None,
+        name: host.to_string(),
+    };
     let named = up.nats_nseed.clone();
     let own = Some(dir.creds(host.as_str())).filter(|path| path.exists());
     let Some(path) = named.or(own) else { return Ok(login) };

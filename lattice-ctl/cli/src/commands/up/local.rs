@@ -121,6 +121,8 @@ fn prepare(args: &Args, up: &UpArgs, dir: &LatticeDir) -> Result<(HostId, u16), 
         dir.init(&LatticeFile {
             lattice: name.clone(),
             nats_url: format!("nats://127.0.0.1:{port}"),
+            domain: None,
+            site_domains: BTreeMap::new(),
             subjects: SUBJECTS.map(str::to_owned).to_vec(),
             hosts: [host.clone()].into(),
             account: None,
@@ -146,7 +148,7 @@ fn prepare(args: &Args, up: &UpArgs, dir: &LatticeDir) -> Result<(HostId, u16), 
     }
     let host = host_of(up, &file)?;
     if !file.hosts.contains(&host) {
-        dir.enroll(&host)?;
+        dir.enroll(&host, &[])?;
     }
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
         Report::new(ErrorCode::Io, format!("port {port} is not free: {error}"))
