@@ -26,7 +26,7 @@ pub mod workspace;
 
 pub use cargo::cargo;
 pub use eventually::eventually;
-pub use nats::{Cluster, JetStream, Leaf, LeafRemote, NatsOptions, NatsServer};
+pub use nats::{Cluster, JetStream, Leaf, LeafRemote, NatsOptions, NatsServer, Site, SiteOptions, Uplink};
 pub use process::{Process, ProcessSpec};
 pub use proxy::ChaosProxy;
 pub use redis::RedisServer;

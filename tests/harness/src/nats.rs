@@ -8,6 +8,7 @@
 //! survive a restart, so clients reconnect and streams are there again.
 
 mod config;
+mod site;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -21,6 +22,7 @@ use tempfile::TempDir;
 use crate::process::{Process, ProcessSpec};
 use crate::{eventually, http, tools};
 use config::Ports;
+pub use site::{Site, SiteOptions, Uplink};
 
 /// A server starts in tens of milliseconds; a machine busy with a build takes longer.
 const START_DEADLINE: Duration = Duration::from_secs(30);

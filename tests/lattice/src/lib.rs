@@ -114,6 +114,8 @@ impl TestLattice {
         for host in 1..=hosts {
             init.extend(["--host".to_owned(), format!("H{host}")]);
         }
+        let domain = options.jetstream.as_ref().and_then(|jetstream| jetstream.domain.clone());
+        init.extend(domain.into_iter().flat_map(|domain| ["--domain".to_owned(), domain]));
         call(&trellis, dir.path(), &init)?;
         let auth = fs::read_to_string(dir.path().join("trellis-lattice/nats/auth.conf"))?;
         let options = NatsOptions { operator_config: Some(auth), ..options };
@@ -251,13 +253,21 @@ impl TestLattice {
     /// # Errors
     /// What `trellis` says.
     pub fn deploy_accounts(&self, manifest: &str) -> Result<()> {
+        self.write_accounts(manifest)?;
+        self.trellis(&["app", "deploy", "app.yaml"]).map(drop)
+    }
+
+    /// The same, not deployed yet.
+    ///
+    /// # Errors
+    /// What `trellis` says.
+    pub fn write_accounts(&self, manifest: &str) -> Result<()> {
         fs::copy(fixtures::guest("fixture-account")?, self.dir.path().join("account.wasm"))?;
         let sign = ["claim", "sign", "account.wasm", "--name", "account", "--cap", "wasi:keyvalue"];
         let keys =
             ["--issuer", "trellis-lattice/keys/issuer.nk", "--subject", "trellis-lattice/keys/fixture.nk"];
         self.trellis(&[&sign[..], &keys].concat())?;
-        fs::write(self.dir.path().join("app.yaml"), manifest)?;
-        self.trellis(&["app", "deploy", "app.yaml"]).map(drop)
+        Ok(fs::write(self.dir.path().join("app.yaml"), manifest)?)
     }
 
     /// A connection of this process as one of the lattice's users.

@@ -29,6 +29,8 @@ mod recover;
 mod reference;
 #[path = "it/rollouts.rs"]
 mod rollouts;
+#[path = "it/sites.rs"]
+mod sites;
 #[path = "it/standbys.rs"]
 mod standbys;
 
