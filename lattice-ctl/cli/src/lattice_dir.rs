@@ -131,7 +131,12 @@ fn server_config(
     let its = keys::nats::account_jwt(operator, &AccountSpec::system(system.public()), now);
     let system_token = its.map_err(|error| nats_report(&error))?;
     let accounts = [(account, token.to_owned()), (system.public(), system_token)].into();
-    Ok(keys::nats::server_config(&operator_jwt, &system.public(), &accounts))
+    let mut config = keys::nats::server_config(&operator_jwt, &system.public(), &accounts);
+    if file.domain.is_some() {
+        // A client's first line has its token, which lists what it may in each domain: 4 KiB are too few.
+        config.push_str("max_control_line: 16384\n");
+    }
+    Ok(config)
 }
 
 fn nats_report(error: &keys::nats::NatsError) -> Report {

@@ -92,7 +92,8 @@ pub async fn ask_host(
 
 /// May the same command be sent again at once, in the hope of another answer?
 fn passes(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::Moving | ErrorCode::Fenced | ErrorCode::Overloaded | ErrorCode::OutcomeUnknown)
+    use ErrorCode::{Domain, Fenced, Moving, OutcomeUnknown, Overloaded};
+    matches!(code, Domain | Fenced | Moving | OutcomeUnknown | Overloaded)
 }
 
 /// Asks the owner for as long as there is time, while another attempt may have another answer: it must be

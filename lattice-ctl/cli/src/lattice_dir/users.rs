@@ -44,6 +44,12 @@ impl LatticeDir {
             return Err(Report::new(ErrorCode::Name, "host id is the name of another user").got(host));
         }
         let account = keyfile::read(&self.path.join("keys").join("account.nk"), KeyKind::Account)?;
+        if !domains.is_empty() && file.domain.is_none() {
+            let what = "the lattice has no domain of its own, by which hosts at sites find it";
+            return Err(Report::new(ErrorCode::Usage, what).at(self.path().display()).hint(
+                "name it, and restart the servers with nats/auth.conf: trellis lattice init --domain <name>",
+            ));
+        }
         if !domains.is_empty() {
             file.site_domains.entry(host.clone()).or_default().extend(domains.iter().cloned());
         }

@@ -249,7 +249,15 @@ fn may_publish(creds: &str) -> (Vec<String>, String) {
 #[test]
 fn a_host_is_enrolled_for_its_sites_domain_and_for_a_further_one_with_the_same_key() {
     let person = Person::new();
-    person.run(&["lattice", "init", "--name", "lab", "--domain", "hub", "--host", "NEDGE01"]).ok();
+    person.run(&["lattice", "init", "--name", "lab", "--host", "NEDGE01"]).ok();
+    person.run(&["lattice", "enroll", "NEDGE01", "--domain", "factory"]).failed(2, "E_USAGE");
+    person.run(&["lattice", "init", "--name", "lab", "--domain", "hub", "--host", "NEDGE02"]).ok();
+    let auth = std::fs::read_to_string(person.path("trellis-lattice/nats/auth.conf")).unwrap();
+    assert!(
+        auth.contains("max_control_line: 16384"),
+        "tokens of such hosts are longer than a server's usual line"
+    );
+    person.run(&["lattice", "enroll", "NEDGE01"]).ok();
     let read =
         || may_publish(&std::fs::read_to_string(person.path("trellis-lattice/users/NEDGE01.creds")).unwrap());
     let has = |allowed: &[String], subject: &str| allowed.iter().any(|allowed| allowed == subject);

@@ -20,6 +20,10 @@ use std::collections::BTreeSet;
 const DESTRUCTIVE: [&str; 5] =
     ["STREAM.DELETE.>", "STREAM.UPDATE.>", "STREAM.RESTORE.>", "STREAM.SNAPSHOT.>", "STREAM.MSG.DELETE.>"];
 
+/// JetStream's API and keys in any domain that is asked for by its name.
+const ANY_API: &str = "$JS.*.API";
+const ANY_KEYS: &str = "$JS.*.API.";
+
 /// JetStream requests of persistent actors.
 const OF_ACTORS: [&str; 9] = [
     "INFO",
@@ -80,9 +84,10 @@ impl Subjects {
             publish.extend(self.of_actors(domain));
         }
         publish.extend_from_slice(applications);
-        let mut publish_deny = self.denied(None, domains);
-        for domain in domains.lattice.iter().chain(&domains.kinds) {
-            publish_deny.extend(self.denied(Some(domain), domains));
+        let mut publish_deny = self.denied(&api(None), "", domains);
+        if domains.lattice.is_some() || !domains.kinds.is_empty() {
+            // In any domain, so that the list is as long for several: a user's token has to fit one line.
+            publish_deny.extend(self.denied(ANY_API, ANY_KEYS, domains));
         }
         publish_deny.push(format!("$O.{}.>", self.artifact_store()));
         let mut subscribe = vec![
@@ -109,11 +114,8 @@ impl Subjects {
         needed
     }
 
-    /// What no host may in a JetStream domain; none: in that of the server it is connected to.
-    fn denied(&self, domain: Option<&DomainName>, domains: &HostDomains) -> Vec<String> {
-        let api = api(domain);
-        // Keys are written under their own subjects, or under the API of another domain.
-        let keys = if domain.is_some() { format!("{api}.") } else { String::new() };
+    /// What no host may under this API of JetStream, with its keys.
+    fn denied(&self, api: &str, keys: &str, domains: &HostDomains) -> Vec<String> {
         let mut denied: Vec<String> =
             DESTRUCTIVE.iter().map(|operation| format!("{api}.{operation}")).collect();
         denied.extend(self.control_buckets().map(|bucket| format!("{keys}$KV.{bucket}.>")));
@@ -260,6 +262,22 @@ mod tests {
         ] {
             assert!(!may(&granted, no), "{no}");
         }
+    }
+
+    /// Servers take a first line of 16 KiB from a client (`max_control_line` in the lattice's `auth.conf`): the token in it
+    /// is four thirds as long as what it says.
+    #[test]
+    fn a_hosts_token_fits_the_first_line_with_the_longest_name_of_a_lattice() {
+        let subjects = Subjects::new("x".repeat(64).parse().unwrap());
+        let domains = HostDomains {
+            lattice: Some("y".repeat(32).parse().unwrap()),
+            kinds: (0..2).map(|n| format!("{}{n}", "z".repeat(31)).parse().unwrap()).collect(),
+        };
+        let host = "N".repeat(56).parse().unwrap();
+        let granted = subjects.host_permissions(&host, &["edge.>".to_owned()], &domains);
+        let all = [granted.publish, granted.publish_deny, granted.subscribe].concat();
+        let bytes: usize = all.iter().map(|subject| subject.len() + 3).sum();
+        assert!(bytes < (16_384 - 1_500) / 4 * 3, "{bytes}");
     }
 
     /// A domain may be named that is the lattice's own: what is the lattice's is kept there too.

@@ -324,6 +324,7 @@ pub(crate) fn client(
                         "E_TIMEOUT",
                         "E_ACTOR_NOT_FOUND",
                         "E_MOVING",
+                        "E_DOMAIN",
                         "E_FENCED",
                     ];
                     ensure!(passes.iter().any(|code| text.contains(code)), "{text}");
