@@ -143,7 +143,9 @@ fn newest(folder: &Path, actor: &str) -> Result<PathBuf> {
     let hex = blake3::hash(actor.as_bytes()).to_hex();
     let prefix = hex.get(2..32).context("a hash")?.to_owned();
     let mut of_actor = files(folder)?;
-    of_actor.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)));
+    // Not one that the host was killed over: it has another name until it is whole.
+    let is_whole = |name: &str| name.starts_with(&prefix) && !name.ends_with(".tmp");
+    of_actor.retain(|path| path.file_name().is_some_and(|name| is_whole(&name.to_string_lossy())));
     of_actor.sort();
     of_actor.pop().with_context(|| format!("no snapshot of {actor}"))
 }
