@@ -170,3 +170,54 @@ async fn rebuild(lattice: &mut TestLattice) -> Result<()> {
     ensure!(lives == 1 && found.values().all(|seqs| *seqs == (1..=11).collect::<Vec<u64>>()), "{found:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_actor_is_erased_and_a_host_whose_disk_is_lost_comes_back_from_its_checkpoint() -> Result<()>
+{
+    let mut lattice = bank_of(1, BANK).await?;
+    for n in 0..24 {
+        add(&lattice, n).await?;
+    }
+    all_has_arrived(&lattice).await?;
+    let erase = ["actor", "erase", "account/a-1", "--yes"];
+    let alive = refused(&lattice, &erase)?;
+    ensure!(alive.contains("E_CONFLICT") && alive.contains("not deleted"), "{alive}");
+    lattice.trellis(&["actor", "delete", "account/a-1", "--yes"])?;
+    // The checkpoint that stands for what goes is made soon; until then it is refused.
+    eventually(PATIENCE, "it is erased", || async {
+        let erased = lattice.json(&erase)?;
+        ensure!(erased[0]["host"] == "H1" && erased[0]["messages"].as_u64() > Some(0), "{erased}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(lattice.json(&erase)?[0]["messages"], 0, "there is nothing more");
+    let gone = refused(&lattice, &["actor", "journal", "account/a-1", "--copy"])?;
+    ensure!(gone.contains("E_ACTOR_NOT_FOUND") && gone.contains("was deleted"), "{gone}");
+    let verified = lattice.trellis(&["actor", "verify", "account/a-2", "--copy"])?;
+    ensure!(verified.contains("erased with a deleted actor"), "{verified}");
+    let state = ["actor", "state", "account/a-2"];
+    let live = lattice.json(&state)?;
+    let mut copied = lattice.json(&[&state[..], &["--copy"]].concat())?;
+    ensure!(copied.as_object_mut().and_then(|fields| fields.remove("copy")).is_some(), "{copied}");
+    assert_eq!(copied, live);
+    for n in [24, 26] {
+        add(&lattice, n).await?;
+    }
+    all_has_arrived(&lattice).await?;
+
+    lattice.hosts[0].kill()?;
+    std::fs::remove_dir_all(lattice.path().join("trellis-lattice/data/H1"))?;
+    let said = lattice.json(&["host", "--host-id", "H1", "--rebuild-journal"])?;
+    ensure!(said["checkpoint"] == "lattice" && said["lostAtLeast"] == 0, "{said}");
+    lattice.hosts[0] = lattice.spawn_host(1).await?;
+    // Each under its id: what was carried out is not carried out again.
+    for n in (0..30).filter(|n| n % 3 != 1) {
+        add(&lattice, n).await?;
+    }
+    for actor in ["account/a-0", "account/a-2"] {
+        assert_eq!(lattice.trellis(&["query", actor, "balance"])?.trim(), "10");
+    }
+    let gone = refused(&lattice, &["query", "account/a-1", "balance"])?;
+    ensure!(gone.contains("was deleted"), "{gone}");
+    all_has_arrived(&lattice).await
+}
