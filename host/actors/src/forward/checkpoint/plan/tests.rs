@@ -1,3 +1,5 @@
+//! What of a checkpoint goes into which part, and what of the one before is used again.
+
 use super::*;
 use lattice_journal::{Epoch, RecordSeq};
 
