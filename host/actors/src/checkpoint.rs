@@ -40,7 +40,7 @@ pub struct SavedCheckpoint {
 }
 
 /// Largest list of snapshots that the file can hold, bytes.
-const MAX_LIST_BYTES: usize = 5 << 20;
+const MAX_LIST_BYTES: usize = 512 << 20;
 
 /// Does the file hold it?
 ///

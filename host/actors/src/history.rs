@@ -3,31 +3,37 @@
 
 use crate::activate::{Ready, Wanted};
 use crate::bury;
-use crate::index::{Index, Schedule};
+use crate::index::Schedule;
 use crate::kinds::Kind;
+use crate::roster::Roster;
 use crate::shard::Opened;
 use bytes::Bytes;
+use host_store::Spill;
 use lattice_journal::append::Tail;
 use lattice_journal::document::Document;
 use lattice_journal::outbox::{Outbox, OutboxPosition, outgoing};
 use lattice_journal::retain::Marks;
-use lattice_journal::trim::{SnapshotList, Trimmer};
+use lattice_journal::trim::SnapshotList;
 use lattice_journal::{Record, RecordSeq, Sealed};
-use lattice_protocol::EntityKey;
+use lattice_protocol::{EntityKey, Report};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+
+/// Actors of which all is in memory while a log is read.
+const WARM: usize = 65_536;
 
 /// See the module.
 pub(crate) struct History {
     relayed: OutboxPosition,
     outgoing: VecDeque<Arc<Record>>,
-    index: Index,
+    roster: Roster,
     schedule: Schedule,
-    trimmer: Trimmer,
     bytes: u64,
     marks: Marks,
     /// The last record that deleted an actor.
     tombstone: Option<RecordSeq>,
+    /// What could not be read of actors on the disk.
+    failed: Option<Report>,
 }
 
 impl History {
@@ -36,29 +42,35 @@ impl History {
         Self {
             relayed: OutboxPosition::default(),
             outgoing: VecDeque::new(),
-            index: Index::default(),
+            roster: Roster::new(list),
             schedule,
-            trimmer: Trimmer::new(list),
             bytes: 0,
             marks: Marks::default(),
             tombstone: None,
+            failed: None,
         }
     }
 
-    /// The next valid record.
+    /// The same, of more actors than there is memory for.
+    pub(crate) fn spilling(mut self, spill: Spill) -> Self {
+        self.roster.spill_to(spill);
+        self
+    }
+
+    /// The next valid record. What fails is told by [`Self::open`].
     pub(crate) fn take(&mut self, sealed: &Sealed) {
         let record = sealed.record();
         self.bytes = self.bytes.saturating_add(sealed.bytes().len() as u64);
-        self.index.add(record);
+        if let Err(report) = self.roster.add(record) {
+            self.failed.get_or_insert(report);
+        }
+        self.roster.settle_all(WARM);
         let at_ms = record.commits().iter().map(|commit| commit.hlc.wall_ms).max().unwrap_or(0);
         self.marks.note(record.seq, at_ms, sealed.bytes().len());
         for commit in record.commits() {
             self.schedule.add(commit);
             if commit.is_tombstone() {
-                self.trimmer.buried(&commit.key, commit.seq);
                 self.tombstone = Some(record.seq);
-            } else {
-                self.trimmer.committed(&commit.key, record.seq);
             }
         }
         if let Some(relayed) = Outbox::position_in(record) {
@@ -78,38 +90,29 @@ impl History {
     /// What a checkpoint stands for is forgotten: as if it had begun behind that.
     pub(crate) fn begin_behind(&mut self, document: &Document) {
         let through = document.checkpoint.through;
-        self.index.trim(through);
         // What it stands for was relayed.
         self.outgoing.retain(|record| record.seq > through);
         let mut list = document.list();
         // Of those that were deleted since it was made, it knows nothing.
-        for key in self.trimmer.snapshots().buried() {
-            if let Some(tombstone) = self.trimmer.snapshots().get(key) {
-                list.bury(tombstone.key, tombstone.seq);
-            }
-        }
-        self.trimmer = Trimmer::new(list);
-        for (key, places) in self.index.iter() {
-            places.iter().for_each(|place| self.trimmer.committed(key, *place));
-        }
+        self.roster.buried().for_each(|(key, seq)| list.bury(key.clone(), seq));
+        self.roster.begin_behind(through, list);
         self.bytes = 0;
     }
 
     /// How much is remembered: actors, places of their commits, snapshots, timers, effects.
     pub(crate) fn size(&self) -> usize {
-        let timers = self.schedule.len();
-        self.index.len() + self.trimmer.snapshots().len() + timers + self.outgoing.len()
+        self.roster.size() + self.schedule.len() + self.outgoing.len()
     }
 
     /// The records of an actor behind this one.
     pub(crate) fn after(&self, key: &EntityKey, record: RecordSeq) -> &[RecordSeq] {
-        self.index.after(key, record)
+        self.roster.after(key, record)
     }
 
     /// The actors with the youngest commits.
     pub(crate) fn recent(&self, most: usize) -> Vec<EntityKey> {
         let last = |(key, places): (&EntityKey, &[RecordSeq])| Some((*places.last()?, key.clone()));
-        let mut all: Vec<_> = self.index.iter().filter_map(last).collect();
+        let mut all: Vec<_> = self.roster.iter().filter_map(last).collect();
         all.sort_unstable_by(|left, right| right.cmp(left));
         all.into_iter().take(most).map(|(_, key)| key).collect()
     }
@@ -126,36 +129,41 @@ impl History {
             kind,
             alone: false,
             last,
-            places: self.index.after(key, RecordSeq(0)).to_vec(),
+            places: self.roster.after(key, RecordSeq(0)).to_vec(),
             first,
-            must: self.trimmer.snapshots().get(key),
+            must: self.roster.snapshot(key),
         }
     }
 
     /// A shard that goes on from there; with actors that are folded already, each up to a record.
+    ///
+    /// # Errors
+    /// The disk, when it [spilled](Self::spilling).
     pub(crate) fn open(
         mut self,
         tail: Tail,
         (first, checkpointed_ms): (RecordSeq, u64),
         folded: HashMap<EntityKey, (Ready, RecordSeq)>,
-    ) -> Opened {
+    ) -> Result<Opened, Report> {
+        if let Some(report) = self.failed {
+            return Err(report);
+        }
         // The records that have opened it are not read, and have nothing for people: they are as old as what
         // is before them. A log in which nothing more happens could never let go of a record of no age.
         self.marks.note(tail.chain.seq(), 0, 0);
-        Opened {
+        Ok(Opened {
             folded,
             tail,
             relayed: self.relayed,
             outgoing: self.outgoing.into(),
-            index: self.index,
+            roster: self.roster,
             schedule: self.schedule,
-            trimmer: self.trimmer,
             first,
             bytes: self.bytes,
             marks: self.marks,
             tombstone: self.tombstone,
             checkpointed_ms,
-        }
+        })
     }
 }
 

@@ -36,10 +36,31 @@ impl Index {
         }
     }
 
+    /// Takes out the places of an actor, until [`Self::give_back`].
+    pub fn lend(&mut self, key: &EntityKey) -> Vec<RecordSeq> {
+        let places = self.records.remove(key).unwrap_or_default();
+        self.places -= places.len();
+        places
+    }
+
+    /// Puts them back.
+    pub fn give_back(&mut self, key: EntityKey, places: Vec<RecordSeq>) {
+        if !places.is_empty() {
+            self.places += places.len();
+            self.records.insert(key, places);
+        }
+    }
+
     /// How many places are known.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places
+    }
+
+    /// How many actors have commits that are kept.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.records.len()
     }
 
     /// Is none known?
@@ -180,6 +201,11 @@ impl Schedule {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.due.is_empty()
+    }
+
+    /// The actors of which timers run, and how many.
+    pub fn actors(&self) -> impl Iterator<Item = (&EntityKey, usize)> {
+        self.timers.iter().map(|(key, timers)| (key, timers.len()))
     }
 
     /// How many timers of an actor run.

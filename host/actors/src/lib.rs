@@ -17,7 +17,8 @@
 //! | `activate` | bringing actors into memory |
 //! | [`forward`] | the journal of pinned actors, sent into the lattice behind their backs |
 //! | [`log`] | what the loop needs of a log |
-//! | [`index`], [`checkpoint`] | what is known of actors that are not in memory; what stands for trimmed history |
+//! | [`index`], `roster` | what is known of each actor, in memory or not: at hand, or on the disk |
+//! | [`checkpoint`] | what stands for trimmed history |
 //! | `bury` | what is left of deleted actors, and what must not be |
 //! | [`aside`] | what was set aside for a person to look at |
 //! | [`inspect`] | histories, read back: journal, time travel, verification |
@@ -45,6 +46,7 @@ pub mod kinds;
 pub mod lattice;
 pub mod log;
 pub mod policy;
+mod roster;
 pub mod shard;
 
 pub use device::{Actors, DeviceOptions};

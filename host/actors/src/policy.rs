@@ -62,6 +62,8 @@ pub struct Policy {
     pub effect: Duration,
     /// An actor that leaves memory with at least this many events since its last snapshot gets one.
     pub passivate_events: u64,
+    /// Actors that have left memory of which everything is at hand all the same; of others it is on the disk.
+    pub resting: usize,
     /// Snapshots that are taken or stored at once.
     pub snapshots_at_once: usize,
     /// Records that are trimmed at once at least: each trimming writes a checkpoint.
@@ -90,6 +92,7 @@ impl Default for Policy {
             relay: RelayPolicy::default(),
             effect: Duration::from_secs(30),
             passivate_events: 64,
+            resting: 4_096,
             snapshots_at_once: 16,
             trim_records: 50_000,
             checkpoint_records: 1_000,

@@ -39,15 +39,15 @@ pub(crate) use opening::{Opened, Realm, Shared};
 
 use crate::activate::{Brought, Ready, Sources, Wanted};
 use crate::bury::{self, Purge};
-use crate::index::{Index, Schedule};
+use crate::index::Schedule;
 use crate::kinds::Kind;
 use crate::log::ShardLog;
+use crate::roster::Roster;
 use bytes::Bytes;
 use lattice_journal::append::LogAction;
 use lattice_journal::outbox::{Outbox, OutboxPosition};
 use lattice_journal::retain::Marks;
 use lattice_journal::shard::{Action, Answer, Input, Question, StopReason, Submitted, Token};
-use lattice_journal::trim::Trimmer;
 use lattice_journal::{Now, Position, RecordSeq, Sealed, Shard, ShardId};
 use lattice_protocol::{EntityKey, ErrorCode, KindName, Report};
 use message::Waiter;
@@ -66,11 +66,12 @@ pub(crate) struct ShardLoop {
     shard: Shard,
     log: Arc<dyn ShardLog>,
     outbox: Outbox,
-    index: Index,
+    roster: Roster,
     schedule: Schedule,
-    trimmer: Trimmer,
     first: RecordSeq,
     trimming: bool,
+    /// The log is asked who of those at rest holds it back.
+    reading_laggards: bool,
     /// Bytes of records since the last checkpoint.
     grown_bytes: u64,
     /// After a trimming that failed: not before this (monotonic).
@@ -136,9 +137,12 @@ impl ShardLoop {
         opened.outgoing.iter().for_each(|record| outbox.durable(record));
         outbox.seen(opened.tail.chain.seq());
         let purge = trimming::unfinished(&opened, &*log);
-        let buried = opened.trimmer.snapshots().buried().cloned().collect();
+        let buried = opened.roster.buried().map(|(key, _)| key.clone()).collect();
         bury::forget(&shared.scope, (&shared.snapshots, &shared.aside), buried);
         let policy = shared.policy.shard;
+        let mut roster = opened.roster;
+        roster.spill_to(shared.snapshots.spill());
+        roster.rest_all();
         let opened_ms = shared.clock.monotonic_ms();
         let shard = Shard::new(policy, opened.tail, opened.relayed, shared.lease_until_ms);
         let shard_loop = Self {
@@ -146,11 +150,11 @@ impl ShardLoop {
             shard,
             log,
             outbox,
-            index: opened.index,
+            roster,
             schedule: opened.schedule,
-            trimmer: opened.trimmer,
             first: opened.first,
             trimming: false,
+            reading_laggards: false,
             grown_bytes: opened.bytes,
             trim_not_before_ms: 0,
             marks: opened.marks,
@@ -222,6 +226,7 @@ impl ShardLoop {
     fn tell_stats(&self) {
         self.stats.send_replace(ShardStats {
             actors: self.shard.actors(),
+            resting: self.roster.cold(),
             outbox: self.outbox.waiting(),
             record: self.shard.tail().chain.seq().0,
             commits: self.commits,
@@ -277,12 +282,14 @@ impl ShardLoop {
             }
             Message::Queried { key, token, result } => self.queried(key, token, result, now),
             Message::Saved { key, token, at, result } => self.saved(key, token, (*at, result), now),
-            Message::Stored { key, snapshot } => self.snapshot_stored(&key, snapshot),
+            Message::Stored { key, snapshot } => self.snapshot_stored(&key, snapshot, now),
             Message::Relayed { item, result } => self.relayed(*item, result, now),
             Message::Trimmed { through, result } => self.trimmed(through, result, now),
             Message::Settled { result } => self.checkpoint_settled(result),
             Message::CutAt { sealed } => self.cut_at(sealed, now),
             Message::StandAt { sealed } => self.stand_at(sealed),
+            Message::Stood { result } => self.stood(result),
+            Message::Laggards { records } => self.cold_laggards(records, now),
             Message::PutKind(name, kind) => self.put_kind(name, *kind, now),
             Message::RemoveKind(name, actor) => self.remove_kind(&name, &actor, now),
             Message::Forgive { key } => self.forgive(key, now),
@@ -314,7 +321,7 @@ impl ShardLoop {
 
     fn perform(&mut self, action: Action, now: Now) {
         match action {
-            Action::Activate { key } => self.activate(&key),
+            Action::Activate { key } => self.activate(&key, now),
             Action::Decide { key, token, command } => self.work(key, Work::Decide(token, command), now),
             Action::Ask { key, token, question } => self.work(key, Work::Ask(token, question), now),
             Action::Log(action) => {
@@ -367,7 +374,7 @@ impl ShardLoop {
 
     fn set_aside(&self, aside: crate::aside::Aside) {
         // Nothing of a deleted actor is kept.
-        if self.trimmer.snapshots().is_buried(&aside.actor) {
+        if self.roster.is_buried(&aside.actor) {
             return;
         }
         let store = Arc::clone(&self.shared.aside);

@@ -16,7 +16,6 @@ mod direct;
 mod health;
 mod latency;
 mod options;
-mod unused;
 
 pub(crate) use options::check_limits;
 pub use options::{ActorOptions, ActorStats};
@@ -25,6 +24,7 @@ use crate::call::CallInfo;
 use crate::component::{Component, HttpWorld, Import};
 use crate::engine::Profile;
 use crate::http::{incoming, service};
+use crate::idle::{Idles, Unused};
 use crate::instance::Instance;
 use crate::pool::Pool;
 use crate::runtime::Runtime;
@@ -45,7 +45,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use unused::Unused;
 
 /// A running actor.
 pub struct Actor {
@@ -175,27 +174,6 @@ impl Actor {
     pub fn stats(&self) -> ActorStats {
         self.meters.read(self.pool.counts(), &self.health)
     }
-    /// Drops instances that have been idle for too long.
-    pub(crate) fn reap(&self, now: Instant) {
-        self.pool.reap(now, self.patience());
-    }
-    /// How long what nobody calls is kept.
-    fn patience(&self) -> Duration {
-        match self.runtime.config.unload_ms {
-            0 => Duration::MAX,
-            unload_ms => Duration::from_millis(unload_ms),
-        }
-    }
-    /// Lets go of its component's code when nobody has called it for long enough; true if it did.
-    pub(crate) fn unload_unused(&self, now: Instant) -> bool {
-        let counts = self.pool.counts();
-        let unused = self.unused.look(self.meters.ended(), counts.live + counts.queued > 0, now);
-        let unload = unused >= self.patience() && self.component.unload();
-        if unload {
-            tracing::debug!(actor = %self.id(), "nobody calls it: its code is let go");
-        }
-        unload
-    }
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
@@ -304,6 +282,22 @@ impl Actor {
             tracing::warn!(actor = %self.id(), left, "actor stopped with calls in hand");
         }
         self.ending.cancel();
+    }
+}
+
+impl Idles for Actor {
+    fn reap(&self, now: Instant) {
+        self.pool.reap(now, self.runtime.config.unload_after());
+    }
+
+    fn unload_unused(&self, now: Instant) -> bool {
+        let counts = self.pool.counts();
+        let unused = self.unused.look(self.meters.ended(), counts.live + counts.queued > 0, now);
+        let unload = unused >= self.runtime.config.unload_after() && self.component.unload();
+        if unload {
+            tracing::debug!(actor = %self.id(), "nobody calls it: its code is let go");
+        }
+        unload
     }
 }
 

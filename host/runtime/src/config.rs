@@ -2,6 +2,7 @@
 //! lowers the budget and the number of instances.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Settings of one [`crate::Runtime`].
 #[derive(Debug, Clone)]
@@ -65,4 +66,14 @@ fn machine_memory_bytes() -> u64 {
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
         })
         .map_or(2 << 30, |kib| kib.saturating_mul(1_024))
+}
+
+impl RuntimeConfig {
+    /// How long what nobody calls is kept.
+    pub(crate) fn unload_after(&self) -> Duration {
+        match self.unload_ms {
+            0 => Duration::MAX,
+            unload_ms => Duration::from_millis(unload_ms),
+        }
+    }
 }

@@ -7,8 +7,8 @@
 
 mod sizing;
 
-use crate::actor::Actor;
 use crate::config::RuntimeConfig;
+use crate::idle::Idles;
 use crate::state::InstanceState;
 use crate::{capabilities, component};
 use lattice_protocol::{ErrorCode, Report};
@@ -96,8 +96,9 @@ impl Engines {
     }
 
     /// Has an actor let go of what is idle for too long, for as long as it lives.
-    pub(crate) fn watch(&self, actor: &Arc<Actor>) {
-        self.ticking.actors.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(actor));
+    pub(crate) fn watch<T: Idles + 'static>(&self, actor: &Arc<T>) {
+        let actor: Weak<dyn Idles> = Arc::downgrade(actor) as _;
+        self.ticking.actors.lock().unwrap_or_else(PoisonError::into_inner).push(actor);
     }
 }
 
@@ -105,7 +106,7 @@ impl Engines {
 /// and code that have been idle for too long.
 struct Ticking {
     engines: Mutex<Vec<EngineWeak>>,
-    actors: Mutex<Vec<Weak<Actor>>>,
+    actors: Mutex<Vec<Weak<dyn Idles>>>,
 }
 
 impl Ticking {

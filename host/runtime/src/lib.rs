@@ -37,6 +37,7 @@ mod fault;
 mod fixtures;
 mod grants;
 mod http;
+mod idle;
 mod instance;
 mod limits;
 mod message;

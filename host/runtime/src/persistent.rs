@@ -11,7 +11,8 @@
 //! Several states share a cell ([`KindOptions::states`]): a small actor costs a resource, not an
 //! instance. A state that asks to be `alone` gets a cell of its own.
 //!
-//! Tasks: one per cell, on the kind's tracker; it ends when nobody holds one of its states. Channel:
+//! Tasks: one per cell, on the kind's tracker; it ends when a look of the ticker finds no state in it (the
+//! last cell is kept as long as code that nobody calls is). Channel:
 //! one queue of jobs per cell, bounded by its callers (a turn at a time per actor).
 //!
 //! Invariants: while a guest folds or saves, clocks stand still, random numbers repeat, its output
@@ -31,6 +32,7 @@ pub(crate) use bindings::{Indices, find, link};
 
 use crate::component::Component;
 use crate::fault;
+use crate::idle::{Idles, Unused};
 use crate::runtime::Runtime;
 use crate::state::ActorShared;
 use crate::wiring::Wiring;
@@ -41,7 +43,7 @@ use lattice_protocol::{ActorId, ErrorCode, HostId, LatticeName, Limits, Report};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -88,6 +90,7 @@ pub struct PersistentKind {
     meters: Arc<Meters>,
     turn: Duration,
     cells: Mutex<Vec<Arc<Cell>>>,
+    unused: Unused,
     tasks: TaskTracker,
     ending: CancellationToken,
 }
@@ -160,10 +163,12 @@ impl PersistentKind {
             }),
             turn: Duration::from_millis(options.turn_ms.max(1)),
             cells: Mutex::default(),
+            unused: Unused::new(Instant::now()),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
         });
         kind.try_out().await?;
+        runtime.watch(&kind);
         Ok(kind)
     }
 
@@ -225,13 +230,7 @@ impl PersistentKind {
     fn cell(&self, alone: bool) -> Arc<Cell> {
         let capacity = if alone { 1 } else { self.meters.capacity.load(Ordering::Relaxed) };
         let mut cells = self.cells();
-        // An empty cell is let go when it is not the last one: who comes next finds one ready.
         cells.retain(|cell| !cell.is_dead());
-        if cells.len() > 1
-            && let Some(empty) = cells.iter().position(|cell| cell.states() == 0)
-        {
-            cells.swap_remove(empty);
-        }
         let found = (!alone).then(|| cells.iter().find(|cell| cell.take_place(capacity))).flatten();
         if let Some(cell) = found {
             return Arc::clone(cell);
@@ -249,6 +248,25 @@ impl PersistentKind {
         self.cells().clear();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+impl Idles for PersistentKind {
+    /// An empty cell goes when it is not the last one: who comes next finds one ready.
+    fn reap(&self, _: Instant) {
+        let mut cells = self.cells();
+        let mut keeps = cells.iter().all(|cell| cell.states() == 0);
+        cells.retain(|cell| !cell.is_dead() && (cell.states() > 0 || std::mem::take(&mut keeps)));
+    }
+
+    fn unload_unused(&self, now: Instant) -> bool {
+        let stats = self.stats();
+        if self.unused.look(stats.calls, stats.states > 0, now) < self.runtime.config.unload_after() {
+            return false;
+        }
+        // Whoever takes a place meanwhile keeps its cell.
+        self.cells().retain(|cell| cell.states() > 0);
+        self.component.unload()
     }
 }
 

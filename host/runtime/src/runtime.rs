@@ -1,10 +1,10 @@
 //! The runtime of one host: its engines, its cache, and what all its actors share.
 
-use crate::actor::Actor;
 use crate::cache::Cache;
 use crate::component::{Code, Component, Source, check};
 use crate::config::RuntimeConfig;
 use crate::engine::{Engines, ProfileEngine};
+use crate::idle::Idles;
 use crate::limits::MemoryBudget;
 use crate::overload::Entrance;
 use bytes::Bytes;
@@ -54,7 +54,7 @@ impl Runtime {
         }))
     }
 
-    pub(crate) fn watch(&self, actor: &Arc<Actor>) {
+    pub(crate) fn watch<T: Idles + 'static>(&self, actor: &Arc<T>) {
         self.engines.watch(actor);
     }
 

@@ -7,6 +7,9 @@ use crate::record::{Loaded, Record};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// Largest checkpoint, bytes: a hundred for each actor of the journal.
+const MAX_BYTES: u64 = 1 << 30;
+
 /// See the module.
 #[derive(Debug)]
 pub struct CheckpointStore {
@@ -17,7 +20,7 @@ impl CheckpointStore {
     /// In this data directory.
     #[must_use]
     pub fn new(data: &DataDir) -> Self {
-        Self { record: Record::new(data.path(), "checkpoint") }
+        Self { record: Record::new(data.path(), "checkpoint").limited(MAX_BYTES) }
     }
 
     /// Stores a new one; returns when it is on disk.

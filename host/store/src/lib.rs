@@ -18,6 +18,7 @@
 //! | [`envelope`] | [`Envelope`]: what snapshots are wrapped in: zstd, and encryption if wanted |
 //! | [`aside`] | [`AsideStore`]: what was set aside for a person to look at |
 //! | [`checkpoint`] | [`CheckpointStore`]: what stands for trimmed history |
+//! | [`spill`] | [`Spill`]: values at hand but not in memory, gone with the process |
 //! | [`forwarded`] | [`ForwardedStore`]: how far the journal was forwarded into the lattice |
 //! | [`error`] | every failure, with path and what to do |
 //!
@@ -40,6 +41,7 @@ pub mod record;
 pub mod sealed;
 pub mod snapshot;
 pub mod spec;
+pub mod spill;
 
 pub use artifact::{ArtifactStore, Pin};
 pub use aside::AsideStore;
@@ -56,3 +58,4 @@ pub use record::Loaded;
 pub use sealed::SealedStore;
 pub use snapshot::SnapshotStore;
 pub use spec::SpecStore;
+pub use spill::Spill;

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8] = b"TRLS\x01";
 const CHECKSUM_BYTES: usize = 32;
-/// The largest document, bytes: signed documents are at most 4 MiB, base64 in JSON.
+/// The largest document, bytes, of most kinds: signed documents are at most 4 MiB, base64 in JSON.
 pub const MAX_RECORD_BYTES: u64 = 8 << 20;
 
 /// What was read.
@@ -39,19 +39,32 @@ pub(crate) struct Record {
     path: PathBuf,
     previous: PathBuf,
     kind: &'static str,
+    /// Its largest size, bytes.
+    limit: u64,
 }
 
 impl Record {
     /// The document `kind` in this directory. Kinds are at most 255 bytes.
     pub(crate) fn new(directory: &Path, kind: &'static str) -> Self {
-        Self { path: directory.join(kind), previous: directory.join(format!("{kind}.previous")), kind }
+        let previous = directory.join(format!("{kind}.previous"));
+        Self { path: directory.join(kind), previous, kind, limit: MAX_RECORD_BYTES }
+    }
+
+    /// One that may be larger, or must be smaller.
+    pub(crate) fn limited(self, limit: u64) -> Self {
+        Self { limit, ..self }
     }
 
     /// Stores a new content; returns when it is on disk.
     pub(crate) fn save<T: Serialize>(&self, content: &T) -> Result<(), StoreError> {
         let payload = serde_json::to_vec(content)
             .map_err(|error| StoreError::io("encode", &self.path)(io::Error::other(error)))?;
-        let prepared = Prepared::write(&self.path, atomic::bytes(&seal(self.kind, &payload)))?;
+        let sealed = seal(self.kind, &payload);
+        // What could not be read must not take the place of what can.
+        if sealed.len() as u64 > self.limit {
+            return Err(StoreError::io("write", &self.path)(io::ErrorKind::FileTooLarge.into()));
+        }
+        let prepared = Prepared::write(&self.path, atomic::bytes(&sealed))?;
         // Between the two renames only the predecessor is there: `load` takes that.
         if self.sound(&self.path)?.is_some() {
             fs::rename(&self.path, &self.previous).map_err(StoreError::io("replace", &self.previous))?;
@@ -80,7 +93,7 @@ impl Record {
     }
 
     fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, StoreError> {
-        let Some(file) = atomic::read(path, MAX_RECORD_BYTES)? else { return Ok(None) };
+        let Some(file) = atomic::read(path, self.limit)? else { return Ok(None) };
         let payload = unseal(self.kind, &file).map_err(|what| StoreError::damaged(path, what))?;
         serde_json::from_slice(payload)
             .map(Some)
@@ -89,7 +102,7 @@ impl Record {
 
     /// The file, if it is there and its seal holds.
     fn sound(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-        match atomic::read(path, MAX_RECORD_BYTES) {
+        match atomic::read(path, self.limit) {
             Ok(file) => Ok(file.filter(|file| unseal(self.kind, file).is_ok())),
             Err(StoreError::Damaged { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -11,6 +11,7 @@ use crate::envelope::{Envelope, SnapshotKey};
 use crate::error::StoreError;
 use crate::lock::DataDir;
 use crate::record;
+use crate::spill::Spill;
 use lattice_protocol::EntityKey;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,12 @@ impl SnapshotStore {
     /// [`StoreError::Io`].
     pub fn open(data: &DataDir, key: Option<SnapshotKey>) -> Result<Self, StoreError> {
         Ok(Self { directory: data.subdirectory("snapshots")?, envelope: Envelope::new(key) })
+    }
+
+    /// Room on the same disk for what is not to be kept.
+    #[must_use]
+    pub fn spill(&self) -> Spill {
+        Spill::new(&self.directory)
     }
 
     /// Begins a store beside the one of this data directory, which [`put_anew`](crate::journal::anew::put_anew) puts

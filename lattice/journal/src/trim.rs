@@ -6,6 +6,9 @@
 //! from it must have it from somebody he trusts: [`Checkpoint::to_bytes`] is what is signed.
 //! An actor that was deleted stays in the list as a *tombstone*: the number of its last commit, and no
 //! snapshot.
+//!
+//! What is kept of one actor can be [lent](Trimmer::lend) to somebody with more room. It counts all the same;
+//! only the list of snapshots and the names of those who hold back lack it meanwhile.
 
 use crate::chain::Chain;
 use crate::codec::snapshot as codec;
@@ -15,6 +18,7 @@ use crate::outbox::OutboxPosition;
 use crate::record::{Checkpoint, Sealed, SnapshotRef};
 use bytes::Bytes;
 use lattice_protocol::EntityKey;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The kind under which a checkpoint is signed (`keys::sign_document`).
@@ -38,7 +42,7 @@ impl Checkpoint {
 /// The snapshots that stand for a trimmed history, by actor.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SnapshotList {
-    list: BTreeMap<EntityKey, (ActorSeq, Hash)>,
+    list: codec::List,
 }
 
 impl SnapshotList {
@@ -88,10 +92,18 @@ impl SnapshotList {
     /// # Errors
     /// [`DecodeError`].
     pub fn from_bytes(bytes: Bytes) -> Result<(Self, Hash), DecodeError> {
-        let (refs, hash) = codec::read_list(bytes)?;
-        let mut list = Self::default();
-        refs.into_iter().for_each(|snapshot| list.insert(snapshot));
-        Ok((list, hash))
+        let (list, hash) = codec::read_list(bytes)?;
+        Ok((Self { list }, hash))
+    }
+    /// The checkpoint for trimming through this record, which the caller has read back from the log and which
+    /// is at most [`Trimmer::through`], when these are all snapshots; with the list to store before it.
+    #[must_use]
+    pub fn checkpoint(&self, at: &Sealed) -> (Checkpoint, Bytes) {
+        let (bytes, list) = self.to_bytes();
+        let record = at.record();
+        let snapshots = self.len() as u64;
+        let (through, hash, epoch) = (record.seq, at.hash(), record.epoch);
+        (Checkpoint { through, hash, epoch, snapshots, list, kept: None }, bytes)
     }
     /// The snapshots.
     pub fn iter(&self) -> impl Iterator<Item = SnapshotRef> + '_ {
@@ -99,12 +111,22 @@ impl SnapshotList {
     }
 }
 
+/// What only the journal has of an actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Needed {
-    /// The first record that only the journal has.
-    first: RecordSeq,
+pub struct Needed {
+    /// The first record of it.
+    pub first: RecordSeq,
     /// The last record with a commit of the actor.
-    last: RecordSeq,
+    pub last: RecordSeq,
+}
+
+/// What a [`Trimmer`] keeps of one actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Share {
+    /// What no snapshot has.
+    pub needed: Option<Needed>,
+    /// Its snapshot: up to which commit, and its hash.
+    pub snapshot: Option<(ActorSeq, Hash)>,
 }
 
 /// Keeps count of what is still needed.
@@ -113,6 +135,8 @@ pub struct Trimmer {
     needed: BTreeMap<EntityKey, Needed>,
     order: BTreeSet<(RecordSeq, EntityKey)>,
     snapshots: SnapshotList,
+    /// First records that are needed by those who are lent, and by how many.
+    lent: BTreeMap<RecordSeq, usize>,
 }
 
 impl Trimmer {
@@ -144,8 +168,9 @@ impl Trimmer {
         self.snapshots.bury(key.clone(), seq);
     }
 
-    /// A snapshot with everything up to `record` is stored as durably as the journal itself.
-    pub fn snapshotted(&mut self, snapshot: SnapshotRef, record: RecordSeq) {
+    /// A snapshot with everything up to `record` is stored as durably as the journal itself. `next`: the record
+    /// behind that which has the actor's next commit, where that is known.
+    pub fn snapshotted(&mut self, snapshot: SnapshotRef, record: RecordSeq, next: Option<RecordSeq>) {
         let key = snapshot.key.clone();
         self.snapshots.insert(snapshot);
         let Some(needed) = self.needed.get(&key).copied().filter(|needed| needed.first <= record) else {
@@ -154,9 +179,51 @@ impl Trimmer {
         self.order.remove(&(needed.first, key.clone()));
         self.needed.remove(&key);
         if needed.last > record {
-            // Its next commit is somewhere after `record`.
-            self.need(key, Needed { first: record.next(), last: needed.last });
+            let first = next.unwrap_or(record.next());
+            self.need(key, Needed { first, last: needed.last });
         }
+    }
+
+    /// Hands out what is kept of an actor, until [`Self::give_back`]: nothing may be told of it meanwhile. What
+    /// was deleted is not lent, nor what nothing is kept of.
+    pub fn lend(&mut self, key: &EntityKey) -> Option<Share> {
+        if self.snapshots.is_buried(key) {
+            return None;
+        }
+        let share = Share { needed: self.needed.remove(key), snapshot: self.snapshots.list.remove(key) };
+        if let Some(needed) = share.needed {
+            self.order.remove(&(needed.first, key.clone()));
+            *self.lent.entry(needed.first).or_default() += 1;
+        }
+        (share != Share::default()).then_some(share)
+    }
+
+    /// Takes it back.
+    pub fn give_back(&mut self, key: EntityKey, share: Share) {
+        if let Some((seq, hash)) = share.snapshot {
+            self.snapshots.list.insert(key.clone(), (seq, hash));
+        }
+        if let Some(needed) = share.needed {
+            if let Entry::Occupied(mut count) = self.lent.entry(needed.first) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+            self.need(key, needed);
+        }
+    }
+
+    /// How many actors it keeps anything of itself, at most.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.needed.len() + self.snapshots.len()
+    }
+
+    /// Does it keep nothing itself?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     fn need(&mut self, key: EntityKey, needed: Needed) {
@@ -168,7 +235,8 @@ impl Trimmer {
     #[must_use]
     pub fn through(&self, chain: &Chain, relayed: OutboxPosition) -> RecordSeq {
         let needed = self.order.first().map_or(RecordSeq(u64::MAX), |(first, _)| *first);
-        let bound = needed.min(relayed.record).min(chain.seq().next());
+        let lent = self.lent.first_key_value().map_or(RecordSeq(u64::MAX), |(first, _)| *first);
+        let bound = needed.min(lent).min(relayed.record).min(chain.seq().next());
         RecordSeq(bound.0.saturating_sub(1))
     }
 
@@ -179,15 +247,10 @@ impl Trimmer {
         behind.take(limit).map(|(_, key)| key.clone()).collect()
     }
 
-    /// The checkpoint for trimming through this record, which the caller has read back from the log
-    /// and which is at most [`Trimmer::through`]; with the list to store before it.
-    #[must_use]
-    pub fn checkpoint(&self, at: &Sealed) -> (Checkpoint, Bytes) {
-        let (bytes, list) = self.snapshots.to_bytes();
-        let record = at.record();
-        let snapshots = self.snapshots.len() as u64;
-        let (through, hash, epoch) = (record.seq, at.hash(), record.epoch);
-        (Checkpoint { through, hash, epoch, snapshots, list, kept: None }, bytes)
+    /// The first records that those need who are lent, up to this one: each has a commit of one of them that
+    /// holds back everything after it.
+    pub fn lent(&self, record: RecordSeq) -> impl Iterator<Item = RecordSeq> {
+        self.lent.keys().copied().take_while(move |first| *first <= record)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::index::Schedule;
 use crate::log::{Appended, KeepDone, Kept, Read, ShardLog, Standing, Trim, Trimmed};
 use crate::shard::Opened;
 use bytes::Bytes;
-use host_store::{CheckpointStore, Journal, JournalError, JournalMark};
+use host_store::{CheckpointStore, Journal, JournalError, JournalMark, Spill};
 use lattice_io::BoxFuture;
 use lattice_journal::append::{AppendOutcome, ReadBack, Tail};
 use lattice_journal::record::{Checkpoint, SnapshotRef};
@@ -118,7 +118,7 @@ impl DeviceLog {
         let mark = JournalMark::new(&options.data);
         let known = mark.known()?.max(through.0);
         let found = options.forward.as_ref().map(|_| Found::new());
-        let history = History::new(schedule, list);
+        let history = History::new(schedule, list).spilling(Spill::new(options.data.path()));
         let mut reading = Reading { chain, through, history, found, failed: None };
         let visit = &mut |position, entry| reading.visit(position, entry);
         let (journal, recovered) = Journal::open(&options.data, options.journal, visit)?;
@@ -159,7 +159,7 @@ impl DeviceLog {
         let found = reading.found.take();
         let position = Position(reading.chain.seq().0);
         let tail = Tail::at(reading.chain, position);
-        let mut opened = reading.history.open(tail, (RecordSeq(recovered.first), 0), HashMap::new());
+        let mut opened = reading.history.open(tail, (RecordSeq(recovered.first), 0), HashMap::new())?;
         // It may be trimmed, and in a file all the same.
         let tombstone = opened.tombstone.or(tombstone).filter(|record| journal.oldest() <= record.0);
         if let Some(record) = tombstone {

@@ -48,9 +48,11 @@ fn history() -> History {
 
 /// Everything that a shard is opened with, as far as it can be compared.
 fn seen(history: History) -> String {
-    let places: Vec<_> = history.index.iter().map(|(key, places)| (key.clone(), places.to_vec())).collect();
+    let places: Vec<_> = history.roster.iter().map(|(key, places)| (key.clone(), places.to_vec())).collect();
     let timers: Vec<_> = history.schedule.iter().collect();
-    format!("{places:?} {timers:?} {:?} {:?} {:?}", history.trimmer, history.relayed, history.outgoing)
+    let (all, snapshots) = (RecordSeq(u64::MAX), history.roster.survey().snapshots().unwrap());
+    let lagging = history.roster.laggards(all, usize::MAX);
+    format!("{places:?} {timers:?} {snapshots:?} {lagging:?} {:?} {:?}", history.relayed, history.outgoing)
 }
 
 #[test]
@@ -62,15 +64,13 @@ fn who_goes_on_behind_a_checkpoint_knows_what_one_knows_who_begins_there() {
         let mut old = history();
         before.iter().for_each(|sealed| old.take(sealed));
         let keys: std::collections::BTreeSet<EntityKey> =
-            old.index.iter().map(|(key, _)| key.clone()).collect();
+            old.roster.iter().map(|(key, _)| key.clone()).collect();
         let mut list = SnapshotList::default();
         for key in keys {
             let seq = lattice_journal::ActorSeq(1);
             list.insert(SnapshotRef { key, seq, hash: Hash::of(b"a snapshot") });
         }
-        for key in old.trimmer.snapshots().buried() {
-            list.bury(key.clone(), old.trimmer.snapshots().get(key).unwrap().seq);
-        }
+        old.roster.buried().for_each(|(key, seq)| list.bury(key.clone(), seq));
         let timers = old.schedule.iter();
         let document = Document {
             shard: ShardId(0),

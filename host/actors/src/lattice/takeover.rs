@@ -129,7 +129,7 @@ pub(super) async fn run(
                 if is_sound {
                     log.sweep();
                 }
-                return Ok(history.open(tail, first, folded));
+                return Ok(history.open(tail, first, folded)?);
             }
             TakeoverAction::Lost { epoch } => {
                 let what = "fenced: another host has the shard";

@@ -2,9 +2,11 @@
 
 use super::ShardLoop;
 use crate::activate::{Sources, Wanted};
+use crate::device::blocking;
 use lattice_journal::{Now, RecordSeq};
 use lattice_protocol::{ActorId, EntityKey, KindName, Report};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -84,50 +86,94 @@ pub(crate) enum Look {
     },
 }
 
+/// The first lines of a listing, by key.
+struct Lines {
+    kind: Option<KindName>,
+    lines: BTreeMap<EntityKey, ActorLine>,
+}
+
+impl Lines {
+    fn add(&mut self, line: ActorLine) {
+        if self.kind.as_ref().is_some_and(|kind| line.key.kind != *kind) {
+            return;
+        }
+        self.lines.insert(line.key.clone(), line);
+        // One more than is listed: that there are more is told.
+        if self.lines.len() > MAX_LINES + 1 {
+            self.lines.pop_last();
+        }
+    }
+
+    fn into_listing(mut self, listing: Listing) -> Listing {
+        let more = self.lines.len() > MAX_LINES;
+        if more {
+            self.lines.pop_last();
+        }
+        Listing { more, actors: self.lines.into_values().collect(), ..listing }
+    }
+}
+
 impl ShardLoop {
     pub(super) fn look(&mut self, look: Look, now: Now) {
         match look {
             // Whoever asked may have stopped waiting.
-            Look::List { kind, reply } => drop(reply.send(self.list(kind.as_ref(), now))),
+            Look::List { kind, reply } => self.list(kind, reply, now),
             Look::Last { reply } => drop(reply.send(Ok(self.shard.tail().chain.seq()))),
             Look::History { key, reply } => drop(reply.send(self.history(key))),
         }
     }
 
-    fn list(&self, kind: Option<&KindName>, now: Now) -> Listing {
-        let of_kind = |key: &&EntityKey| kind.is_none_or(|kind| key.kind == *kind);
-        let snapshots = self.trimmer.snapshots();
-        let snapshotted: Vec<EntityKey> = snapshots.iter().map(|found| found.key).collect();
-        let known = self.live.keys().chain(self.index.actors()).chain(&snapshotted).filter(of_kind);
-        let known = known.filter(|key| !snapshots.is_buried(key));
-        let keys: std::collections::BTreeSet<&EntityKey> = known.collect();
-        let line = |key: &EntityKey| ActorLine {
-            key: key.clone(),
-            active: self.shard.ledger(key).is_some(),
-            seq: self.shard.ledger(key).map(|ledger| ledger.seq().0),
-            timers: self.schedule.of(key),
-            failing: self.live.get(key).and_then(|live| {
-                live.paused(now.monotonic_ms)?;
-                live.last_trap.as_ref().map(ToString::to_string)
-            }),
-        };
-        // Who was only asked has no commit, and is not there.
-        let lines = keys.into_iter().map(line).filter(|line| line.seq != Some(0) || line.failing.is_some());
-        let mut actors: Vec<ActorLine> = lines.take(MAX_LINES + 1).collect();
-        let more = actors.len() > MAX_LINES;
-        actors.truncate(MAX_LINES);
-        Listing {
+    fn list(&mut self, kind: Option<KindName>, reply: oneshot::Sender<Listing>, now: Now) {
+        let mut lines = Lines { kind, lines: BTreeMap::new() };
+        let known = self.live.keys().cloned().chain(self.roster.actors());
+        for key in known.filter(|key| !self.roster.is_buried(key)) {
+            let seq = self.shard.ledger(&key).map(|ledger| ledger.seq().0);
+            let line = ActorLine {
+                active: seq.is_some(),
+                seq,
+                timers: self.schedule.of(&key),
+                failing: self.live.get(&key).and_then(|live| {
+                    live.paused(now.monotonic_ms)?;
+                    live.last_trap.as_ref().map(ToString::to_string)
+                }),
+                key,
+            };
+            // Who was only asked has no commit, and is not there.
+            if line.seq != Some(0) || line.failing.is_some() {
+                lines.add(line);
+            }
+        }
+        let listing = Listing {
             kinds: self.kinds.iter().map(|(name, kind)| (name.clone(), kind.actor.clone())).collect(),
-            more,
-            actors,
             outbox: self.outbox.waiting(),
             record: self.shard.tail().chain.seq().0,
+            ..Listing::default()
+        };
+        if self.roster.cold() == 0 {
+            // Whoever asked may have stopped waiting.
+            return drop(reply.send(lines.into_listing(listing)));
         }
+        let survey = self.roster.survey();
+        let timers: HashMap<EntityKey, usize> =
+            self.schedule.actors().map(|(key, timers)| (key.clone(), timers)).collect();
+        self.shared.scope.spawn_best_effort("list", async move {
+            let listed = blocking(move || {
+                survey.cold(|key| {
+                    let timers = timers.get(&key).copied().unwrap_or_default();
+                    lines.add(ActorLine { key, active: false, seq: None, timers, failing: None });
+                })?;
+                Ok(lines.into_listing(listing))
+            });
+            match listed.await {
+                Ok(listing) => drop(reply.send(listing)),
+                Err(report) => tracing::error!(error = %report, "actors are not listed"),
+            }
+        });
     }
 
     fn history(&self, key: EntityKey) -> Result<(Sources, Wanted), Report> {
         let kind = self.kinds.get(&key.kind).cloned().ok_or_else(|| super::no_kind(&key.kind))?;
-        if self.trimmer.snapshots().is_buried(&key) {
+        if self.roster.is_buried(&key) {
             return Err(lattice_journal::ledger::deleted(&key));
         }
         let sources = Sources {
@@ -135,14 +181,15 @@ impl ShardLoop {
             log: Arc::clone(&self.log),
             snapshots: Arc::clone(&self.shared.snapshots),
         };
+        let (places, must) = self.roster.look(&key)?;
         let wanted = Wanted {
             kind,
             // Whatever it does there is not felt by those who work.
             alone: true,
             last: self.shard.tail().chain.seq(),
-            places: self.index.after(&key, RecordSeq(0)).to_vec(),
+            places,
             first: self.first,
-            must: self.trimmer.snapshots().get(&key),
+            must,
             key,
         };
         Ok((sources, wanted))

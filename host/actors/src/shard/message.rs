@@ -81,6 +81,13 @@ pub(crate) enum Message {
     StandAt {
         sealed: Result<Sealed, Report>,
     },
+    Stood {
+        result: Result<(), Report>,
+    },
+    /// Records of which actors at rest need everything from there on.
+    Laggards {
+        records: Result<Vec<Sealed>, Report>,
+    },
     PutKind(KindName, Box<Kind>),
     RemoveKind(KindName, lattice_protocol::ActorId),
     Forgive {

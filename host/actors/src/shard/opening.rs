@@ -1,15 +1,15 @@
 //! What a shard is made of when it opens, and what it tells about itself.
 
 use crate::activate::Ready;
-use crate::index::{Index, Schedule};
+use crate::index::Schedule;
 use crate::kinds::Peers;
 use crate::policy::Policy;
+use crate::roster::Roster;
 use host_store::{AsideStore, SnapshotStore};
 use lattice_io::{Clock, TaskScope};
 use lattice_journal::append::Tail;
 use lattice_journal::outbox::OutboxPosition;
 use lattice_journal::retain::Marks;
-use lattice_journal::trim::Trimmer;
 use lattice_journal::{Record, RecordSeq, ShardId};
 use lattice_protocol::{EntityKey, KindName};
 use std::collections::HashMap;
@@ -21,9 +21,8 @@ pub(crate) struct Opened {
     pub(crate) relayed: OutboxPosition,
     /// Records with effects that may not have been relayed.
     pub(crate) outgoing: Vec<Arc<Record>>,
-    pub(crate) index: Index,
+    pub(crate) roster: Roster,
     pub(crate) schedule: Schedule,
-    pub(crate) trimmer: Trimmer,
     /// The first record that is kept.
     pub(crate) first: RecordSeq,
     /// Bytes of the records that are kept.
@@ -75,6 +74,8 @@ impl Realm {
 pub struct ShardStats {
     /// Actors in memory.
     pub actors: usize,
+    /// Actors of which all that is known is on the disk.
+    pub resting: usize,
     /// Effects that wait or are under way.
     pub outbox: usize,
     /// The last record.

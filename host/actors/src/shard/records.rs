@@ -3,7 +3,7 @@
 use super::{Message, ShardLoop};
 use lattice_journal::append::LogAction;
 use lattice_journal::record::Body;
-use lattice_journal::shard::Input;
+use lattice_journal::shard::{Input, StopReason};
 use lattice_journal::{Now, Position, Sealed};
 use lattice_protocol::Report;
 
@@ -40,19 +40,21 @@ impl ShardLoop {
         self.full = Some(report);
     }
 
+    /// What is known of actors cannot be read: the log is asked again what it is.
+    pub(super) fn unreadable(&mut self, report: Report, now: Now) {
+        self.step(Input::Stop(StopReason::Log(report)), now);
+    }
+
     /// A record counts: what is known of its actors, their timers and effects follows.
     pub(super) fn durable(&mut self, sealed: &Sealed, at: Position, now: Now) {
         let record = sealed.record();
-        self.index.add(record);
+        if let Err(report) = self.roster.add(record) {
+            return self.unreadable(report, now);
+        }
         self.grown_bytes = self.grown_bytes.saturating_add(sealed.bytes().len() as u64);
         self.marks.note(record.seq, now.unix_ms, sealed.bytes().len());
         for commit in record.commits() {
             self.commits += 1;
-            if commit.is_tombstone() {
-                self.trimmer.buried(&commit.key, commit.seq);
-            } else {
-                self.trimmer.committed(&commit.key, record.seq);
-            }
             self.schedule.add(commit);
             self.noted(commit, now);
         }

@@ -6,6 +6,7 @@
 //! any more) is waited for only so long, while nothing gets any further: then it stands for less.
 
 use super::{Message, ShardLoop};
+use crate::device::blocking;
 use crate::log::Standing;
 use lattice_journal::{Now, RecordSeq, Sealed};
 use lattice_protocol::{ErrorCode, Report};
@@ -23,8 +24,8 @@ pub(super) struct Wished {
     reached: RecordSeq,
     /// Until then (monotonic) for no less.
     until_ms: u64,
-    /// The record to end with is being read.
-    reading: bool,
+    /// It is being made.
+    making: bool,
 }
 
 /// What is done next.
@@ -40,7 +41,7 @@ enum Step {
 
 impl Wished {
     fn new(through: RecordSeq) -> Self {
-        Self { through, reached: RecordSeq(0), until_ms: 0, reading: false }
+        Self { through, reached: RecordSeq(0), until_ms: 0, making: false }
     }
 
     /// It could stand for everything up to here now.
@@ -53,7 +54,7 @@ impl Wished {
 
     /// `through`: how far it could stand now; `first`: the first record that is kept.
     fn step(&self, (through, first): (RecordSeq, RecordSeq), now_ms: u64) -> Step {
-        if self.reading {
+        if self.making {
             return Step::Wait;
         }
         let enough = through >= self.through || now_ms >= self.until_ms;
@@ -72,7 +73,7 @@ impl ShardLoop {
             self.wished = None;
             return;
         };
-        let could = self.trimmer.through(&self.shard.tail().chain, self.outbox.position());
+        let could = self.roster.through(&self.shard.tail().chain, self.outbox.position());
         let known = self.wished.filter(|wished| wished.through == through);
         let wished = known.unwrap_or_else(|| Wished::new(through)).reaches(could, now.monotonic_ms);
         self.wished = Some(wished);
@@ -80,7 +81,7 @@ impl ShardLoop {
             Step::Wait => {}
             Step::Ask => self.ask_laggards(through, now),
             Step::Take(through) => {
-                self.wished = Some(Wished { reading: true, ..wished });
+                self.wished = Some(Wished { making: true, ..wished });
                 let (log, inbox) = (Arc::clone(&self.log), self.inbox.clone());
                 self.shared.scope.spawn_best_effort("standing", async move {
                     let read = log.records(vec![through]).await;
@@ -94,23 +95,36 @@ impl ShardLoop {
 
     /// The record to end with is read.
     pub(super) fn stand_at(&mut self, sealed: Result<Sealed, Report>) {
-        if let Some(wished) = &mut self.wished {
-            wished.reading = false;
-        }
         match sealed {
-            Ok(sealed) => {
-                let (checkpoint, _) = self.trimmer.checkpoint(&sealed);
-                let timers = self.schedule.iter();
-                let timers = timers.map(|(key, name, timer)| (key.clone(), name.clone(), timer.clone()));
-                self.log.stands(Standing {
-                    checkpoint,
-                    list: self.trimmer.snapshots().clone(),
-                    timers: timers.collect(),
-                    last: self.shard.tail().chain.seq(),
-                });
-            }
-            // It was trimmed meanwhile: the next look finds another one.
-            Err(report) => tracing::debug!(error = %report, "nothing stands for history elsewhere yet"),
+            Ok(sealed) => self.stand_behind(sealed),
+            Err(report) => self.stood(Err(report)),
+        }
+    }
+
+    fn stand_behind(&mut self, sealed: Sealed) {
+        let survey = self.roster.survey();
+        let timers = self.schedule.iter();
+        let timers = timers.map(|(key, name, timer)| (key.clone(), name.clone(), timer.clone())).collect();
+        let (last, log, inbox) = (self.shard.tail().chain.seq(), Arc::clone(&self.log), self.inbox.clone());
+        self.shared.scope.spawn_best_effort("standing", async move {
+            let made = blocking(move || {
+                let list = survey.snapshots()?;
+                let (checkpoint, _) = list.checkpoint(&sealed);
+                Ok(Standing { checkpoint, list, timers, last })
+            });
+            let result = made.await.map(|standing| log.stands(standing));
+            inbox.send(Message::Stood { result });
+        });
+    }
+
+    /// What was wished for is given, or is not.
+    pub(super) fn stood(&mut self, result: Result<(), Report>) {
+        if let Some(wished) = &mut self.wished {
+            wished.making = false;
+        }
+        if let Err(report) = result {
+            // It was trimmed meanwhile, say: the next look finds another one.
+            tracing::debug!(error = %report, "nothing stands for history elsewhere yet");
         }
     }
 }
@@ -136,6 +150,6 @@ mod tests {
             further.step((RecordSeq(9), RecordSeq(5)), 50_000 + PATIENCE_MS),
             Step::Take(RecordSeq(9))
         );
-        assert_eq!(Wished { reading: true, ..wished }.step((RecordSeq(10), RecordSeq(5)), 0), Step::Wait);
+        assert_eq!(Wished { making: true, ..wished }.step((RecordSeq(10), RecordSeq(5)), 0), Step::Wait);
     }
 }

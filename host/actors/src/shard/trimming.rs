@@ -8,6 +8,7 @@
 
 use super::{Message, Opened, ShardLoop};
 use crate::bury::{self, Purge};
+use crate::device::blocking;
 use crate::log::{Kept, ShardLog, Trim, Trimmed};
 use lattice_journal::record::Checkpoint;
 use lattice_journal::retain::Retention;
@@ -28,7 +29,7 @@ pub(super) fn unfinished(opened: &Opened, log: &dyn ShardLog) -> Option<Purge> {
         return None;
     }
     let checkpoint = RecordSeq(opened.first.0.checked_sub(1)?);
-    let any = opened.trimmer.snapshots().buried().next().is_some() && log.holds(checkpoint);
+    let any = opened.roster.buried().next().is_some() && log.holds(checkpoint);
     let last = opened.tail.chain.seq();
     any.then(|| Purge::behind((checkpoint, opened.checkpointed_ms), last))
 }
@@ -54,7 +55,7 @@ impl ShardLoop {
         } else {
             RecordSeq(u64::MAX)
         };
-        let through = self.trimmer.through(chain, self.outbox.position()).min(seen);
+        let through = self.roster.through(chain, self.outbox.position()).min(seen);
         let grown = self.grown_bytes >= policy.checkpoint_bytes;
         let count = through.0.saturating_add(1).saturating_sub(first.0);
         let keep = self.marks.keep(retention, now.unix_ms);
@@ -87,10 +88,45 @@ impl ShardLoop {
     /// Has those snapshotted whose commits up to there nothing else stands for.
     pub(super) fn ask_laggards(&mut self, behind: RecordSeq, now: Now) {
         let free = self.shared.policy.snapshots_at_once.saturating_sub(self.snapshots_under_way);
-        for key in self.trimmer.laggards(behind, free) {
-            if self.kinds.contains_key(&key.kind) {
-                self.ask_snapshot(&key, now);
+        let warm = self.roster.laggards(behind, free);
+        let cold = self.roster.cold_laggards(behind, free.saturating_sub(warm.len()));
+        for key in warm {
+            self.ask_laggard(&key, now);
+        }
+        if cold.is_empty() || std::mem::replace(&mut self.reading_laggards, true) {
+            return;
+        }
+        // The log says who they are.
+        let (log, inbox) = (Arc::clone(&self.log), self.inbox.clone());
+        self.shared.scope.spawn_best_effort("laggards", async move {
+            let records = log.records(cold).await;
+            inbox.send(Message::Laggards { records });
+        });
+    }
+
+    /// Records are read in which actors at rest have commits that nothing else stands for.
+    pub(super) fn cold_laggards(&mut self, records: Result<Vec<Sealed>, Report>, now: Now) {
+        self.reading_laggards = false;
+        let records = match records {
+            Ok(records) => records,
+            // Trimmed meanwhile; the next look asks again.
+            Err(report) => return tracing::debug!(error = %report, "no snapshots of actors at rest yet"),
+        };
+        for sealed in records {
+            let record = sealed.record();
+            for commit in record.commits() {
+                match self.roster.needs_from(&commit.key, record.seq) {
+                    Ok(true) => self.ask_laggard(&commit.key, now),
+                    Ok(false) => {}
+                    Err(report) => return self.unreadable(report, now),
+                }
             }
+        }
+    }
+
+    fn ask_laggard(&mut self, key: &EntityKey, now: Now) {
+        if self.kinds.contains_key(&key.kind) {
+            self.ask_snapshot(key, now);
         }
     }
 
@@ -131,8 +167,8 @@ impl ShardLoop {
             Err(report) => return self.trimmed(RecordSeq(0), Err(report), now),
         };
         let retention = self.retention();
-        let (checkpoint, list) = self.trimmer.checkpoint(&sealed);
-        let through = checkpoint.through;
+        let survey = self.roster.survey();
+        let through = sealed.record().seq;
         let timers = self.schedule.iter();
         let timers = timers.map(|(key, name, timer)| (key.clone(), name.clone(), timer.clone())).collect();
         let keep = self.marks.keep(retention, now.unix_ms);
@@ -144,10 +180,16 @@ impl ShardLoop {
                 pending.tried(retention.age_ms, now.monotonic_ms);
             }
         }
-        let trim = Trim { checkpoint, list, timers, keep, purge, unclean };
         let (log, inbox) = (Arc::clone(&self.log), self.inbox.clone());
         self.shared.scope.spawn_best_effort("trim", async move {
-            let result = log.trim(trim).await;
+            let made = blocking(move || {
+                let (checkpoint, list) = survey.snapshots()?.checkpoint(&sealed);
+                Ok(Trim { checkpoint, list, timers, keep, purge, unclean })
+            });
+            let result = match made.await {
+                Ok(trim) => log.trim(trim).await,
+                Err(report) => Err(report),
+            };
             inbox.send(Message::Trimmed { through, result });
         });
     }
@@ -201,7 +243,7 @@ impl ShardLoop {
     }
 
     fn let_history_go(&mut self, through: RecordSeq) {
-        self.index.trim(through);
+        self.roster.trim(through);
         self.first = through.next();
         self.grown_bytes = 0;
     }

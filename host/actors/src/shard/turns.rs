@@ -111,7 +111,7 @@ impl ShardLoop {
     }
 
     /// Brings an actor into memory.
-    pub(super) fn activate(&mut self, key: &EntityKey) {
+    pub(super) fn activate(&mut self, key: &EntityKey, now: Now) {
         let live = self.actor(key);
         if live.opening {
             return;
@@ -125,7 +125,10 @@ impl ShardLoop {
         let Some(kind) = self.kinds.get(&key.kind).cloned() else {
             return done(Err(no_kind(&key.kind)));
         };
-        let must = self.trimmer.snapshots().get(key);
+        if let Err(report) = self.roster.warm(key) {
+            return self.unreadable(report, now);
+        }
+        let must = self.roster.snapshot(key);
         if let Some(tombstone) = must.as_ref().filter(|must| must.is_tombstone()) {
             self.folded.remove(key);
             return done(Ok(bury::nobody(tombstone, kind.guests.component())));
@@ -133,7 +136,7 @@ impl ShardLoop {
         if let Some((ready, at)) = self.folded.remove(key)
             && !alone
             && ready.component == kind.guests.component()
-            && self.index.after(key, at).is_empty()
+            && self.roster.after(key, at).is_empty()
         {
             return done(Ok(ready));
         }
@@ -142,7 +145,7 @@ impl ShardLoop {
             kind,
             alone,
             last: self.shard.tail().chain.seq(),
-            places: self.index.after(key, lattice_journal::RecordSeq(0)).to_vec(),
+            places: self.roster.after(key, lattice_journal::RecordSeq(0)).to_vec(),
             first: self.first,
             must,
         };
@@ -168,8 +171,9 @@ impl ShardLoop {
         live.since.applied(events, took_us);
         if let Some((reference, record)) = ready.snapshot
             && self.log.keeps(&reference)
+            && let Err(report) = self.roster.snapshotted(reference, record)
         {
-            self.trimmer.snapshotted(reference, record);
+            return self.unreadable(report, now);
         }
         match self.shard.ledger(key) {
             None => self.step(Input::Activated { ledger: Box::new(ready.ledger) }, now),
@@ -211,6 +215,7 @@ impl ShardLoop {
 
     pub(super) fn forget(&mut self, key: &EntityKey) {
         self.live.remove(key);
+        self.roster.rest(key.clone());
     }
 
     /// The state machine has given the actor something to do.
@@ -229,7 +234,7 @@ impl ShardLoop {
         if live.guest.is_some() {
             self.begin_work(&key, now);
         } else {
-            self.activate(&key);
+            self.activate(&key, now);
         }
     }
 
@@ -299,7 +304,7 @@ impl ShardLoop {
             Err(GuestFault::Gone) => {
                 live.guest = None;
                 live.given = false;
-                self.activate(key);
+                self.activate(key, now);
                 return None;
             }
             Err(GuestFault::Trapped(report)) => {

@@ -44,6 +44,8 @@ impl ShardLoop {
         self.append_again();
         self.trim(now);
         self.stand(now);
+        let live = &self.live;
+        self.roster.settle(self.shared.policy.resting, |key| live.contains_key(key));
         if now.monotonic_ms >= self.opened_ms.saturating_add(FOLDED_MS) {
             self.folded = HashMap::new();
         }
@@ -142,6 +144,7 @@ impl ShardLoop {
         &mut self,
         key: &EntityKey,
         stored: Result<(SnapshotRef, RecordSeq), Report>,
+        now: Now,
     ) {
         self.snapshots_under_way = self.snapshots_under_way.saturating_sub(1);
         if let Some(live) = self.live.get_mut(key) {
@@ -149,8 +152,12 @@ impl ShardLoop {
         }
         match stored {
             // It was taken before the actor was deleted.
-            Ok(_) if self.trimmer.snapshots().is_buried(key) => self.forget_late(key),
-            Ok((reference, record)) => self.trimmer.snapshotted(reference, record),
+            Ok(_) if self.roster.is_buried(key) => self.forget_late(key),
+            Ok((reference, record)) => {
+                if let Err(report) = self.roster.snapshotted(reference, record) {
+                    self.unreadable(report, now);
+                }
+            }
             Err(report) => tracing::warn!(actor = %key, error = %report, "snapshot not stored"),
         }
     }

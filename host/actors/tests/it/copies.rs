@@ -69,11 +69,12 @@ async fn a_history_with_a_gap_says_what_is_missing_and_folds_nothing_from_it() -
     all_has_arrived(&host).await;
     memory.set_connected(false);
     let mut n = 20;
-    until("something is dropped", async || {
+    // More than the message on its way has: that may arrive all the same.
+    until("much is dropped", async || {
         host.clock.advance(Duration::from_millis(50));
         work(&host, n..n + 10).await;
         n += 10;
-        host.actors.forwarding().unwrap().dropped > 0
+        host.actors.forwarding().unwrap().dropped > 60
     })
     .await;
     memory.set_connected(true);
@@ -84,9 +85,11 @@ async fn a_history_with_a_gap_says_what_is_missing_and_folds_nothing_from_it() -
         let found = copy_of(&memory.lattice(), &format!("sum/a-{actor}")).await?;
         let verified = found.verify()?;
         missing += verified.missing_commits;
-        assert!(!verified.gaps.is_empty() && verified.gaps[0].2.contains("let go"));
+        assert!(!verified.gaps.is_empty() && verified.gaps[0].2.contains("let go"), "{:?}", verified.gaps);
         let state = found.state(guests_of(), Moment::Last).await;
-        assert_eq!(state.is_ok(), verified.missing_commits == 0);
+        // A snapshot may stand for what is missing.
+        let is_whole = verified.missing_commits == 0;
+        assert!(state.is_ok() == is_whole || (state.is_ok() && verified.snapshot.is_some()), "{verified:?}");
         assert!(state.is_ok() || state.is_err_and(|report| report.code == ErrorCode::HistoryTrimmed));
     }
     assert!(missing > 0);

@@ -37,7 +37,8 @@ pub struct Node {
 
 /// Looks often; what it has, it keeps.
 pub fn policy() -> Policy {
-    Policy { period: Duration::from_millis(20), balance: None, ..Policy::default() }
+    // Of whom has left memory nothing is at hand: what is on the disk must do.
+    Policy { period: Duration::from_millis(20), balance: None, resting: 0, ..Policy::default() }
 }
 
 pub fn node(name: &str, lattice: &Lattice) -> Node {

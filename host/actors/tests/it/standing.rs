@@ -26,7 +26,8 @@ use tests_harness::{ChaosProxy, NatsServer};
 
 /// A checkpoint after each kilobyte or so.
 fn often() -> ForwardPolicy {
-    ForwardPolicy { checkpoint_bytes: 1_000, frame_bytes: 1_000, ..policy() }
+    // What is too little for one comes with the next in time.
+    ForwardPolicy { checkpoint_bytes: 1_000, checkpoint_ms: 5_000, frame_bytes: 1_000, ..policy() }
 }
 
 fn start(path: &Path, lattice: &Lattice) -> Host {

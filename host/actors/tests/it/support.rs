@@ -290,7 +290,8 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let mut policy = Policy { period: Duration::from_millis(20), ..Policy::default() };
+        // Of whom has left memory nothing is at hand: what is on the disk must do.
+        let mut policy = Policy { period: Duration::from_millis(20), resting: 0, ..Policy::default() };
         policy.relay.pause_ms = 1;
         policy.relay.max_pause_ms = 1;
         let journal = JournalOptions { segment_bytes: 64 << 10, ..JournalOptions::default() };

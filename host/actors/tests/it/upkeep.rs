@@ -1,5 +1,6 @@
 //! Snapshots, idleness, trimming: what is kept small, and that nothing is lost by it.
 
+use crate::deletion::delete;
 use crate::support::{Host, Settings, host, host_with, key, until};
 use host_actors::KindPolicy;
 use host_actors::inspect::Moment;
@@ -127,6 +128,68 @@ async fn a_trimmed_journal_starts_from_its_checkpoint_with_state_timers_and_ids(
     let third = host_with(directory.path(), trims(10));
     let refused = third.query("sum/lazy", "balance").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Damaged, "{refused}");
+}
+
+#[tokio::test]
+async fn actors_at_rest_are_on_the_disk_and_hold_back_what_only_the_journal_has_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let trims = |records| {
+        let mut settings = settings(10_000);
+        settings.kind.idle_ms = 1_000;
+        settings.policy.trim_records = records;
+        settings.journal.segment_bytes = 8 << 10;
+        settings
+    };
+    let many = (1..=40_u8).map(|n| (n, format!("sum/a-{n}"))).collect::<Vec<_>>();
+    let first = host_with(directory.path(), trims(u64::MAX));
+    for (n, actor) in &many {
+        first.reply(*n, actor, "add", &n.to_string()).await;
+    }
+    first.reply(1, "sum/gone", "add", "1").await;
+    let rest = async |host: &Host, count: usize| {
+        host.clock.advance(Duration::from_millis(1_100));
+        until("they are at rest", async || {
+            look(host).await;
+            host.actors.stats().is_some_and(|stats| stats.resting == count && stats.actors == 0)
+        })
+        .await;
+    };
+    rest(&first, 41).await;
+    // Some of them are wanted, and one is not wanted any more.
+    first.reply(100, "sum/a-7", "add", "1").await;
+    assert_eq!(first.door().journal(key("sum/a-7"), 1, 10).await.unwrap().len(), 2);
+    assert_eq!(first.door().journal(key("sum/a-8"), 1, 10).await.unwrap().len(), 1);
+    first.door().verify(key("sum/a-9")).await.unwrap();
+    delete(&first, 200, "sum/gone").await.unwrap();
+    let listed = first.door().list(None).await.unwrap();
+    let names: Vec<String> = listed.actors.iter().map(|line| line.key.to_string()).collect();
+    let mut expected: Vec<String> = many.iter().map(|(_, actor)| actor.clone()).collect();
+    expected.sort();
+    assert_eq!((names, listed.more), (expected, false));
+    rest(&first, 40).await;
+    first.end().await;
+    // After a start they are at rest at once; the journal is trimmed when each of them has a snapshot.
+    let second = host_with(directory.path(), trims(20));
+    rest(&second, 40).await;
+    for n in 1..=200 {
+        second.reply(n, "sum/busy", "many", "2").await;
+    }
+    until("it is trimmed", async || {
+        look(&second).await;
+        let oldest = second.door().journal(key("sum/a-1"), 0, 1).await;
+        oldest.is_ok_and(|commits| commits.is_empty())
+    })
+    .await;
+    rest(&second, 41).await;
+    second.end().await;
+    let third = host_with(directory.path(), trims(20));
+    for (n, actor) in &many {
+        let more = u8::from(*n == 7);
+        assert_eq!(third.query(actor, "balance").await.unwrap(), (n + more).to_string());
+        assert!(third.command(*n, actor, "add", &n.to_string()).await.unwrap().repeated);
+    }
+    assert_eq!(third.query("sum/gone", "balance").await.unwrap_err().code, ErrorCode::ActorNotFound);
+    assert_eq!(third.door().list(None).await.unwrap().actors.len(), 41);
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Live states of persistent actors: what they may reach, what ends them, and whom that touches.
 
 use crate::support::fakes::Broker;
-use crate::support::{RUNTIME, guest, id, link, wiring};
+use crate::support::{RUNTIME, guest, id, link, signed, wiring};
 use bytes::Bytes;
 use host_core::guest::{Guest, GuestFault, GuestKind, Opening, Saved, Turn, Verdict};
-use host_runtime::{KindOptions, PersistentKind};
+use host_runtime::{KindOptions, PersistentKind, Runtime, RuntimeConfig};
 use lattice_journal::{Command, CommandId, CommandRef, Effect, Event};
 use lattice_protocol::{ErrorCode, Limits, Report};
 use std::collections::BTreeMap;
@@ -244,6 +244,46 @@ async fn what_does_not_fit_together_is_spread_over_more_instances() {
         }
     }
     assert!(kind.stats().instances > 1, "{:?}", kind.stats());
+}
+
+#[tokio::test]
+async fn instances_that_nobody_is_in_go_and_then_the_code_and_both_come_again() {
+    let (claims, file) =
+        signed(&std::fs::read(tests_harness::fixtures::guest("fixture-account").unwrap()).unwrap());
+    let config = RuntimeConfig { start_ms: 20_000, unload_ms: 1, ..RuntimeConfig::default() };
+    let (runtime, again) = (Runtime::new(config).unwrap(), file.clone());
+    let component = runtime.load_from(claims, file, Some(Arc::new(move || Ok(again.clone())))).await.unwrap();
+    let started = PersistentKind::start(&runtime, Arc::clone(&component), options(), wiring("account", []));
+    let kind = started.await.unwrap();
+    let mut states = Vec::new();
+    for n in 0..20 {
+        let state = open(&kind, &format!("a-{n}")).await;
+        assert_eq!(reply(&*state, "add", "5").await, "5");
+        states.push(state);
+    }
+    assert_eq!(kind.stats().instances, 3, "eight states in each");
+    // The first eight leave: their instance goes, at one of the ticker's looks.
+    let saved = save(&*states.remove(0)).await;
+    drop(states.drain(..7));
+    until(|| kind.stats().instances == 2).await;
+    assert_eq!(query(&*states.remove(0), "balance").await, "5");
+    assert!(component.is_loaded(), "somebody is there");
+    drop(states);
+    until(|| kind.stats().instances == 0 && !component.is_loaded()).await;
+    let state = open_with(&kind, "a-0", Some(saved), false).await.unwrap();
+    assert_eq!(reply(&*state, "add", "5").await, "10");
+    assert!(component.is_loaded());
+}
+
+/// Waits for what a look of the ticker, twice a second, leads to.
+async fn until(there: impl Fn() -> bool) {
+    for _ in 0..1_200 {
+        if there() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it does not come");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use host_runtime::runtime::Runtime;
 use host_runtime::wiring::BoundTarget;
 use host_runtime::{Actor, CallInfo, Component, Wiring};
 use http_body_util::BodyExt;
-use keys::{ClaimRequest, KeyKind, KeyPair, TrustAnchors, VerifyPolicy};
+use keys::{ClaimRequest, Claims, KeyKind, KeyPair, TrustAnchors, Verified, VerifyPolicy};
 use lattice_protocol::{
     ActorId, CallPolicy, Grants, InstancePolicy, Limits, LinkDefinition, LinkName, LinkTarget, Report,
 };
@@ -43,6 +43,12 @@ static COMPONENTS: LazyLock<Mutex<BTreeMap<String, Arc<Component>>>> = LazyLock:
 
 /// Signs a component with all of [`CAPABILITIES`] and loads it.
 pub async fn load(body: &[u8]) -> Result<Arc<Component>, Report> {
+    let (claims, file) = signed(body);
+    RUNTIME.load(claims, file).await
+}
+
+/// Signs a component with all of [`CAPABILITIES`]; the claims are verified.
+pub fn signed(body: &[u8]) -> (Verified<Claims>, Bytes) {
     let issuer = KeyPair::from_entropy(KeyKind::Account, [7; 32]);
     let subject = KeyPair::from_entropy(KeyKind::Module, [8; 32]).public();
     let mut request = ClaimRequest::new(subject, "test");
@@ -50,7 +56,7 @@ pub async fn load(body: &[u8]) -> Result<Arc<Component>, Report> {
     let file = keys::sign_component(body, &request, &issuer, NOW).unwrap();
     let anchors = TrustAnchors::new(BTreeSet::from([issuer.public()]), BTreeMap::new()).unwrap();
     let claims = keys::verify(&file, &anchors, NOW, &VerifyPolicy::ACTOR).unwrap();
-    RUNTIME.load(claims, file.into()).await
+    (claims, file.into())
 }
 
 /// A guest of `guests/`, compiled once.

@@ -26,6 +26,16 @@ fn what_was_saved_is_loaded_with_its_predecessor() {
 }
 
 #[test]
+fn what_is_too_large_to_be_read_takes_no_place() {
+    let (directory, record) = record();
+    record.save(&1u64).unwrap();
+    let small = Record::new(directory.path(), "number").limited(100);
+    let refused = small.save(&"a".repeat(100)).unwrap_err();
+    assert!(matches!(refused, StoreError::Io { .. }), "{refused}");
+    assert_eq!(loaded(&record), (1, None, false));
+}
+
+#[test]
 fn a_crash_between_the_two_renames_leaves_the_predecessor() {
     let (_directory, record) = record();
     record.save(&1u64).unwrap();

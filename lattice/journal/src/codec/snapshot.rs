@@ -6,9 +6,10 @@ use crate::error::{DecodeError, EncodeError};
 use crate::hlc::Hlc;
 use crate::ids::{ActorSeq, Hash, RecordSeq, ShardId};
 use crate::ledger::{Ledger, MAX_CALLS, MAX_TARGETS, MAX_TIMERS, Timer};
-use crate::record::{Checkpoint, SnapshotRef};
+use crate::record::Checkpoint;
 use crate::snapshot::{MAX_SNAPSHOT_BYTES, Snapshot};
 use bytes::Bytes;
+use lattice_protocol::EntityKey;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SNAPSHOT: Format = Format { what: "snapshot", magic: *b"TJS", version: 1 };
@@ -16,7 +17,7 @@ const LIST: Format = Format { what: "list of snapshots", magic: *b"TJL", version
 const CHECKPOINT: Format = Format { what: "checkpoint", magic: *b"TJC", version: 1 };
 
 /// Most snapshots of one list: the actors of one shard.
-pub(super) const MAX_LIST: usize = 1_000_000;
+pub(super) const MAX_LIST: usize = 10_000_000;
 
 pub(crate) fn seal(snapshot: &Snapshot) -> Result<(Bytes, Hash), EncodeError> {
     let mut writer = Writer::new(&SNAPSHOT);
@@ -165,8 +166,11 @@ fn read_first(reader: &mut Reader) -> Result<First, DecodeError> {
     Ok(First { seq: ActorSeq(reader.number()?), digest: reader.array()?, reply: reader.bytes()? })
 }
 
+/// By actor, the last commit in its snapshot, and its hash.
+pub(crate) type List = BTreeMap<EntityKey, (ActorSeq, Hash)>;
+
 /// The list must be ascending; [`read_list`] refuses any other.
-pub(crate) fn write_list(list: &BTreeMap<lattice_protocol::EntityKey, (ActorSeq, Hash)>) -> (Bytes, Hash) {
+pub(crate) fn write_list(list: &List) -> (Bytes, Hash) {
     let mut writer = Writer::new(&LIST);
     writer.count(list.len());
     for (key, (seq, hash)) in list {
@@ -177,13 +181,12 @@ pub(crate) fn write_list(list: &BTreeMap<lattice_protocol::EntityKey, (ActorSeq,
     writer.seal()
 }
 
-pub(crate) fn read_list(bytes: Bytes) -> Result<(Vec<SnapshotRef>, Hash), DecodeError> {
+pub(crate) fn read_list(bytes: Bytes) -> Result<(List, Hash), DecodeError> {
     let (mut reader, hash) = Reader::open(&LIST, bytes)?;
     let list = map(&mut reader, ("snapshots", MAX_LIST), |reader| {
         Ok((reader.key()?, (ActorSeq(reader.number()?), Hash(reader.array()?))))
     })?;
     reader.finish()?;
-    let list = list.into_iter().map(|(key, (seq, hash))| SnapshotRef { key, seq, hash }).collect();
     Ok((list, hash))
 }
 
