@@ -1,3 +1,5 @@
+//! A map, whatever is done to it; and what happens when the disk does not do what it should.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
