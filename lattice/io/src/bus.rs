@@ -364,11 +364,11 @@ pub trait Bus: Send + Sync {
 /// # Errors
 /// [`BusError::Invalid`].
 pub(crate) fn check_subject(subject: &str, wildcards: bool) -> Result<(), BusError> {
-    let mut tokens = subject.split('.').peekable();
+    let mut tokens = subject.as_bytes().split(|byte| *byte == b'.').peekable();
     while let Some(token) = tokens.next() {
-        let wild = token == "*" || (token == ">" && tokens.peek().is_none());
-        let broken = token.is_empty()
-            || token.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'*' || byte == b'>');
+        let wild = token == b"*" || (token == b">" && tokens.peek().is_none());
+        let broken =
+            token.is_empty() || token.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f | b'*' | b'>'));
         if broken && !(wild && wildcards) {
             return Err(invalid("subject", subject));
         }

@@ -4,17 +4,15 @@
 //! of it, so that a caller never waits for somebody who has already given up; beyond the bound
 //! callers get `E_OVERLOADED` at once and may try another host.
 
+use crate::row::Row;
 use crate::{Bus, BusError, BusMessage, Subscription, TaskScope};
 use bytes::Bytes;
 use futures::FutureExt;
 use lattice_protocol::entity::{EntityAnswer, EntityAsk, EntityCall};
 use lattice_protocol::invocation::{Invocation, decode_reply, encode_reply};
 use lattice_protocol::{ErrorCode, Report};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Calls an actor by the subject of whoever runs it, and reads the answer. A failure on the way is
@@ -89,10 +87,8 @@ pub async fn ask_entity(
     }
 }
 
-/// A call that is answered sooner costs less on the subscription's own task than a task of its own.
+/// A call that is answered sooner costs less on the subscription's own task than on one of its own.
 const SHORT: Duration = Duration::from_micros(200);
-/// After a longer one, so many calls get tasks before one is tried again.
-const APART: u32 = 64;
 
 /// Answers calls until the subscription ends, at most `hands` at once. A call begins on this task
 /// while none waits behind it and calls have been short; it goes on in a task of `scope` as soon as
@@ -109,7 +105,7 @@ pub async fn answer_each<F, Answering>(
     Answering: Future<Output = Result<Bytes, Report>> + Send + 'static,
 {
     let free = Arc::new(Semaphore::new(hands));
-    let (mut behind, mut apart) = (None, 0);
+    let (mut behind, mut row) = (None, Row::new(scope, "call"));
     loop {
         let message = match behind.take() {
             Some(message) => message,
@@ -125,37 +121,16 @@ pub async fn answer_each<F, Answering>(
         };
         let bus = Arc::clone(&bus);
         let answering = answer(message.payload.clone());
-        let mut call = Box::pin(async move {
+        let call = Box::pin(async move {
             reply(&*bus, &message, &answering.await).await;
             drop(hand);
         });
         behind = calls.next().now_or_never().flatten();
-        if behind.is_none() && apart == 0 {
-            let began = Instant::now();
-            if begin(call.as_mut()).await {
-                apart = if began.elapsed() > SHORT { APART } else { 0 };
-                continue;
-            }
+        match &behind {
+            None => row.begin(call, SHORT).await,
+            Some(_) => row.apart(call),
         }
-        apart = apart.saturating_sub(1);
-        scope.spawn_best_effort("call", call);
     }
-}
-
-/// Polls a call once; true when it is over. A panic ends the call and not its caller's loop, as if
-/// it had a task of its own.
-async fn begin(mut call: Pin<&mut (impl Future<Output = ()> + Send)>) -> bool {
-    std::future::poll_fn(|context| {
-        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
-        Poll::Ready(polled.map_or_else(
-            |_| {
-                tracing::error!("a call panicked");
-                true
-            },
-            |polled| polled.is_ready(),
-        ))
-    })
-    .await
 }
 
 async fn reply(bus: &dyn Bus, call: &BusMessage, result: &Result<Bytes, Report>) {

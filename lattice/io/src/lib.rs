@@ -17,6 +17,7 @@
 //! | [`log`] | logs of shards: appended with the expected place, read from the leader |
 //! | [`domain`] | JetStream domains, each reached by its name over the one connection |
 //! | [`lane`] | one stream that many write, each its own subject: appended with the expected place |
+//! | [`row`] | work that is begun where it arrived, in a row |
 //! | [`task`] | the one place that spawns: scopes with kinds, one cancellation tree, ordered drain |
 //! | [`clock`] | monotonic and wall time behind a trait |
 //! | [`nats`], [`memory`] | the two implementations |
@@ -38,6 +39,7 @@ pub mod lane;
 pub mod log;
 pub mod memory;
 pub mod nats;
+pub mod row;
 pub mod stream;
 pub mod task;
 

@@ -19,6 +19,8 @@
 
 mod supervise;
 
+pub(crate) use supervise::panic_words;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -242,6 +244,12 @@ impl TaskScope {
             scope.units().live.remove(&id);
         });
         units.live.insert(id, Unit::Task { name, token, handle });
+    }
+
+    /// Does it refuse new tasks, because it is shut down?
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.units().closed
     }
 
     /// Tasks and child scopes that have not ended.

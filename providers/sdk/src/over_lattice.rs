@@ -11,7 +11,7 @@
 //! run. What waits is with the broker (durable), or in the subscription's bounded buffer (plain).
 //!
 //! Tasks, in the scope given to the provider: one pump per subscribed subject or durable consumer,
-//! one task per message in hand.
+//! one task per message in hand that waits for something.
 
 mod streams;
 mod subscription;

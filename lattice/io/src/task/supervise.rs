@@ -3,6 +3,7 @@
 use super::{CancellationToken, Kind, RestartPolicy, TaskFailure, TaskScope};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -40,11 +41,7 @@ impl Task {
         let token = self.token.clone();
         let attempt = AssertUnwindSafe(async { make(token).await }).catch_unwind().await;
         attempt.unwrap_or_else(|panic| {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "no message".to_owned());
+            let text = panic_words(&*panic);
             tracing::error!(scope = %self.scope.path(), task = %self.name, panic = %text, "task panicked");
             Err(format!("panicked: {text}"))
         })
@@ -79,6 +76,12 @@ impl Task {
         tracing::error!(scope = %failure.scope, task = %failure.task, reason = %failure.reason, "scope failed");
         self.scope.fail(&failure);
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 /// The pause before the next start; none when the intensity is over the policy's.
