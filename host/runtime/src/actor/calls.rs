@@ -9,6 +9,7 @@ use crate::pool::{Lease, Seat};
 use crate::worker::{Job, Making, Work, Worker};
 use lattice_protocol::invocation::MAX_CALL_DEPTH;
 use lattice_protocol::{ErrorCode, Report};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -29,8 +30,11 @@ impl Actor {
         };
         let deadline = info.deadline;
         instance.begin(info);
-        let calling = call(&mut instance);
-        let outcome = tokio::time::timeout_at(deadline.into(), self.meters.timed(calling)).await;
+        let outcome = {
+            // Kept where it is: passed on by value it would be copied at each step.
+            let calling = pin!(call(&mut instance));
+            tokio::time::timeout_at(deadline.into(), self.meters.timed(calling)).await
+        };
         match outcome {
             Ok(Ok(answer)) => {
                 self.health.succeeded();
