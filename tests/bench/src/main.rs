@@ -28,6 +28,7 @@ mod offered;
 mod orders;
 mod outside;
 mod peers;
+mod rates;
 mod report;
 mod samples;
 

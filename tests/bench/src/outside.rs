@@ -199,6 +199,11 @@ impl Outside {
         (self.nats.url(), self.dir.path().join("lattice/users/admin.creds"), "_INBOX_admin")
     }
 
+    /// The process of the NATS server.
+    pub fn nats_id(&mut self) -> u32 {
+        self.nats.process().id()
+    }
+
     /// Starts the program on the prepared disk.
     pub fn start(&self) -> Result<Process> {
         ProcessSpec::new("trellis host", &self.trellis, self.dir.path().join("host.log"))
@@ -287,6 +292,11 @@ pub fn resident_mib(process: &Process) -> Result<f64> {
 /// Processor time that a process has used, in user and kernel mode, microseconds.
 pub fn cpu_us(process: &Process) -> Result<f64> {
     processor_us(process.id())
+}
+
+/// The same of several processes together.
+pub fn processors_us(ids: &[u32]) -> Result<f64> {
+    ids.iter().copied().map(processor_us).sum()
 }
 
 /// The same of whatever has this id.

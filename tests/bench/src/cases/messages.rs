@@ -4,9 +4,9 @@
 use super::Plan;
 use crate::native;
 use crate::outside::{Outside, Planned, To};
-use crate::report::{Goal, Measured, Row};
-use crate::samples::median;
-use anyhow::{Context, Result, ensure};
+use crate::rates::Rates;
+use crate::report::{Goal, Row};
+use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use lattice_io::{Bus, BusMessage};
 use lattice_protocol::InstancePolicy;
@@ -31,8 +31,9 @@ pub async fn run(plan: &Plan) -> Result<Row> {
         links: vec![("wasmcloud:messaging", To::Messages(OURS.to_owned()))],
         own_file: false,
     };
-    let outside = Outside::prepare(&plan.trellis, &[echo]).await?;
+    let mut outside = Outside::prepare(&plan.trellis, &[echo]).await?;
     let mut host = outside.start()?;
+    let nats = outside.nats_id();
     let (url, credentials, inbox) = outside.administrator();
     let log = tempfile::NamedTempFile::new()?;
     let mut plain = ProcessSpec::new("native echo", std::env::current_exe()?, log.path())
@@ -48,22 +49,22 @@ pub async fn run(plan: &Plan) -> Result<Row> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for subject in [OURS, REFERENCE] {
-        rate(&*bus, subject, WARM_UP).await?;
+        exchanges(&*bus, subject, WARM_UP).await?;
     }
-    let (mut ours, mut reference) = (Vec::new(), Vec::new());
+    let with = |answering: u32| [std::process::id(), nats, answering];
+    let (mut ours, mut reference) = (Rates::default(), Rates::default());
     for _ in 0..plan.runs {
         let time = Duration::from_secs(plan.seconds.into());
-        ours.push(rate(&*bus, OURS, time).await?);
-        reference.push(rate(&*bus, REFERENCE, time).await?);
+        ours.run(&with(host.id()), exchanges(&*bus, OURS, time)).await?;
+        reference.run(&with(plain.id()), exchanges(&*bus, REFERENCE, time)).await?;
     }
     client.close().await;
-    let measured =
-        Measured { ours: median(ours).context("no run")?, reference: median(reference).context("no run")? };
-    Ok(Row::new("messaging-echo", "msg/s", measured, Goal::RatioAtLeast(0.7)).against("a plain NATS client"))
+    let row = ours.row("messaging-echo", "msg/s", reference, Goal::RatioAtLeast(0.7))?;
+    Ok(row.against("a plain NATS client"))
 }
 
-/// Messages answered in a second.
-async fn rate(bus: &dyn Bus, subject: &str, time: Duration) -> Result<f64> {
+/// Messages answered in this time.
+async fn exchanges(bus: &dyn Bus, subject: &str, time: Duration) -> Result<u32> {
     let began = Instant::now();
     let one = async || -> Result<u32> {
         let mut answered = 0;
@@ -73,8 +74,7 @@ async fn rate(bus: &dyn Bus, subject: &str, time: Duration) -> Result<f64> {
         }
         Ok(answered)
     };
-    let answered: u32 = try_join_all((0..AT_ONCE).map(|_| one())).await?.into_iter().sum();
-    Ok(f64::from(answered) / began.elapsed().as_secs_f64())
+    Ok(try_join_all((0..AT_ONCE).map(|_| one())).await?.into_iter().sum())
 }
 
 async fn exchange(bus: &dyn Bus, subject: &str) -> Result<()> {

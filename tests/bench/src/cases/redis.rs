@@ -3,9 +3,9 @@
 
 use super::Plan;
 use crate::inside::{Inside, Loops, actor_id, link};
-use crate::report::{Goal, Measured, Row};
-use crate::samples::median;
-use anyhow::{Context, Result, bail, ensure};
+use crate::rates::Rates;
+use crate::report::{Goal, Row};
+use anyhow::{Result, bail, ensure};
 use host_runtime::wiring::BoundTarget;
 use lattice_protocol::{InstancePolicy, LinkName, LinkTarget};
 use providers_keyvalue_redis::RedisKeyValueFactory;
@@ -19,13 +19,13 @@ use tokio::task::JoinSet;
 
 const AT_ONCE: u32 = 64;
 /// Gets of one of them in a run.
-const GETS: u32 = 1_000;
+const GETS: u32 = 2_000;
 const VALUE: [u8; 200] = [b'v'; 200];
 const GUEST: &str = "fixture-bench-loops";
 
 /// Measures it, with warm instances.
 pub async fn run(plan: &Plan) -> Result<Row> {
-    let server = RedisServer::start().await?;
+    let mut server = RedisServer::start().await?;
     let inside = Inside::new()?;
     let context = BuildContext {
         id: "bench/store".parse()?,
@@ -49,38 +49,29 @@ pub async fn run(plan: &Plan) -> Result<Row> {
     let loops = Loops(inside.start_guest(GUEST, InstancePolicy::warm(), links).await?);
     let mut plain = redis::Client::open(server.url())?.get_multiplexed_async_connection().await?;
     let () = plain.set("plain", &VALUE[..]).await?;
-    let (mut ours, mut reference) = (Vec::new(), Vec::new());
-    for turn in 0..=plan.runs {
-        let our = guests(&loops).await?;
-        let their = alone(&plain).await?;
-        // The first warms up.
-        if turn > 0 {
-            ours.push(our);
-            reference.push(their);
-        }
+    // One warms up.
+    guests(&loops).await?;
+    alone(&plain).await?;
+    let processes = [std::process::id(), server.process().id()];
+    let (mut ours, mut reference) = (Rates::default(), Rates::default());
+    for _ in 0..plan.runs {
+        ours.run(&processes, guests(&loops)).await?;
+        reference.run(&processes, alone(&plain)).await?;
     }
-    let measured =
-        Measured { ours: median(ours).context("no run")?, reference: median(reference).context("no run")? };
-    Ok(Row::new("keyvalue-redis", "gets/s", measured, Goal::RatioAtLeast(0.8))
-        .against("the redis crate, one multiplexed connection"))
+    let row = ours.row("keyvalue-redis", "gets/s", reference, Goal::RatioAtLeast(0.8))?;
+    Ok(row.against("the redis crate, one multiplexed connection"))
 }
 
-fn per_second(began: Instant) -> f64 {
-    f64::from(GETS) * f64::from(AT_ONCE) / began.elapsed().as_secs_f64()
-}
-
-async fn guests(loops: &Loops) -> Result<f64> {
-    let began = Instant::now();
+async fn guests(loops: &Loops) -> Result<u32> {
     let one = |loops: Loops| async move { loops.run("keyvalue-get", GETS).await };
     let mut tasks: JoinSet<_> = (0..AT_ONCE).map(|_| one(loops.clone())).collect();
     while let Some(done) = tasks.join_next().await {
         ensure!(done??.1 == VALUE.len() as u64 * u64::from(GETS), "another value");
     }
-    Ok(per_second(began))
+    Ok(GETS * AT_ONCE)
 }
 
-async fn alone(connection: &redis::aio::MultiplexedConnection) -> Result<f64> {
-    let began = Instant::now();
+async fn alone(connection: &redis::aio::MultiplexedConnection) -> Result<u32> {
     let one = |mut connection: redis::aio::MultiplexedConnection| async move {
         for _ in 0..GETS {
             let value: Vec<u8> = connection.get("plain").await?;
@@ -92,5 +83,5 @@ async fn alone(connection: &redis::aio::MultiplexedConnection) -> Result<f64> {
     while let Some(done) = tasks.join_next().await {
         done??;
     }
-    Ok(per_second(began))
+    Ok(GETS * AT_ONCE)
 }
