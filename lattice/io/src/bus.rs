@@ -323,6 +323,16 @@ pub trait Bus: Send + Sync {
     /// [`BusError::Invalid`].
     fn publish(&self, message: BusMessage) -> BoxFuture<'_, Result<(), BusError>>;
 
+    /// Sends one message. When it returns, the server has it.
+    ///
+    /// Errors: as [`Bus::publish`], [`BusError::Denied`], and [`BusError::Timeout`] when it is not known.
+    fn deliver(&self, message: BusMessage) -> BoxFuture<'_, Result<(), BusError>> {
+        Box::pin(async move {
+            self.publish(message).await?;
+            self.flush().await
+        })
+    }
+
     /// Sends one message and waits for one answer.
     ///
     /// Errors: as [`Bus::publish`], and [`BusError::NoResponders`], [`BusError::Timeout`],

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The header in which the host says by which key a message is known again that it may send twice: an effect of a
+/// persistent actor. Guests set no headers.
+pub const KEY_HEADER: &str = "Trellis-Message-Key";
+
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -20,7 +24,7 @@ pub struct Message {
     pub body: Bytes,
     /// Where an answer goes.
     pub reply_to: Option<String>,
-    /// Header lines; reserved `Nats-*` ones never pass from a guest.
+    /// Header lines; reserved `Nats-*` ones never pass from a guest. See [`KEY_HEADER`].
     pub headers: Vec<(String, String)>,
 }
 

@@ -3,6 +3,8 @@
 //!
 //! * A **publish** to a subject that a stream stores returns when it is stored; any other when it
 //!   is sent. An answer to a request is never stored. Headers that steer the server (`Nats-…`) never pass from a guest.
+//! * A publish with a **key** ([`KEY_HEADER`]) may come again: a stream stores it once within its window, because it has
+//!   the key as `Nats-Msg-Id`. It returns when the server has it, stored or not, and fails when that denies it.
 //! * A **plain subscription** handles each message at most once, one member of the group each.
 //! * A **durable consumer** handles each message at least once: what a handler does not finish is
 //!   delivered again, until its tries are spent.
@@ -18,7 +20,7 @@ mod subscription;
 
 pub use streams::StreamSpec;
 
-use crate::messaging::{Message, MessageHandler, Messaging, SubscribeRequest, Subscription};
+use crate::messaging::{KEY_HEADER, Message, MessageHandler, Messaging, SubscribeRequest, Subscription};
 use crate::{BoxFuture, CallContext, ProviderError, ProviderErrorKind};
 use futures::FutureExt;
 use lattice_io::nats::NatsLattice;
@@ -29,6 +31,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// By which streams know a message again.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// Subjects whose stream is remembered.
 const REMEMBERED: usize = 1_024;
 /// How long it is remembered whether a stream stores a subject.
@@ -72,12 +76,12 @@ impl LatticeMessaging {
     }
 
     async fn send(&self, cx: &CallContext, message: Message) -> Result<(), ProviderError> {
-        let message = outgoing(message);
+        let (mut message, key) = outgoing(message);
         // With a reply subject the stream's confirmation would go to whoever shall be answered.
         if message.reply.is_none() && self.is_stored(&message.subject).await? {
             // A little less than there is: time to say what happened.
             let timeout = cx.remaining() * 9 / 10;
-            match self.streams.publish(message.clone(), None, timeout).await {
+            match self.streams.publish(message.clone(), key.as_deref(), timeout).await {
                 Ok(_) => return Ok(()),
                 Err(error) => {
                     // Whatever it was, the stream may be gone since we looked.
@@ -88,12 +92,20 @@ impl LatticeMessaging {
                 }
             }
         }
-        self.bus.publish(message).await.map_err(ProviderError::from)
+        let sent = match key {
+            None => self.bus.publish(message).await,
+            // Whoever gave it a key forgets it when this returns.
+            Some(key) => {
+                message.headers.push((MESSAGE_ID.to_owned(), key));
+                self.bus.deliver(message).await
+            }
+        };
+        sent.map_err(ProviderError::from)
     }
 
     async fn ask(&self, cx: &CallContext, message: Message) -> Result<Message, ProviderError> {
         let answer =
-            self.bus.request(outgoing(message), cx.remaining()).await.map_err(ProviderError::from)?;
+            self.bus.request(outgoing(message).0, cx.remaining()).await.map_err(ProviderError::from)?;
         Ok(incoming(answer))
     }
 
@@ -148,12 +160,14 @@ impl StoredSubjects {
     }
 }
 
-/// A guest's message as it may go out: without headers that steer the server.
-fn outgoing(message: Message) -> BusMessage {
+/// A message as it may go out: without headers that steer the server; and its key.
+fn outgoing(message: Message) -> (BusMessage, Option<String>) {
     let reserved = |name: &str| name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("nats-"));
-    let mut headers = message.headers;
+    let (keys, mut headers): (Vec<_>, Vec<_>) =
+        message.headers.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case(KEY_HEADER));
     headers.retain(|(name, _)| !reserved(name));
-    BusMessage { subject: message.subject, reply: message.reply_to, headers, payload: message.body }
+    let key = keys.into_iter().next().map(|(_, key)| key);
+    (BusMessage { subject: message.subject, reply: message.reply_to, headers, payload: message.body }, key)
 }
 
 fn incoming(message: BusMessage) -> Message {
@@ -226,7 +240,7 @@ mod tests {
             reply_to: None,
             headers: names.iter().map(|name| header(name)).collect(),
         };
-        let passed: Vec<String> = outgoing(message).headers.into_iter().map(|(name, _)| name).collect();
+        let passed: Vec<String> = outgoing(message).0.headers.into_iter().map(|(name, _)| name).collect();
         assert_eq!(passed, ["X-Nats-Ok", "Nats", "traceparent"]);
     }
 

@@ -10,7 +10,7 @@ use crate::grants;
 use crate::state::{CallScope, InstanceState};
 use crate::wiring::{BoundLink, BoundTarget, Repeat};
 use lattice_protocol::{LinkName, Report};
-use providers_sdk::messaging::{Message, Messaging};
+use providers_sdk::messaging::{KEY_HEADER, Message, Messaging};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::{HasSelf, Linker};
@@ -23,9 +23,6 @@ pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
 }
 
 impl types::Host for InstanceState {}
-
-/// By which streams know a message again.
-const MESSAGE_ID: &str = "Nats-Msg-Id";
 
 /// Publishes by a link of this name, under a key that is the same on every attempt.
 ///
@@ -94,7 +91,7 @@ impl CallScope {
         grants::publish(link.definition(), subject)?;
         self.fits("message", body.len())?;
         let broker = broker(&link)?;
-        let headers = vec![(MESSAGE_ID.to_owned(), key.to_owned())];
+        let headers = vec![(KEY_HEADER.to_owned(), key.to_owned())];
         let message = Message { subject: subject.to_owned(), body, reply_to: None, headers };
         let (scope, link, message) = (self, &*link, &message);
         // Whoever repeats it under the same key does no harm.

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 pub(super) struct NatsBus {
     core: Arc<Core>,
@@ -62,20 +62,37 @@ impl NatsBus {
         // we return. Its permission errors come before the answer, though by way of another task: if
         // we are too early for one, it is in the log.
         if self.core.check().is_ok() && self.core.round_trip().await.is_ok() {
-            tokio::task::yield_now().await;
-            while let Ok(denied) = denials.try_recv() {
-                if &*denied == subject {
-                    return Err(BusError::Denied { subject: subject.to_owned() });
-                }
-            }
+            heard(&mut denials, subject).await?;
         }
         Ok(Subscription::new(NatsSubscription { subscriber }))
     }
 }
 
+/// After a round trip: has the server denied this subject meanwhile?
+async fn heard(denials: &mut broadcast::Receiver<Arc<str>>, subject: &str) -> Result<(), BusError> {
+    tokio::task::yield_now().await;
+    while let Ok(denied) = denials.try_recv() {
+        if &*denied == subject {
+            return Err(BusError::Denied { subject: subject.to_owned() });
+        }
+    }
+    Ok(())
+}
+
 impl Bus for NatsBus {
     fn publish(&self, message: BusMessage) -> BoxFuture<'_, Result<(), BusError>> {
         self.send(message).boxed()
+    }
+
+    fn deliver(&self, message: BusMessage) -> BoxFuture<'_, Result<(), BusError>> {
+        async move {
+            let subject = message.subject.clone();
+            let mut denials = self.core.events.denials.subscribe();
+            self.send(message).await?;
+            self.core.round_trip().await?;
+            heard(&mut denials, &subject).await
+        }
+        .boxed()
     }
 
     fn request(&self, message: BusMessage, timeout: Duration) -> BoxFuture<'_, Result<BusMessage, BusError>> {

@@ -80,6 +80,9 @@ async fn a_user_gets_only_what_is_allowed_and_learns_at_once_what_is_not() -> Re
 
     let denied = host.bus.request(BusMessage::new("secret", ""), SOON).await;
     assert_eq!(denied, Err(BusError::Denied { subject: "secret".to_owned() }));
+    let denied = host.bus.deliver(BusMessage::new("secret", "")).await;
+    assert_eq!(denied, Err(BusError::Denied { subject: "secret".to_owned() }));
+    host.bus.deliver(BusMessage::new("rpc.app.actor", "")).await?;
     let call = host.bus.request(BusMessage::new("rpc.app.actor", ""), SOON).await;
     ensure!(matches!(call, Err(BusError::NoResponders { .. })), "{call:?}");
     host.bus.subscribe("host.me.*", None).await?;

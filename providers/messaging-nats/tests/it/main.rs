@@ -9,7 +9,7 @@ use lattice_io::nats::{NatsLattice, NatsOptions, connect};
 use lattice_io::{BusMessage, Lattice, TaskScope};
 use lattice_protocol::LinkName;
 use providers_sdk::messaging::{
-    Durable, Handled, Message, MessageHandler, Messaging, SubscribeRequest, Subscription,
+    Durable, Handled, KEY_HEADER, Message, MessageHandler, Messaging, SubscribeRequest, Subscription,
 };
 use providers_sdk::over_lattice::{LatticeMessaging, StreamSpec};
 use providers_sdk::testing::{Linked, far};
@@ -183,6 +183,7 @@ far_conformance! {
     a_stored_message_comes_again_until_it_is_done,
     a_stored_message_waits_for_a_free_hand_with_the_broker,
     a_publish_returns_when_the_stream_has_it,
+    what_is_sent_again_under_its_key_is_stored_once,
     a_subscription_that_cannot_be_is_refused,
 }
 
@@ -197,6 +198,7 @@ conformance! {
     a_stored_message_waits_for_a_free_hand_with_the_broker,
     a_consumer_goes_on_after_an_interruption_and_after_its_stream_was_made_anew,
     a_publish_returns_when_the_stream_has_it,
+    what_is_sent_again_under_its_key_is_stored_once,
     a_subscription_that_cannot_be_is_refused,
 }
 
@@ -219,6 +221,31 @@ async fn a_message_is_handled_once_per_group_without_reserved_headers(fixture: &
     assert_eq!(told.begins().await?, sent);
     assert_eq!(audited.begins().await?, sent);
     ensure!(told.nothing_begins().await, "one member of the group");
+    Ok(())
+}
+
+async fn what_is_sent_again_under_its_key_is_stored_once(fixture: &Fixture) -> Result<()> {
+    fixture.orders().await?;
+    let keyed = |subject: &str, body: &str| Message {
+        headers: vec![(KEY_HEADER.to_owned(), "account/a-1-3-0".to_owned())],
+        ..message(subject, body)
+    };
+    for _ in 0..3 {
+        fixture.messaging.publish(&context(), keyed("orders.new", "1")).await?;
+    }
+    fixture.publish("orders.new", "2").await?;
+    let (hand, mut told) = hand();
+    let _subscription = fixture.subscribe(durable(1), &hand).await?;
+    assert_eq!(told.body().await?, "1");
+    told.do_it(Handled::Done);
+    assert_eq!(told.body().await?, "2", "the first one is there once");
+    told.do_it(Handled::Done);
+    // Whoever stores it later, elsewhere, knows it by the same key.
+    let (plain_hand, mut plainly) = self::hand();
+    let _plain = fixture.subscribe(plain("edge.temp", 1), &plain_hand).await?;
+    fixture.messaging.publish(&context(), keyed("edge.temp", "21")).await?;
+    let headers = plainly.begins().await?.headers;
+    assert_eq!(headers, [("Nats-Msg-Id".to_owned(), "account/a-1-3-0".to_owned())]);
     Ok(())
 }
 
