@@ -96,20 +96,17 @@ impl Aside {
         }
     }
 
-    /// The command, to be sent again. What came from outside keeps its id; anything else is settled in
-    /// the journal already, so it comes anew, under an id that is the same on each attempt.
+    /// What is to be sent again. A command that came from outside keeps its id; any other one is settled in the journal
+    /// already, so it comes anew, under an id that is the same on each attempt. A message keeps its key.
     ///
     /// # Errors
-    /// `E_USAGE` for an effect, which is no command; `E_DAMAGED`.
-    pub fn again(&self, unix_ms: u64) -> Result<Command, Report> {
+    /// `E_USAGE` for a call, whose caller was answered; `E_DAMAGED`.
+    pub fn again(&self, unix_ms: u64) -> Result<Again, Report> {
+        let damaged = |what: String| Report::new(ErrorCode::Damaged, what).at(&self.id);
+        let body = BASE64.decode(&self.body).map_err(|error| damaged(format!("set aside: {error}")))?;
         if self.why == Why::DeadLetter {
-            return Err(Report::new(ErrorCode::Usage, "a dead letter is no command: it left the actor")
-                .at(&self.id)
-                .hint("repair the link or its target; then have the actor do it again"));
+            return self.letter(body.into());
         }
-        let body = BASE64
-            .decode(&self.body)
-            .map_err(|error| Report::new(ErrorCode::Damaged, format!("set aside: {error}")).at(&self.id))?;
         let reference = match self.reference.parse() {
             Ok(id) => CommandRef::Id(id),
             Err(_) => {
@@ -117,8 +114,44 @@ impl Aside {
                 CommandRef::Id(lattice_journal::CommandId::derived(unix_ms, cause.as_bytes()))
             }
         };
-        Ok(Command { reference, name: self.name.clone(), body: body.into() })
+        Ok(Again::Command(Command { reference, name: self.name.clone(), body: body.into() }))
     }
+
+    fn letter(&self, body: Bytes) -> Result<Again, Report> {
+        match self.name.split(' ').collect::<Vec<_>>().as_slice() {
+            ["publish", link, subject] => Ok(Again::Message {
+                link: (*link).to_owned(),
+                subject: (*subject).to_owned(),
+                body,
+                key: self.reference.clone(),
+            }),
+            _ => Err(Report::new(
+                ErrorCode::Usage,
+                "the actor was told that its call failed: it is not made again",
+            )
+            .at(&self.id)
+            .got(&self.name)
+            .hint("repair the link or its target; have the actor do it again; then discard this")),
+        }
+    }
+}
+
+/// What is to be sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Again {
+    /// A command, to its actor.
+    Command(Command),
+    /// A message, through a link of the actor.
+    Message {
+        /// Which link.
+        link: String,
+        /// Where to.
+        subject: String,
+        /// What it says.
+        body: Bytes,
+        /// The key that it had before.
+        key: String,
+    },
 }
 
 /// Writes, on a blocking thread, what was set aside. A failure is logged: what was set aside is not

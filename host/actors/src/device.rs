@@ -11,11 +11,11 @@
 
 mod journal;
 
-use crate::aside::{self, Aside};
+use crate::aside::{self, Again, Aside};
 use crate::bury;
 use crate::door::Door;
 use crate::forward::{self, Forward, ForwardOptions};
-use crate::kinds::{self, Kind, Peers};
+use crate::kinds::{self, Effects, Kind, Peers};
 use crate::policy::Policy;
 use crate::shard::{Inbox, Message, Realm, ShardLoop, ShardStats, Shared};
 use host_core::{RestartPolicy, Supervisor};
@@ -23,7 +23,7 @@ use host_store::{AsideStore, DataDir, JournalOptions, SnapshotKey, SnapshotStore
 use journal::DeviceLog;
 use lattice_io::{Clock, TaskScope};
 use lattice_journal::SessionId;
-use lattice_journal::shard::{StopReason, Submitted};
+use lattice_journal::shard::StopReason;
 use lattice_protocol::forwarding::Forwarding;
 use lattice_protocol::{ActorId, EntityKey, ErrorCode, KindName, Report};
 use std::collections::BTreeMap;
@@ -142,6 +142,12 @@ impl Actors {
         self.inner.state().kinds.get(name).map(|kind| kind.actor.clone())
     }
 
+    /// What carries a kind's effects out, if it runs here.
+    #[must_use]
+    pub fn effects(&self, name: &KindName) -> Option<Arc<dyn Effects>> {
+        self.inner.state().kinds.get(name).map(|kind| Arc::clone(&kind.effects))
+    }
+
     /// Snapshots, and what is set aside: one store of each on a host.
     #[must_use]
     pub fn stores(&self) -> (Arc<SnapshotStore>, Arc<AsideStore>) {
@@ -165,25 +171,16 @@ impl Actors {
         blocking(move || aside::list(&store)).await
     }
 
-    /// Sends something again that was set aside, to its actor's shard (`of`); when it is carried out it
-    /// is set aside no more.
+    /// Something that was set aside, as what is to be sent again, and the actor whose it is. It stays set aside until
+    /// it is discarded.
     ///
     /// # Errors
-    /// `E_NOT_FOUND`, and what becomes of the command.
-    pub async fn replay(
-        &self,
-        id: &str,
-        of: impl FnOnce(&EntityKey) -> Result<Door, Report>,
-        patience: Duration,
-    ) -> Result<Submitted, Report> {
+    /// `E_NOT_FOUND`; as [`Aside::again`].
+    pub async fn again(&self, id: &str) -> Result<(EntityKey, Again), Report> {
         let not_found = || Report::new(ErrorCode::NotFound, "nothing of this id is set aside").got(id);
         let found = self.set_aside().await?.into_iter().find(|aside| aside.id == id).ok_or_else(not_found)?;
-        let command = found.again(self.inner.options.clock.unix_ms())?;
-        let door = of(&found.actor)?;
-        door.forgive(found.actor.clone());
-        let answer = door.submit(found.actor, command, patience).await?;
-        self.discard(id).await?;
-        Ok(answer)
+        let again = found.again(self.inner.options.clock.unix_ms())?;
+        Ok((found.actor, again))
     }
 
     /// Forgets something that was set aside; whether it was there.

@@ -86,7 +86,8 @@ impl Door {
         let asking = self.ask(|reply| Message::Query { key, name, body, reply });
         tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
             Err(Report::new(ErrorCode::Timeout, "query not answered in time")
-                .limit(format!("{} ms", patience.as_millis())))
+                .limit(format!("{} ms", patience.as_millis()))
+                .hint("nothing was changed: ask again, with more patience (--timeout)"))
         })
     }
 
@@ -157,7 +158,7 @@ impl Door {
     }
 
     /// Lets what trapped be tried again.
-    pub(crate) fn forgive(&self, key: EntityKey) {
+    pub fn forgive(&self, key: EntityKey) {
         self.inbox.send(Message::Forgive { key });
     }
 }

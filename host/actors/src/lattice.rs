@@ -43,7 +43,7 @@ mod values;
 mod watch;
 
 use crate::door::Door;
-use crate::kinds::{self, Kind, Peers, Room};
+use crate::kinds::{self, Effects, Kind, Peers, Room};
 use crate::policy::Policy;
 use crate::shard::{Inbox, Message};
 use bytes::Bytes;
@@ -205,6 +205,12 @@ impl LatticeActors {
     #[must_use]
     pub fn runs(&self, name: &KindName) -> Option<lattice_protocol::ActorId> {
         self.inner.state().kinds.get(name).map(|kind| kind.actor.clone())
+    }
+
+    /// What carries a kind's effects out, if it runs here.
+    #[must_use]
+    pub fn effects(&self, name: &KindName) -> Option<Arc<dyn Effects>> {
+        self.inner.state().kinds.get(name).map(|kind| Arc::clone(&kind.effects))
     }
 
     /// The shard of an actor.

@@ -19,6 +19,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod again;
 mod reach;
 
 use reach::ThroughLinks;
@@ -247,13 +248,7 @@ impl Entities {
                 let all = self.device.set_aside().await?.into_iter();
                 json(&all.filter(|aside| aside.actor.kind == call.kind).collect::<Vec<_>>())
             }
-            EntityAsk::Replay { id } => {
-                let of = |key: &EntityKey| match self.lattice.of(&key.kind) {
-                    Some(actors) => actors.door(key).ok_or_else(moving),
-                    None => self.device.door(),
-                };
-                submitted(self.device.replay(&id, of, patience).await?)
-            }
+            EntityAsk::Replay { id } => self.replay(id, patience).await,
             EntityAsk::Discard { id } => json(&self.device.discard(&id).await?),
         }
     }

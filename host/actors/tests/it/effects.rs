@@ -2,7 +2,7 @@
 //! until somebody has it.
 
 use crate::support::{Host, Settings, T0, host, host_with, key, until};
-use host_actors::aside::Why;
+use host_actors::aside::{Again, Why};
 use lattice_protocol::{ErrorCode, Report};
 use std::time::Duration;
 
@@ -82,14 +82,15 @@ async fn a_message_that_nobody_takes_becomes_a_dead_letter() {
     let aside = host.actors.set_aside().await.unwrap().remove(0);
     assert_eq!((aside.why, aside.reference.as_str()), (Why::DeadLetter, "sum/a-1-0"));
     assert_eq!(host.outside.left().len(), 3);
-    assert_eq!(
-        host.actors
-            .replay(&aside.id, |_| host.actors.door(), crate::support::PATIENCE)
-            .await
-            .unwrap_err()
-            .code,
-        ErrorCode::Usage
-    );
+    // A person sends it again, as it was.
+    let (actor, again) = host.actors.again(&aside.id).await.unwrap();
+    let message = Again::Message {
+        link: "out".to_owned(),
+        subject: "edge.level".to_owned(),
+        body: "5".into(),
+        key: "sum/a-1-0".to_owned(),
+    };
+    assert_eq!((actor, again), (key("sum/a"), message));
     assert!(host.actors.discard(&aside.id).await.unwrap());
     assert!(!host.actors.discard(&aside.id).await.unwrap());
 }
@@ -123,6 +124,10 @@ async fn a_call_is_answered_by_a_command_whatever_comes_of_it() {
     let (_, body) = answered(6).await;
     assert!(body.contains("E_TIMEOUT"), "{body}");
     assert_eq!(host.outside.left().len(), 4, "tried twice");
+    let aside = host.actors.set_aside().await.unwrap().pop().unwrap();
+    assert_eq!(aside.why, Why::DeadLetter);
+    let refused = host.actors.again(&aside.id).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Usage, "its caller was answered: {refused}");
 }
 
 fn base64(text: &str) -> Vec<u8> {

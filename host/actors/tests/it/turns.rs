@@ -3,7 +3,7 @@
 
 use crate::support::{Settings, Sums, host, host_with, key};
 use host_actors::KindPolicy;
-use host_actors::aside::Why;
+use host_actors::aside::{Again, Why};
 use host_actors::inspect::Moment;
 use host_store::JournalOptions;
 use lattice_journal::shard::ShardPolicy;
@@ -77,15 +77,10 @@ async fn a_command_that_keeps_trapping_is_set_aside_and_replayed_by_another_comp
     assert_eq!((aside.why, aside.name.as_str(), &aside.actor), (Why::Trapped, "trap", &key("sum/a")));
     assert!(aside.report.unwrap().what.contains("unreachable"));
     host.put(Arc::new(Sums { component: 1, tame: true, ..Sums::default() }), KindPolicy::default());
-    assert!(
-        !host
-            .actors
-            .replay(&aside.id, |_| host.actors.door(), crate::support::PATIENCE)
-            .await
-            .unwrap()
-            .repeated
-    );
-    assert!(host.actors.set_aside().await.unwrap().is_empty());
+    let (actor, again) = host.actors.again(&aside.id).await.unwrap();
+    let Again::Command(command) = again else { panic!("a command, not {again:?}") };
+    host.door().forgive(actor.clone());
+    assert!(!host.door().submit(actor, command, crate::support::PATIENCE).await.unwrap().repeated);
     assert_eq!(host.query("sum/a", "balance").await.unwrap(), "10");
     let journal = host.door().journal(key("sum/a"), 3, 10).await.unwrap();
     assert_ne!(journal[0].component, host.door().journal(key("sum/a"), 1, 1).await.unwrap()[0].component);

@@ -100,7 +100,7 @@ pub enum ActorCommand {
         /// The kind.
         kind: KindName,
     },
-    /// Send a command again that was set aside.
+    /// Send again what was set aside: a command, or a message that nobody took.
     Replay {
         /// The kind.
         kind: KindName,
@@ -184,11 +184,11 @@ async fn connected(args: &Args, client: &Client, command: &ActorCommand) -> Outc
                 Answer::Host(found) => found,
                 Answer::Copy(found) => return copy::verify(args, &found),
             };
-            let ways = field(&found, "ways").as_array().map(Vec::len).unwrap_or_default();
-            output::say(
-                args,
-                format!("{}: {ways} ways to fold it, one state: {}", actor.key, text(field(&found, "state"))),
-            );
+            let ways = field(&found, "ways").as_array().into_iter().flatten();
+            let ways: Vec<String> = ways.map(text).collect();
+            let state = text(field(&found, "state"));
+            let folded = format!("folded {}, twice each", ways.join(", "));
+            output::say(args, format!("{}: {folded}: always the same state, {state}", actor.key));
             if args.output == output::Format::Json {
                 output::json(&found);
             }
@@ -200,7 +200,7 @@ async fn connected(args: &Args, client: &Client, command: &ActorCommand) -> Outc
         ActorCommand::Replay { kind, id } => {
             everywhere(client, kind, &EntityAsk::Replay { id: id.clone() }).await?;
             client.audit("admin.actor-replay", id, serde_json::json!({ "kind": kind })).await;
-            output::say(args, format!("{id} is carried out, and set aside no more"));
+            output::say(args, format!("{id} was sent again, and is set aside no more"));
             Ok(())
         }
         ActorCommand::Discard { kind, id } => {
@@ -320,6 +320,11 @@ async fn list(args: &Args, client: &Client, kind: Option<&KindName>) -> Outcome 
     for kind in &kinds {
         match everywhere(client, kind, &EntityAsk::List).await {
             Ok(listings) => {
+                let waiting = listings.iter().filter_map(|listing| field(listing, "outbox").as_u64());
+                let waiting: u64 = waiting.sum();
+                if waiting > 0 {
+                    output::say(args, format!("{kind}: effects that wait to be carried out: {waiting}"));
+                }
                 let actors = listings.iter().filter_map(|listing| field(listing, "actors").as_array());
                 found.extend(actors.flatten().cloned());
             }

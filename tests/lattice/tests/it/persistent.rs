@@ -378,6 +378,35 @@ async fn an_actor_moves_to_the_host_that_is_named_and_goes_on_there() -> Result<
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_set_aside_is_sent_again_to_wherever_its_actor_is_by_now() -> Result<()> {
+    let lattice = bank_of(2, LATTICE_BANK).await?;
+    let (actor, poison) = ("account/a-1", id_at(41, 1));
+    eventually(PATIENCE, "its shard has an owner", || async {
+        call(&lattice, actor, "add", "5", &id_at(41, 0)).map(drop)
+    })
+    .await?;
+    lattice.trellis(&["migrate", actor, "--to", "H1"])?;
+    for _ in 0..3 {
+        let trapped = call(&lattice, actor, "trap", "boom", &poison).unwrap_err().to_string();
+        ensure!(trapped.contains("E_TRAP"), "{trapped}");
+    }
+    let aside = eventually(PATIENCE, "it is set aside", || async {
+        let aside = lattice.json(&["actor", "quarantine", "account"])?;
+        ensure!(aside.as_array().is_some_and(|all| all.len() == 1), "{aside}");
+        Ok(aside)
+    })
+    .await?;
+    let name = aside[0]["id"].as_str().context("an id")?;
+    lattice.trellis(&["migrate", actor, "--to", "H2"])?;
+    // The other host carries it out, with the same component as yet.
+    let again = lattice.trellis(&["actor", "replay", "account", name]).unwrap_err().to_string();
+    ensure!(again.contains("E_TRAP"), "{again}");
+    lattice.trellis(&["actor", "discard", "account", name])?;
+    ensure!(call(&lattice, actor, "add", "5", &id_at(41, 2))? == "10", "the actor lives on");
+    Ok(())
+}
+
 const TELLER: &str = r#"
 apiVersion: trellis.dev/v1
 kind: Application
