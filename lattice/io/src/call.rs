@@ -83,6 +83,14 @@ pub async fn ask_entity(
             .limit(format!("{waited_ms} ms"))
             .hint("send the same command id again"))
         }
+        Err(BusError::Timeout { waited_ms, .. }) if matches!(call.ask, EntityAsk::Query { .. }) => {
+            Err(Report::new(ErrorCode::Timeout, "query not answered in time")
+                .at(place)
+                .limit(format!("{waited_ms} ms"))
+                .hint(
+                    "nothing was changed: ask again; a standby may answer meanwhile: trellis query … --stale",
+                ))
+        }
         Err(other) => Err(Report::from(other).at(place)),
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tests_harness::process::LogMark;
-use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec, eventually, fixtures};
+use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec, fixtures};
 
 /// Longest wait for a process or a state.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -125,14 +125,8 @@ impl TestLattice {
         };
         init.extend(["--nats".to_owned(), urls(servers.iter())]);
         call(&trellis, dir.path(), &init)?;
-        let controller = match servers.len() {
-            1 => controller(&trellis, dir.path(), "controller", &[]).await?,
-            // The servers of a cluster answer before they have chosen who leads.
-            _ => {
-                let start = || controller(&trellis, dir.path(), "controller", &[]);
-                eventually(PATIENCE, "a controller on the cluster", start).await?
-            }
-        };
+        // The servers of a cluster answer before they have chosen who leads: it waits.
+        let controller = controller(&trellis, dir.path(), "controller", &[]).await?;
         // Free on every loopback address that the hosts will listen on, as far as one can know.
         let port = free_port()?;
         let nats = servers.remove(0);

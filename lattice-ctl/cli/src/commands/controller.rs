@@ -11,12 +11,18 @@ use lattice_ctl_controller::api::ApiConfig;
 use lattice_ctl_controller::{ControllerConfig, ControllerDeps, ControllerHandle};
 use lattice_ctl_planner::Pace;
 use lattice_ctl_planner::observed::Profile;
-use lattice_io::{Lattice, SystemClock, TaskScope};
-use lattice_protocol::{LatticeName, Report};
+use lattice_io::{KvOptions, Lattice, SystemClock, TaskScope};
+use lattice_protocol::subject::Subjects;
+use lattice_protocol::{ErrorCode, LatticeName, Report};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long the servers may be without a leader when a controller begins.
+const LEADER: Duration = Duration::from_secs(60);
+/// How often they are asked.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Its arguments.
 #[derive(Debug, clap::Args)]
@@ -59,6 +65,7 @@ pub async fn run(args: &Args, controller: &ControllerArgs) -> Outcome {
     let file = dir.file()?;
     let login = Login::of_dir(&dir, "controller")?.told(args);
     let nats = login.connect(false).await?;
+    answering(args, &nats.lattice(), &file.lattice).await?;
     let scope = TaskScope::new("trellis");
     let signer = dir.controller_key()?;
     let running = start(
@@ -80,6 +87,30 @@ pub async fn run(args: &Args, controller: &ControllerArgs) -> Outcome {
     scope.shutdown(Duration::from_secs(5)).await;
     nats.close().await;
     Ok(())
+}
+
+/// Waits until the lattice's servers answer: those of a cluster that has just begun have no leader for a while.
+async fn answering(args: &Args, lattice: &Lattice, name: &LatticeName) -> Result<(), Report> {
+    let bucket = Subjects::new(name.clone()).lattice_bucket();
+    let until = Instant::now() + LEADER;
+    let mut said = false;
+    loop {
+        let report = match lattice.kv.open(&bucket, KvOptions::default()).await {
+            Ok(_) => return Ok(()),
+            Err(error) => Report::from(error),
+        };
+        let passes = matches!(report.code, ErrorCode::Connection | ErrorCode::Timeout);
+        if !passes || Instant::now() >= until {
+            return Err(report);
+        }
+        if !std::mem::replace(&mut said, true) {
+            output::say(
+                args,
+                format!("waiting for the lattice's servers, {} s at most: {report}", LEADER.as_secs()),
+            );
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Starts a controller in this process.

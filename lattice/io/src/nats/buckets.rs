@@ -133,6 +133,9 @@ pub(super) fn refused(bucket: &str, error: ApiError) -> KvError {
     let bucket = bucket.to_owned();
     match error {
         ApiError::Refused { code: code::STREAM_NOT_FOUND, .. } => KvError::BucketNotFound { bucket },
+        ApiError::Refused { code, description } if code::NO_LEADER.contains(&code) => {
+            KvError::Unreachable { bucket, reason: format!("its servers have no leader: {description}") }
+        }
         ApiError::Refused { description, .. } => KvError::Refused { bucket, reason: description },
         ApiError::Bus(BusError::Denied { .. }) => KvError::Denied { bucket, key: "*".to_owned() },
         ApiError::Bus(BusError::NoResponders { .. }) => {

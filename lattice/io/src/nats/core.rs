@@ -216,6 +216,8 @@ impl From<BusError> for ApiError {
 
 /// Codes of JetStream's errors that mean something here (server/errors.json of nats-server).
 pub(super) mod code {
+    /// Nobody leads the servers now: they have just begun, or lost each other.
+    pub const NO_LEADER: [u64; 2] = [10_008, 10_009];
     /// The message is larger than the stream takes.
     pub const MESSAGE_TOO_LARGE: u64 = 10_054;
     /// No such message.

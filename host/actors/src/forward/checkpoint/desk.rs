@@ -88,12 +88,13 @@ impl Desk {
         self.state().standing.take()
     }
 
-    /// Asks the shard for a checkpoint, if one is due.
-    pub(super) fn ask(&self, journal: Journal) {
+    /// Asks the shard for a checkpoint, if one is due. Is it to give one?
+    pub(super) fn ask(&self, journal: Journal) -> bool {
         let mut state = self.state();
         if state.wish.is_none() && state.is_due(&self.policy, self.incarnation, journal) {
             state.wish = Some(journal.last);
         }
+        state.wish.is_some()
     }
 
     /// The head that counts; none of another journal's.

@@ -72,6 +72,11 @@ impl Known {
         }
     }
 
+    /// The packs that the last checkpoint names, and what was written since.
+    pub(super) fn packs(&self) -> impl Iterator<Item = &Digest> {
+        self.packs.keys()
+    }
+
     /// A pack is there, with these.
     pub(super) fn written(&mut self, pack: Digest, snapshots: &[SnapshotRef]) {
         self.packs.insert(pack, u32::try_from(snapshots.len()).unwrap_or(u32::MAX));

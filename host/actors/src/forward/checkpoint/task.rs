@@ -72,6 +72,8 @@ struct There {
     cells: Cells,
     /// Something has failed: it has to be asked again.
     is_stale: bool,
+    /// Nothing is there but what the head names.
+    is_swept: bool,
     /// The place of the head.
     at: Position,
     known: Known,
@@ -115,7 +117,10 @@ impl Task {
         };
         let Some(pending) = self.pending.take().filter(is_newer) else {
             let (last, now_ms) = (RecordSeq(journal.last()), self.forward.now_ms());
-            self.forward.checkpoint.ask(Grown { last, dropped: self.forward.dropped(), now_ms });
+            let grown = Grown { last, dropped: self.forward.dropped(), now_ms };
+            if !self.forward.checkpoint.ask(grown) {
+                self.sweep().await?;
+            }
             return Ok(());
         };
         let Pending { standing, named } = self.pending.insert(pending);
@@ -133,6 +138,18 @@ impl Task {
         let through = standing.checkpoint.through;
         self.name(through, sent).await?;
         self.pending = None;
+        Ok(())
+    }
+
+    /// Takes away what a host that died has left of a checkpoint that never came to count. Only when none is due: one
+    /// that is goes on with it.
+    async fn sweep(&mut self) -> Result<(), Report> {
+        let Some(head) = self.forward.checkpoint.head() else { return Ok(()) };
+        let Some(there) = self.there.as_mut().filter(|there| !there.is_swept) else { return Ok(()) };
+        let mut stays: BTreeSet<String> = there.known.packs().map(|pack| pack.hex()).collect();
+        stays.insert(head.document.hex());
+        there.take_away_but(&stays, self.forward.options.policy.patience).await?;
+        there.is_swept = true;
         Ok(())
     }
 
@@ -172,7 +189,8 @@ impl Task {
         if let Some(pending) = &mut self.pending {
             pending.named = None;
         }
-        self.there = Some(There { cells, is_stale: false, at, known, present, number, unfinished });
+        let is_swept = false;
+        self.there = Some(There { cells, is_stale: false, is_swept, at, known, present, number, unfinished });
         self.forward.checkpoint.counts(head);
         Ok(())
     }
@@ -214,9 +232,16 @@ impl Task {
         let mut stays: BTreeSet<String> = document.packs.iter().map(|(pack, _)| pack.hex()).collect();
         stays.insert(name.hex());
         // What is not taken away now is with the next one.
-        for cell in there.present.others(&stays) {
-            there.cells.clear(&cell, patience).await?;
-            there.present.gone(&cell);
+        there.take_away_but(&stays, patience).await
+    }
+}
+
+impl There {
+    /// Takes away what is none of these.
+    async fn take_away_but(&mut self, stays: &BTreeSet<String>, patience: Duration) -> Result<(), Report> {
+        for cell in self.present.others(stays) {
+            self.cells.clear(&cell, patience).await?;
+            self.present.gone(&cell);
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ pub struct CopyLabel {
 pub struct CopyVerified {
     /// Which actor.
     pub key: EntityKey,
-    /// Its first commit that is here, and its last.
+    /// Its first commit that is here, and its last; 0 and 0 when none is.
     pub commits: (u64, u64),
     /// Commits between them that are missing.
     pub missing_commits: u64,
@@ -274,7 +274,11 @@ impl ActorCopy {
             key: self.key.clone(),
             commits: (first, last),
             snapshot,
-            missing_commits: (last + 1).saturating_sub(first + self.commits.len() as u64),
+            // Without any, what is missing is not between them.
+            missing_commits: match self.commits.len() as u64 {
+                0 => 0,
+                here => (last + 1).saturating_sub(first + here),
+            },
             history,
             records: (self.life.first.0, self.life.last().0),
             gaps: gaps.map(|gap| (gap.first.0, gap.last.0, gap.why.words().to_owned())).collect(),

@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::commands::Outcome;
 use crate::{home, keyfile, output};
 use host_actors::forward::copy;
-use host_actors::forward::copy::actor::{ActorCopy, CopyLabel};
+use host_actors::forward::copy::actor::{ActorCopy, CopyLabel, CopyVerified};
 use host_actors::shard::StateView;
 use host_runtime::wiring::Wiring;
 use host_runtime::{KindOptions, PersistentKind, Runtime, RuntimeConfig};
@@ -187,14 +187,7 @@ pub fn verify(args: &Args, found: &ActorCopy) -> Outcome {
         output::json(&labelled(json!(verified), &label));
         return Ok(());
     }
-    let (first, last) = verified.commits;
-    let history = match &verified.history {
-        Some(history) => format!("each follows from the one before: history {history}"),
-        None => {
-            format!("{} between them are not there, or what was before the first", verified.missing_commits)
-        }
-    };
-    output::say(args, format!("{}: commits {first} to {last}; {history}", verified.key));
+    output::say(args, format!("{}: {}", verified.key, commits(&verified)));
     if let Some(commit) = verified.snapshot {
         output::say(args, format!("a forwarded snapshot stands for everything up to commit {commit}"));
     }
@@ -207,6 +200,21 @@ pub fn verify(args: &Args, found: &ActorCopy) -> Outcome {
         output::say(args, format!("missing: records {first} to {last}, {why}"));
     }
     Ok(())
+}
+
+/// Which of its commits are there, and whether they are all.
+fn commits(verified: &CopyVerified) -> String {
+    let there = match verified.commits {
+        (0, _) => return "none of its commits is there".to_owned(),
+        (first, last) if first == last => format!("commit {first} is there"),
+        (first, last) => format!("commits {first} to {last} are there"),
+    };
+    match (&verified.history, verified.missing_commits, verified.commits.0) {
+        (Some(history), ..) => format!("{there}; each follows from the one before: history {history}"),
+        (None, 0, _) => format!("{there}; what was before is not"),
+        (None, missing, 1) => format!("{there}, but for {missing} between them"),
+        (None, missing, _) => format!("{there}, but for {missing} between them; what was before is not"),
+    }
 }
 
 /// `trellis actor forwarded`: whose journals are in the lattice, and how far those hosts are.
@@ -257,4 +265,36 @@ fn checkpoint(checkpoint: &ForwardedCheckpoint) -> String {
 fn why(status: &Forwarding) -> String {
     let checkpoint = status.checkpoint.as_ref().and_then(|checkpoint| checkpoint.reason.as_ref());
     status.reason.as_ref().or(checkpoint).cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_of_an_actor_is_said_as_it_is() {
+        let said = |of: (u64, u64), missing_commits, history: Option<&str>| {
+            commits(&CopyVerified {
+                key: "account/a-1".parse().unwrap(),
+                commits: of,
+                missing_commits,
+                snapshot: None,
+                history: history.map(str::to_owned),
+                records: (1, 9),
+                gaps: Vec::new(),
+                repeated: 0,
+            })
+        };
+        assert_eq!(
+            said((1, 4), 0, Some("87db")),
+            "commits 1 to 4 are there; each follows from the one before: history 87db"
+        );
+        assert_eq!(said((0, 0), 0, None), "none of its commits is there");
+        assert_eq!(said((7, 7), 0, None), "commit 7 is there; what was before is not");
+        assert_eq!(said((1, 9), 3, None), "commits 1 to 9 are there, but for 3 between them");
+        assert_eq!(
+            said((4, 9), 2, None),
+            "commits 4 to 9 are there, but for 2 between them; what was before is not"
+        );
+    }
 }
