@@ -20,6 +20,7 @@ pub(crate) fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 pub(crate) fn heartbeat(name: &str, boot: &str, seq: u64) -> Heartbeat {
     Heartbeat {
         seq,
+        interval_ms: 250,
         version: "0.1.0".into(),
         arch: "aarch64".into(),
         load: Load { cpu_millis: 4_000, cpu_used_millis: 0, memory_mib: 2_048, memory_used_mib: 0 },

@@ -68,6 +68,13 @@ struct Host {
     heard: u64,
 }
 
+impl Host {
+    /// When its silence counts.
+    fn profile(&self, profile: &Profile) -> Profile {
+        profile.of(self.boots.newest().interval_ms)
+    }
+}
+
 /// Everything heard of, by host.
 #[derive(Debug, Clone)]
 pub struct Observed {
@@ -121,7 +128,8 @@ impl Observed {
         let went = host.boots.newest().leaving;
         let means = |beat: &Heartbeat| (beat.boot_id.clone(), beat.load.cpu_millis, beat.load.memory_mib);
         let before = means(host.boots.newest());
-        let applied = host.boots.apply(heartbeat, now_ms, self.profile.lost_after_ms);
+        let lost_after_ms = host.profile(&self.profile).lost_after_ms;
+        let applied = host.boots.apply(heartbeat, now_ms, lost_after_ms);
         if applied == Applied::Stale {
             return applied;
         }
@@ -187,7 +195,7 @@ impl Observed {
     }
 
     fn verdict(&self, host: &Host, now_ms: u64) -> Verdict {
-        match host.boots.judge(&self.profile, now_ms) {
+        match host.boots.judge(&host.profile(&self.profile), now_ms) {
             Verdict::Lost if self.cut_off_until(host, now_ms).is_some_and(|until| now_ms <= until) => {
                 Verdict::CutOff
             }
@@ -215,12 +223,13 @@ impl Observed {
 
     fn view_of<'seen>(&self, id: &'seen HostId, host: &'seen Host, now_ms: u64) -> HostView<'seen> {
         let verdict = self.verdict(host, now_ms);
-        let (heartbeat, recent_errors) = host.boots.current(now_ms, self.profile.lost_after_ms);
+        let lost_after_ms = host.profile(&self.profile).lost_after_ms;
+        let (heartbeat, recent_errors) = host.boots.current(now_ms, lost_after_ms);
         // What is wrong with a host comes before what it is only held for: a held one may still be
         // the last choice.
         let unfit = if !matches!(verdict, Verdict::Alive | Verdict::Rejoined) {
             Some(Unfit::Verdict(verdict))
-        } else if host.boots.conflict(now_ms, self.profile.lost_after_ms).is_some() {
+        } else if host.boots.conflict(now_ms, lost_after_ms).is_some() {
             Some(Unfit::Conflict)
         } else if !heartbeat.is_plausible() {
             Some(Unfit::ImplausibleLoad)
@@ -275,7 +284,7 @@ impl Observed {
     pub fn conflicts(&self, now_ms: u64) -> Vec<Conflict> {
         self.hosts
             .values()
-            .filter_map(|host| host.boots.conflict(now_ms, self.profile.lost_after_ms))
+            .filter_map(|host| host.boots.conflict(now_ms, host.profile(&self.profile).lost_after_ms))
             .collect()
     }
 
@@ -290,9 +299,9 @@ impl Observed {
     /// The earliest time after now at which time alone changes a verdict.
     #[must_use]
     pub fn next_change_ms(&self, now_ms: u64) -> Option<u64> {
-        let Profile { suspect_after_ms, lost_after_ms, .. } = self.profile;
-        let unheard = self.since_ms.saturating_add(lost_after_ms);
+        let unheard = self.since_ms.saturating_add(self.profile.lost_after_ms);
         let of_host = |host: &Host| {
+            let Profile { suspect_after_ms, lost_after_ms, .. } = host.profile(&self.profile);
             let heard = now_ms.saturating_sub(host.boots.silent_ms(now_ms));
             // The last milliseconds of what it is.
             let suspect = heard.saturating_add(suspect_after_ms);
@@ -307,7 +316,8 @@ impl Observed {
     /// The report of a host that fell silent: `heartbeat timeout: 30000ms`.
     #[must_use]
     pub fn timeout_report(&self, host: &HostId) -> Report {
-        let timeout = self.profile.lost_after_ms;
+        let profile = self.hosts.get(host).map_or(self.profile, |host| host.profile(&self.profile));
+        let timeout = profile.lost_after_ms;
         Report::new(ErrorCode::HeartbeatTimeout, format!("heartbeat timeout: {timeout}ms"))
             .at(host)
             .hint("check the host's network and its trellis process")

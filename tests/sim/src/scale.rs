@@ -245,7 +245,7 @@ impl Lattice {
         self.beats += 1;
         Heartbeat {
             seq: self.beats,
-            interval_ms: INTERVAL_MS,
+            interval_ms: Profile::EDGE.interval_ms,
             version: "sim".to_owned(),
             arch: "aarch64".to_owned(),
             labels: BTreeMap::from([("region".to_owned(), "r1".to_owned())]),

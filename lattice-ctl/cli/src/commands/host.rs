@@ -56,9 +56,9 @@ pub struct HostFlags {
     /// each with its claims beside it (`claim sign --provider`).
     #[arg(long, value_name = "DIR")]
     pub provider_dir: Option<PathBuf>,
-    /// Milliseconds between heartbeats.
-    #[arg(long, default_value_t = 5_000)]
-    pub heartbeat_ms: u64,
+    /// Milliseconds between heartbeats. Default: 5000; of `trellis up`, whose controller expects them more often, 1000.
+    #[arg(long, value_name = "MS")]
+    pub heartbeat_ms: Option<u64>,
     /// Memory for actors, MiB.
     #[arg(long, default_value_t = 512)]
     pub memory_mib: u64,
@@ -98,6 +98,9 @@ pub enum ForwardFull {
     Refuse,
 }
 
+/// Time between heartbeats, unless it is told.
+const HEARTBEAT_MS: u64 = 5_000;
+
 impl HostFlags {
     /// The configuration of a host of this lattice, by the directory (or bundle) of its lattice.
     pub fn config(&self, host: &HostId, dir: &LatticeDir) -> Result<HostConfig, Report> {
@@ -116,7 +119,7 @@ impl HostFlags {
         let data_dir = self.data_dir.clone().unwrap_or(data_dir);
         let mut config = HostConfig::new(lattice, host.clone(), data_dir);
         config.labels = self.labels.iter().cloned().collect();
-        config.heartbeat = Duration::from_millis(self.heartbeat_ms);
+        config.heartbeat = Duration::from_millis(self.heartbeat_ms.unwrap_or(HEARTBEAT_MS));
         config.listen = self.listen;
         config.memory_bytes = self.memory_mib.saturating_mul(1 << 20);
         config.max_waiting = self.max_waiting;

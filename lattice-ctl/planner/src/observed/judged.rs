@@ -21,6 +21,7 @@ impl Observed {
                 Verdict::Lost => profile.lost_after_ms + 1,
             };
             heartbeat.leaving = verdict == Verdict::Leaving;
+            heartbeat.interval_ms = profile.interval_ms;
             observed.apply(heartbeat, now_ms - silent_ms);
         }
         (observed, now_ms)

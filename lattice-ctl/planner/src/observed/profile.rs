@@ -25,7 +25,22 @@ pub struct Profile {
     pub ask_for_late: bool,
 }
 
+/// Longest time between heartbeats that a host is believed, milliseconds.
+const SLOWEST_MS: u64 = 30_000;
+
 impl Profile {
+    /// The same for a host that speaks so often: it is not late before one and a half of its own intervals, nor lost
+    /// before three. Else one that was started with the default would be suspect between any two of its words.
+    #[must_use]
+    pub fn of(&self, interval_ms: u64) -> Self {
+        let interval_ms = interval_ms.min(SLOWEST_MS);
+        Self {
+            suspect_after_ms: self.suspect_after_ms.max(interval_ms.saturating_mul(3) / 2),
+            lost_after_ms: self.lost_after_ms.max(interval_ms.saturating_mul(3)),
+            ..*self
+        }
+    }
+
     /// Gateways behind uplinks that drop: seed 004's 30 seconds.
     pub const EDGE: Self = Self {
         interval_ms: 5_000,

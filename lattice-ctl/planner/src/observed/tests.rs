@@ -38,6 +38,24 @@ fn silence_makes_a_host_suspect_and_then_lost_by_the_receivers_clock() {
 }
 
 #[test]
+fn a_host_that_speaks_less_often_than_is_expected_is_not_suspect_between_its_words() {
+    let mut observed = Observed::new(Profile::FAST, 0);
+    let beat = |seq| Heartbeat { interval_ms: 5_000, ..heartbeat("A", "b1", seq) };
+    let a = host("A");
+    observed.apply(beat(1), 0);
+    let judged: Vec<_> = [7_500, 7_501, 15_000, 15_001].iter().map(|now| observed.judge(&a, *now)).collect();
+    assert_eq!(judged, [Verdict::Alive, Verdict::Suspect, Verdict::Suspect, Verdict::Lost]);
+    assert_eq!(observed.apply(beat(2), 14_000), Applied::Heard, "it was not away");
+    assert_eq!(observed.next_change_ms(14_000), Some(21_501));
+    assert!(observed.timeout_report(&a).to_string().contains("timeout: 15000ms"));
+    // Who speaks more often is judged as everybody is, and nobody is believed for ever.
+    observed.apply(Heartbeat { interval_ms: 1, ..beat(3) }, 40_000);
+    assert_eq!(observed.judge(&a, 40_751), Verdict::Suspect);
+    observed.apply(Heartbeat { interval_ms: u64::MAX, ..beat(4) }, 41_000);
+    assert_eq!(observed.judge(&a, 41_000 + 90_001), Verdict::Lost);
+}
+
+#[test]
 fn a_controller_that_has_just_started_calls_nobody_lost() {
     let observed = Observed::new(Profile::EDGE, 1_000_000);
     assert_eq!(observed.judge(&host("A"), 1_000_000), Verdict::Suspect);

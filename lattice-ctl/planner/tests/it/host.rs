@@ -45,6 +45,7 @@ impl Host {
     pub fn new(name: &str) -> Self {
         let base = Load { cpu_millis: 4_000, cpu_used_millis: 0, memory_mib: 2_048, memory_used_mib: 0 };
         let beat = Heartbeat {
+            interval_ms: 250,
             version: "0.1.0".into(),
             arch: "aarch64".into(),
             load: base,

@@ -22,6 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// When silence counts for the controller.
+const PROFILE: Profile = Profile::WAN;
+
 /// The server's usual port.
 const PORT: u16 = 4_222;
 /// Subjects that actors of a lattice made here may be linked to.
@@ -33,7 +36,10 @@ pub async fn run(args: &Args, up: &UpArgs, place: &UpDir) -> Outcome {
     end_stray(place).await;
     let dir = LatticeDir::at(absolute(&up.dir)?);
     let (host, port) = prepare(args, up, &dir)?;
-    let config = up.flags.config(&host, &dir)?;
+    let mut config = up.flags.config(&host, &dir)?;
+    if up.flags.heartbeat_ms.is_none() {
+        config.heartbeat = Duration::from_millis(PROFILE.interval_ms);
+    }
     let mut server = start_server(place, &dir, (program, port))?;
     let me = Process::of(std::process::id())
         .ok_or_else(|| Report::new(ErrorCode::Io, "could not read this process's entry in /proc"))?;
@@ -60,7 +66,7 @@ pub async fn run(args: &Args, up: &UpArgs, place: &UpDir) -> Outcome {
     };
     let mut supervised = std::pin::pin!(server.supervise(stop.clone(), restarted));
     let signer = dir.controller_key()?;
-    let told = (Profile::WAN, up.api);
+    let told = (PROFILE, up.api);
     let controller = controller::start(note.lattice.clone(), signer, told, nats.lattice(), &scope).await?;
     if let Some(address) = controller.api() {
         output::say(args, format!("API: http://{address}/v1"));
