@@ -97,8 +97,12 @@ impl From<FetchError> for Error {
 }
 
 impl From<AskError> for Error {
+    /// What a persistent actor refuses is the asker's to mend (409); all else is the way to it (502).
     fn from(error: AskError) -> Self {
-        Self::upstream(error.to_string())
+        match error {
+            AskError::Refused { code, message } => Self::new(409, format!("{code}: {message}")),
+            error => Self::upstream(error.to_string()),
+        }
     }
 }
 

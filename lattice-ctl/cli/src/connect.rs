@@ -1,6 +1,7 @@
 //! Connecting to the lattice as one of its users.
 
 use crate::args::Args;
+use crate::context::DEFAULT_URL;
 use crate::lattice_dir::LatticeDir;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -123,9 +124,21 @@ impl Login {
             background,
             ..NatsOptions::new(&self.url)
         };
-        connect(options).await.map_err(Report::from)
+        connect(options).await.map_err(|error| {
+            let report = Report::from(error);
+            let is_nobody = self.creds.is_none() && self.nkey.is_none();
+            match report.code {
+                ErrorCode::Denied if is_nobody => report.hint(NO_LATTICE),
+                ErrorCode::Connection if is_nobody && self.url == DEFAULT_URL => report.hint(NO_LATTICE),
+                _ => report,
+            }
+        })
     }
 }
+
+/// For who has named no lattice, on purpose or not.
+const NO_LATTICE: &str = "no lattice is named here: begin one (trellis up -d), run this in the folder that has its \
+    trellis-lattice, or name it once: trellis config set <name> --dir <its trellis-lattice>";
 
 fn read(path: &Path) -> Result<String, Report> {
     std::fs::read_to_string(path)

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// The directory that is used when nothing else is said and it is there.
 const DEFAULT_DIR: &str = "trellis-lattice";
 /// The server that is used when nothing at all is said.
-const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
+pub const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
 /// The user of a lattice's directory that commands are.
 const ADMIN: &str = "admin";
 

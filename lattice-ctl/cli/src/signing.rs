@@ -50,8 +50,14 @@ pub fn request_for(file: &[u8], subject: PublicKey, name: &str) -> Result<ClaimR
     Ok(request)
 }
 
-/// Signs a component for an actor, with the actor's own module key. What a persistent actor is linked
-/// to belongs to its claims as well: its effects are data, so it imports nothing for them.
+/// What a persistent actor is linked to: it belongs to its claims as well, because its effects are data and it
+/// imports nothing for them.
+pub fn effects_of(actor: &ActorManifest) -> impl Iterator<Item = String> + '_ {
+    let links = actor.persistent.is_some().then_some(&actor.links);
+    links.into_iter().flatten().map(|link| unversioned(&link.interface))
+}
+
+/// Signs a component for an actor, with the actor's own module key.
 pub fn sign_for(
     id: &ActorId,
     actor: &ActorManifest,
@@ -61,9 +67,7 @@ pub fn sign_for(
 ) -> Result<Vec<u8>, Report> {
     let (module, _) = keyfile::read_or_make(&module_key_path(id)?, KeyKind::Module)?;
     let mut request = request_for(file, module.public(), id.name.as_str())?;
-    if actor.persistent.is_some() {
-        request.capabilities.extend(actor.links.iter().map(|link| unversioned(&link.interface)));
-    }
+    request.capabilities.extend(effects_of(actor));
     if !version.is_empty() {
         version.clone_into(&mut request.version);
     }

@@ -1,5 +1,7 @@
-//! `trellis build`: cargo for the component target, then claims.
+//! `trellis build`: cargo for the component target, then claims: what a component imports and exports, and what the
+//! project's `app.yaml` links it to when it is a persistent actor.
 
+use crate::app_files::{self, Source};
 use crate::args::Args;
 use crate::commands::{Outcome, claim};
 use crate::component::claims_report;
@@ -59,7 +61,7 @@ pub async fn run(args: &Args, build: &BuildArgs) -> Outcome {
             None
         } else {
             let issuer = issuer(args, build)?;
-            sign(path, &issuer, &build.claimed_version)?;
+            sign(path, &issuer, (&build.claimed_version, effects_of(&build.dir, path)?))?;
             Some(issuer.public())
         };
         let size = std::fs::metadata(path).map_or(0, |data| data.len());
@@ -73,7 +75,24 @@ pub async fn run(args: &Args, build: &BuildArgs) -> Outcome {
     Ok(())
 }
 
-fn sign(path: &Path, issuer: &KeyPair, version: &str) -> Result<(), Report> {
+/// What the project's manifest links a persistent actor to that is this component.
+fn effects_of(dir: &Path, component: &Path) -> Result<Vec<String>, Report> {
+    let manifest = dir.join("app.yaml");
+    if !manifest.exists() {
+        return Ok(Vec::new());
+    }
+    let is_it = |artifact: &str| match app_files::source_of(artifact, &app_files::base_of(&manifest)) {
+        Ok(Source::File(path)) => {
+            path.canonicalize().ok().is_some_and(|path| component.canonicalize().is_ok_and(|it| it == path))
+        }
+        _ => false,
+    };
+    let application = app_files::parse(&manifest)?;
+    let actors = application.actors.iter().filter(|actor| is_it(&actor.artifact));
+    Ok(actors.flat_map(signing::effects_of).collect())
+}
+
+fn sign(path: &Path, issuer: &KeyPair, (version, effects): (&str, Vec<String>)) -> Result<(), Report> {
     let limit = u64::try_from(keys::section::MAX_COMPONENT_BYTES).unwrap_or(u64::MAX);
     let file = signing::read_file(path, limit, "read the component")?;
     let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("actor").replace('_', "-");
@@ -81,6 +100,7 @@ fn sign(path: &Path, issuer: &KeyPair, version: &str) -> Result<(), Report> {
     let (module, _) = keyfile::read_or_make(&key, KeyKind::Module)?;
     let mut request = signing::request_for(&file, module.public(), &name)?;
     version.clone_into(&mut request.version);
+    request.capabilities.extend(effects);
     let signed = keys::sign_component(&file, &request, issuer, home::now_unix())
         .map_err(|error| claims_report(&error).at(path.display()))?;
     claim::write_whole(path, &signed)?;

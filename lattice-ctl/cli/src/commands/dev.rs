@@ -64,17 +64,23 @@ fn watch(dir: &Path, manifest: &Path) -> Result<(notify::RecommendedWatcher, mps
         }
     })
     .map_err(failed)?;
-    for (path, mode) in [
-        (dir.join("src"), RecursiveMode::Recursive),
-        (dir.join("wit"), RecursiveMode::Recursive),
-        (dir.join("Cargo.toml"), RecursiveMode::NonRecursive),
-        (manifest.to_path_buf(), RecursiveMode::NonRecursive),
-    ] {
+    let folders = [dir.join("src"), dir.join("wit")].into_iter().chain(crates_below(dir));
+    let files = [dir.join("Cargo.toml"), manifest.to_path_buf()].into_iter();
+    let all = folders
+        .map(|folder| (folder, RecursiveMode::Recursive))
+        .chain(files.map(|file| (file, RecursiveMode::NonRecursive)));
+    for (path, mode) in all {
         if path.exists() {
             watcher.watch(&path, mode).map_err(failed)?;
         }
     }
     Ok((watcher, changes))
+}
+
+/// The folders of a project that are crates: its other components. Not every folder: data may be kept in one.
+fn crates_below(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.join("Cargo.toml").exists()).collect()
 }
 
 /// Waits for a change, and until nothing more changes.

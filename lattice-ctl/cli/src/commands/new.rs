@@ -20,6 +20,8 @@ pub enum Template {
     KvCounter,
     /// Answers messages.
     MessagingEcho,
+    /// A persistent actor for each account, and HTTP in front of them.
+    Persistent,
 }
 
 impl Template {
@@ -28,6 +30,7 @@ impl Template {
             Self::HttpHello => include_str!("new/http-hello.rs.txt"),
             Self::KvCounter => include_str!("new/kv-counter.rs.txt"),
             Self::MessagingEcho => include_str!("new/messaging-echo.rs.txt"),
+            Self::Persistent => include_str!("new/persistent.rs.txt"),
         }
     }
     fn manifest(self) -> &'static str {
@@ -35,8 +38,31 @@ impl Template {
             Self::HttpHello => include_str!("new/http-hello.yaml.txt"),
             Self::KvCounter => include_str!("new/kv-counter.yaml.txt"),
             Self::MessagingEcho => include_str!("new/messaging-echo.yaml.txt"),
+            Self::Persistent => include_str!("new/persistent.yaml.txt"),
         }
     }
+    /// The crate beside the first one, if there is one: its folder, what it depends on, and what it is.
+    fn second(self) -> Option<Second> {
+        (self == Self::Persistent).then_some(Second {
+            folder: "front",
+            cargo: include_str!("new/front.toml.txt"),
+            source: include_str!("new/front.rs.txt"),
+        })
+    }
+    /// What to try when it serves.
+    fn trial(self) -> Option<&'static str> {
+        match self {
+            Self::Persistent => Some("curl http://127.0.0.1:8080/a-1/deposit -d '{\"amount\":5}'"),
+            _ => None,
+        }
+    }
+}
+
+/// A component of a project that is not its first.
+struct Second {
+    folder: &'static str,
+    cargo: &'static str,
+    source: &'static str,
 }
 
 /// Its arguments.
@@ -55,16 +81,43 @@ pub struct NewArgs {
     pub sdk: Option<PathBuf>,
 }
 
-/// The dependency on the SDK, as Cargo.toml has it.
-fn dependency(new: &NewArgs) -> Result<String, Report> {
+/// The dependency on the SDK, as the Cargo.toml has it that is this far below the project (`../`).
+fn dependency(new: &NewArgs, up: &str) -> Result<String, Report> {
     let path = match &new.sdk {
-        None => format!("{}/{}", sdk::FOLDER, sdk::CRATE),
+        None => format!("{up}{}/{}", sdk::FOLDER, sdk::CRATE),
         Some(dir) if dir.join("Cargo.toml").exists() => {
             std::path::absolute(dir).map_err(|error| file_report("find", dir, &error))?.display().to_string()
         }
         Some(dir) => return Err(Report::new(ErrorCode::NotFound, "no guest SDK there").at(dir.display())),
     };
     Ok(format!("{{ path = {} }}", json!(path)))
+}
+
+/// Every file of the project but the SDK's, by its path there.
+fn files(new: &NewArgs) -> Result<Vec<(String, String)>, Report> {
+    let crate_name = new.name.as_str().to_lowercase();
+    let file_name = crate_name.replace('-', "_");
+    let fill = |text: &str| {
+        text.replace("@NAME@", new.name.as_str())
+            .replace("@FILE@", &file_name)
+            .replace("@CRATE@", &crate_name)
+    };
+    let mut cargo = fill(include_str!("new/Cargo.toml.txt")).replace("@SDK@", &dependency(new, "")?);
+    let mut files = vec![
+        (".cargo/config.toml".to_owned(), include_str!("new/config.toml.txt").to_owned()),
+        (".gitignore".to_owned(), "/target\n*.nk\n".to_owned()),
+        ("src/lib.rs".to_owned(), fill(new.template.source())),
+        ("app.yaml".to_owned(), fill(new.template.manifest())),
+    ];
+    if let Some(Second { folder, cargo: its_cargo, source }) = new.template.second() {
+        let all = format!("members = [{folder:?}]\ndefault-members = [\".\", {folder:?}]\n");
+        cargo.push_str(&all);
+        let its_cargo = fill(its_cargo).replace("@SDK@", &dependency(new, "../")?);
+        files.push((format!("{folder}/Cargo.toml"), its_cargo));
+        files.push((format!("{folder}/src/lib.rs"), fill(source)));
+    }
+    files.push(("Cargo.toml".to_owned(), cargo));
+    Ok(files)
 }
 
 /// Runs it.
@@ -75,21 +128,7 @@ pub fn run(args: &Args, new: &NewArgs) -> Outcome {
             .at(dir.display())
             .hint("choose another --dir"));
     }
-    let crate_name = new.name.as_str().to_lowercase();
-    let file_name = crate_name.replace('-', "_");
-    let fill = |text: &str| {
-        text.replace("@NAME@", new.name.as_str())
-            .replace("@FILE@", &file_name)
-            .replace("@CRATE@", &crate_name)
-    };
-    let cargo = fill(include_str!("new/Cargo.toml.txt")).replace("@SDK@", &dependency(new)?);
-    for (path, text) in [
-        ("Cargo.toml", cargo),
-        (".cargo/config.toml", include_str!("new/config.toml.txt").to_owned()),
-        (".gitignore", "/target\n*.nk\n".to_owned()),
-        ("src/lib.rs", fill(new.template.source())),
-        ("app.yaml", fill(new.template.manifest())),
-    ] {
+    for (path, text) in files(new)? {
         let path = dir.join(path);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)
@@ -105,7 +144,10 @@ pub fn run(args: &Args, new: &NewArgs) -> Outcome {
         args,
         format!("  cd {} && trellis dev      build, sign, run, and again on every change", dir.display()),
     );
-    output::say(args, "  trellis build && trellis app deploy app.yaml      on a lattice");
+    if let Some(trial) = new.template.trial() {
+        output::say(args, format!("  {trial}      in another terminal"));
+    }
+    output::say(args, "  trellis build && trellis app deploy app.yaml --sign      on a lattice");
     if args.output == output::Format::Json {
         output::json(&json!({ "dir": dir, "name": new.name }));
     }

@@ -68,7 +68,7 @@ fn nothing_unsigned_runs() {
 #[test]
 fn a_new_project_has_a_valid_manifest_and_never_lands_on_another() {
     let person = Person::new();
-    for template in ["http-hello", "kv-counter", "messaging-echo"] {
+    for template in ["http-hello", "kv-counter", "messaging-echo", "persistent"] {
         let name = format!("my-{template}");
         person.run(&["new", &name, "--template", template]).ok();
         person.run(&["app", "validate", &format!("{name}/app.yaml")]).ok();

@@ -53,6 +53,9 @@ async fn a_detached_lattice_serves_ends_whole_and_comes_back_as_it_was() {
     person.run(&[&["claim", "sign", "pong.wasm"], signed.as_slice()].concat()).ok();
     person.run(&["app", "deploy", "app.yaml", "--sign", "--wait-for", "60"]).ok();
     assert_eq!(person.run(&["call", "pong", "ping"]).ok().json(), "pong");
+    let url = up["natsUrl"].as_str().unwrap();
+    let line = Person::new().run(&["get", "hosts", "--nats-url", url]).failed(4, "E_DENIED");
+    assert!(line.contains("trellis config set <name> --dir"), "who names no lattice is told how: {line}");
     let down = person.run(&["down", "--output", "json"]).ok().json();
     assert_eq!(down["ended"][0].as_u64(), Some(pid));
     assert!(!runs(pid) && !runs(nats), "all of it ended");
