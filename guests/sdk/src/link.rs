@@ -48,6 +48,9 @@ const MESSAGING: &[Interface] = &[Interface::new("wasmcloud", "messaging", "cons
 /// What fetches.
 const HTTP: &[Interface] = &[Interface::new("wasi", "http", "outgoing-handler")];
 
+/// Persistent actors of a kind.
+const ACTORS: &[Interface] = &[Interface::new("trellis", "actor", "client")];
+
 /// A link by its name; what it is for comes next.
 #[derive(Debug, Clone, Copy)]
 pub struct Link<'a> {
@@ -73,6 +76,11 @@ impl Link<'_> {
     /// This link for [`fetch`](crate::fetch).
     pub fn http(self) -> LinkScope {
         self.interfaces(HTTP)
+    }
+
+    /// This link for [`client`](crate::client): which kind of persistent actors is asked.
+    pub fn actors(self) -> LinkScope {
+        self.interfaces(ACTORS)
     }
 
     /// This link for any interfaces, of another actor for example.

@@ -1,12 +1,14 @@
 //! `cargo xtask demo`: a real lattice on this machine, from nothing. One nats-server, one
 //! controller, three hosts in three regions, seed 004's edge processor signed and deployed from one
-//! manifest, real readings through HTTP and NATS, and one host killed while requests go on.
+//! manifest, real readings through HTTP and NATS, and one host killed while requests go on; then the
+//! persistent actors of seeds 001 and 002 ([`devices`]).
 //!
 //! `--once` runs it to the end and prints one line of JSON; without it the lattice stays up until
 //! Ctrl-C. Everything is below `target/demo`, made anew each time; nothing needs root once the
 //! tools are there.
 #![allow(clippy::indexing_slicing, reason = "the demo has just its three hosts")]
 
+mod devices;
 mod http;
 mod stage;
 
@@ -42,6 +44,7 @@ struct Summary {
     requests_after_kill: u32,
     answered_after_kill: u32,
     replaced_after_ms: u128,
+    devices: devices::Devices,
     seconds: u64,
 }
 
@@ -104,6 +107,7 @@ async fn play(stage: &mut Stage) -> Result<Summary> {
     stage.replaced(&summary.killed, Duration::from_secs(30)).await?;
     summary.replaced_after_ms = killed.elapsed().as_millis();
     println!("  its replica runs elsewhere after {} ms", summary.replaced_after_ms);
+    summary.devices = devices::play(stage).await?;
     stage.tables()?;
     summary.ok = true;
     Ok(summary)

@@ -111,3 +111,70 @@ async fn a_substation_sheds_load_and_the_grid_hears_of_it() -> Result<()> {
     assert_eq!(reports.trim(), "1");
     Ok(())
 }
+
+/// A manifest of a guest as it is, but for where its components and its port are; signed on the way.
+fn deploy_as_written(lattice: &TestLattice, folder: &str) -> Result<()> {
+    let built = format!("{}/", workspace::root().join("guests/target/wasm32-wasip2/release").display());
+    let manifest = fs::read_to_string(workspace::root().join("guests").join(folder).join("app.yaml"))?;
+    let manifest = manifest.replace("../target/wasm32-wasip2/release/", &built);
+    fs::write(lattice.path().join("app.yaml"), manifest.replace("8081", &lattice.port().to_string()))?;
+    lattice.trellis(&["app", "deploy", "app.yaml", "--sign"])?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_devices_send_over_http_and_nats_is_there_after_a_kill() -> Result<()> {
+    let mut lattice = TestLattice::start(1).await?;
+    for folder in ["factory-monitor", "battery-agent", "substation", "field-gateway"] {
+        deploy_as_written(&lattice, folder)?;
+    }
+    let ok = |lattice: &TestLattice, method: &str, path: &str, body: &str| -> Result<String> {
+        let (status, answer) = lattice.http(1, method, path, body)?;
+        ensure!(status == 200, "{method} {path}: {status}: {answer}");
+        Ok(answer)
+    };
+    let hot = r#"{"deviceId":"machine-01","value":85.7,"timestamp":1678155691124}"#;
+    let alarm = eventually(PATIENCE, "the gateway serves", || async {
+        ok(&lattice, "POST", "/machines/machine-01/readings", hot)
+    });
+    assert_eq!(alarm.await?, r#"{"alarm":true}"#);
+    let (status, refused) = lattice.http(1, "POST", "/machines/machine-02/readings", hot)?;
+    ensure!(status == 409 && refused.contains("is not \"machine-02\""), "{status} {refused}");
+    let (status, refused) = lattice.http(1, "POST", "/machines/machine-01/noise", hot)?;
+    ensure!(status == 400 && refused.contains("machines/<id>/readings"), "{status} {refused}");
+    let over = r#"{"voltage":10000,"current":120,"breaker":"closed","timestamp":1700000000000}"#;
+    let load = ok(&lattice, "POST", "/substations/s-17/measurements", over)?;
+    ensure!(load.contains(r#""shedding":true"#), "{load}");
+
+    // Seed 002's own messages, over NATS.
+    let message = |lattice: &TestLattice, topic: &str, body: &str| {
+        lattice.trellis(&["publish", &format!("edge.drones.drone-001.{topic}"), "--data", body])
+    };
+    message(&lattice, "command", r#"{"type":"StartMission","mission":"m-1"}"#)?;
+    message(&lattice, "battery", r#"{"level":63.5}"#)?;
+    message(&lattice, "command", r#"{"type":"Fly"}"#)?;
+    let drone = |lattice: &TestLattice, view: &str| -> Result<serde_json::Value> {
+        Ok(serde_json::from_str(&ok(lattice, "GET", &format!("/drones/drone-001/{view}"), "")?)?)
+    };
+    eventually(PATIENCE, "both messages have arrived", || async {
+        let (mission, battery) = (drone(&lattice, "mission")?, drone(&lattice, "battery")?);
+        ensure!(mission["mission"] == "m-1" && battery["level"] == 63.5, "{mission} {battery}");
+        Ok(())
+    })
+    .await?;
+    eventually(PATIENCE, "what is no command is said", || async {
+        ensure!(logged(&lattice, "reason=unknown-command: command Fly")? == 1);
+        Ok(())
+    })
+    .await?;
+
+    killed(&mut lattice).await?;
+    eventually(PATIENCE, "the gateway serves again", || async { drone(&lattice, "battery") }).await?;
+    assert_eq!(drone(&lattice, "battery")?["level"], 63.5);
+    let mission = drone(&lattice, "mission")?;
+    assert_eq!((&mission["mission"], &mission["step"]), (&"m-1".into(), &"mission-planning".into()));
+    let latest = ok(&lattice, "GET", "/machines/machine-01/latest", "")?;
+    assert_eq!(latest, r#"{"value":85.7,"timestamp":1678155691124}"#);
+    ensure!(ok(&lattice, "GET", "/substations/s-17/load", "")?.contains(r#""shedding":true"#));
+    Ok(())
+}

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tests_harness::{NatsOptions, NatsServer, Process, ProcessSpec, eventually, fixtures, tools, workspace};
@@ -73,12 +73,7 @@ impl Stage {
         controller.wait_for_line("is up", START).await?;
         let mut hosts = Vec::new();
         for (name, region, address) in HOSTS {
-            let mut process = ProcessSpec::new(name, &trellis, dir.join(format!("{name}.log")))
-                .args(["host", "--host-id", name, "--heartbeat-ms", "250", "--label", "tier=edge"])
-                .args(["--label", &format!("region={region}"), "--listen", &address.to_string()])
-                .current_dir(&dir)
-                .spawn()?;
-            process.wait_for_line("is up", START).await?;
+            let process = host(&trellis, &dir, (name, region, address)).await?;
             hosts.push(Host { name, process, address: SocketAddr::from((address, PORT)) });
         }
         let stage = Self { hosts, dir, trellis, _controller: controller, nats };
@@ -161,6 +156,46 @@ impl Stage {
         Ok(())
     }
 
+    /// Starts a host again that was ended.
+    pub async fn start_again(&mut self, at: usize) -> Result<()> {
+        self.hosts[at].process = host(&self.trellis, &self.dir, HOSTS[at]).await?;
+        Ok(())
+    }
+
+    /// Signs and deploys a guest by its own manifest.
+    pub fn deploy_guest(&self, guest: &str) -> Result<String> {
+        let guests = workspace::root().join("guests");
+        let built = format!("{}/target/", guests.display());
+        let manifest = fs::read_to_string(guests.join(guest).join("app.yaml"))?.replace("../target/", &built);
+        let file = format!("{guest}.yaml");
+        fs::write(self.dir.join(&file), manifest)?;
+        self.trellis(&["app", "deploy", &file, "--sign"])
+    }
+
+    /// The host that runs an actor.
+    pub fn host_of(&self, actor: &str) -> Result<usize> {
+        let actors = self.actors()?;
+        let found =
+            actors.iter().find(|one| one["id"] == actor).with_context(|| format!("{actor}: {actors:?}"))?;
+        let at = self.hosts.iter().position(|host| found["hosts"].get(host.name).is_some());
+        at.with_context(|| format!("nobody runs {actor}"))
+    }
+
+    /// Where each host would listen at this port.
+    pub fn addresses(&self, port: u16) -> impl Iterator<Item = SocketAddr> {
+        HOSTS.into_iter().map(move |(_, _, address)| SocketAddr::from((address, port)))
+    }
+
+    /// What a host has logged with these words, from them on.
+    pub fn logged(&self, host: usize, words: &str) -> Result<Vec<String>> {
+        let log = fs::read_to_string(self.dir.join(format!("{}.log", self.hosts[host].name)))?;
+        Ok(log
+            .lines()
+            .filter_map(|line| line.find(words).and_then(|at| line.get(at..)))
+            .map(str::to_owned)
+            .collect())
+    }
+
     /// How many replicas run on a host.
     pub fn replicas(&self, host: &str) -> Result<u64> {
         let actors = self.actors()?;
@@ -194,10 +229,26 @@ impl Stage {
         println!("  trellis get hosts");
         println!("  trellis scale actor edge/edge-processor --max 6");
         println!("  trellis link query edge/edge-processor");
+        println!("  trellis query battery/drone-001 level");
+        println!("  trellis actor journal temperature/machine-01");
         println!("\nCtrl-C ends it.");
         // A closed pipe is the reader's choice.
         let _ = std::io::stdout().flush();
     }
+}
+
+async fn host(
+    trellis: &PathBuf,
+    dir: &Path,
+    (name, region, address): (&str, &str, Ipv4Addr),
+) -> Result<Process> {
+    let mut process = ProcessSpec::new(name, trellis, dir.join(format!("{name}.log")))
+        .args(["host", "--host-id", name, "--heartbeat-ms", "250", "--label", "tier=edge"])
+        .args(["--label", &format!("region={region}"), "--listen", &address.to_string()])
+        .current_dir(dir)
+        .spawn()?;
+    process.wait_for_line("is up", START).await?;
+    Ok(process)
 }
 
 fn step(text: &str) {
