@@ -14,6 +14,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
+/// The server's errors come before its answer, but by way of another task: a moment later, on a machine that is busy.
+const ERRORS_COME: Duration = Duration::from_millis(2);
+
 pub(super) struct NatsBus {
     core: Arc<Core>,
 }
@@ -90,6 +93,8 @@ impl Bus for NatsBus {
             let mut denials = self.core.events.denials.subscribe();
             self.send(message).await?;
             self.core.round_trip().await?;
+            // Whoever is told that the server has it does not send it again: no denial may be missed.
+            tokio::time::sleep(ERRORS_COME).await;
             heard(&mut denials, &subject).await
         }
         .boxed()
