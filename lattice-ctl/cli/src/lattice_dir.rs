@@ -29,8 +29,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// How often, and how long, a request may be answered.
-const ANSWERS: Responses = Responses { max_messages: 1_000, ttl_ms: 600_000 };
+/// How often, and how long (as long as the longest call), a request may be answered. The server keeps each request that
+/// it has handed over until it was answered so often or the time is over, and goes through all of them every 4 096: with more
+/// than one answer its memory, and what a message costs it, grow with all requests of ten minutes.
+const ANSWERS: Responses = Responses { max_messages: 1, ttl_ms: 600_000 };
 
 /// `lattice.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
