@@ -1,7 +1,6 @@
 //! Connecting to the lattice as one of its users.
 
 use crate::args::Args;
-use crate::context::DEFAULT_URL;
 use crate::lattice_dir::LatticeDir;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,6 +12,9 @@ use lattice_protocol::{DomainName, ErrorCode, Report};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
+
+/// The server that is used when nothing at all is said.
+pub const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
 
 /// As whom, and where.
 #[derive(Debug, Clone)]

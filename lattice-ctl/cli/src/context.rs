@@ -3,7 +3,7 @@
 //! machine.
 
 use crate::args::Args;
-use crate::connect::Login;
+use crate::connect::{DEFAULT_URL, Login};
 use crate::home;
 use crate::lattice_dir::LatticeDir;
 use crate::output::file_report;
@@ -15,8 +15,6 @@ use std::path::{Path, PathBuf};
 
 /// The directory that is used when nothing else is said and it is there.
 const DEFAULT_DIR: &str = "trellis-lattice";
-/// The server that is used when nothing at all is said.
-pub const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
 /// The user of a lattice's directory that commands are.
 const ADMIN: &str = "admin";
 
