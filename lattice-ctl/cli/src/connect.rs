@@ -139,8 +139,12 @@ impl Login {
 }
 
 /// For who has named no lattice, on purpose or not.
-const NO_LATTICE: &str = "no lattice is named here: begin one (trellis up -d), run this in the folder that has its \
-    trellis-lattice, or name it once: trellis config set <name> --dir <its trellis-lattice>";
+const NO_LATTICE: &str = if cfg!(feature = "operator") {
+    "no lattice is named here: begin one (trellis up -d), run this in the folder that has its trellis-lattice, or name \
+        it once: trellis config set <name> --dir <its trellis-lattice>"
+} else {
+    "no lattice is named here: give its server (--nats-url) and the credentials that this host was enrolled with (--nats-creds)"
+};
 
 fn read(path: &Path) -> Result<String, Report> {
     std::fs::read_to_string(path)
