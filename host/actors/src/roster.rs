@@ -7,7 +7,7 @@
 //!          └── the actor is wanted, or a record has its commit ───┘
 //! ```
 //! Actors that have left memory are at rest; of the last few of them everything is at hand, that of all others is
-//! in a [`Spill`]: what they cost is disk, and 10 to 40 bytes of memory. It is no second truth: it is gone with the
+//! in a [`Spill`]: what they cost is disk, and some tens of bytes of memory. It is no second truth: it is gone with the
 //! process, and made anew of the log.
 //!
 //! Invariants: of an actor everything is warm, or everything is cold; a tombstone is warm; what is cold holds the
@@ -17,16 +17,15 @@
 mod cold;
 mod survey;
 
-pub(crate) use survey::Survey;
-
 use crate::index::Index;
 use host_store::Spill;
 use lattice_journal::outbox::OutboxPosition;
 use lattice_journal::record::SnapshotRef;
-use lattice_journal::trim::{SnapshotList, Trimmer};
+use lattice_journal::trim::{Share, SnapshotList, Trimmer};
 use lattice_journal::{ActorSeq, Chain, Record, RecordSeq};
 use lattice_protocol::{EntityKey, Report};
 use std::collections::VecDeque;
+use survey::Survey;
 
 /// Actors that become cold in one go.
 const TOGETHER: usize = 8_192;
@@ -100,8 +99,7 @@ impl Roster {
     pub(crate) fn warm(&mut self, key: &EntityKey) -> Result<bool, Report> {
         let Some(spill) = self.spill.as_mut().filter(|spill| !spill.is_empty()) else { return Ok(false) };
         let Some(value) = spill.take(&cold::name(key))? else { return Ok(false) };
-        let (mut places, share) = cold::read(&value)?;
-        places.retain(|place| *place > self.trimmed);
+        let (places, share) = self.read(&value)?;
         self.index.give_back(key.clone(), places);
         self.trimmer.give_back(key.clone(), share);
         Ok(true)
@@ -112,14 +110,24 @@ impl Roster {
     /// # Errors
     /// The disk.
     pub(crate) fn look(&self, key: &EntityKey) -> Result<(Vec<RecordSeq>, Option<SnapshotRef>), Report> {
-        let cold = self.spill.as_ref().map(|spill| spill.get(&cold::name(key))).transpose()?.flatten();
-        let Some(value) = cold else {
+        let Some((places, share)) = self.cold_one(key)? else {
             return Ok((self.after(key, RecordSeq(0)).to_vec(), self.snapshot(key)));
         };
-        let (mut places, share) = cold::read(&value)?;
-        places.retain(|place| *place > self.trimmed);
         let snapshot = share.snapshot.map(|(seq, hash)| SnapshotRef { key: key.clone(), seq, hash });
         Ok((places, snapshot))
+    }
+
+    /// What is known of an actor that is cold; none of others.
+    fn cold_one(&self, key: &EntityKey) -> Result<Option<(Vec<RecordSeq>, Share)>, Report> {
+        let Some(spill) = &self.spill else { return Ok(None) };
+        spill.get(&cold::name(key))?.map(|value| self.read(&value)).transpose()
+    }
+
+    /// Places in what was trimmed meanwhile are none.
+    fn read(&self, value: &[u8]) -> Result<(Vec<RecordSeq>, Share), Report> {
+        let (mut places, share) = cold::read(value)?;
+        places.retain(|place| *place > self.trimmed);
+        Ok((places, share))
     }
 
     /// The records of a warm actor behind this one.
@@ -152,10 +160,7 @@ impl Roster {
 
     /// All that is warm may be at rest.
     pub(crate) fn rest_all(&mut self) {
-        let indexed = self.index.actors().cloned();
-        let others = self.trimmer.snapshots().iter().map(|snapshot| snapshot.key);
-        let others = others.filter(|key| !self.index.knows(key));
-        self.resting = indexed.chain(others).collect();
+        self.resting = self.actors().collect();
     }
 
     /// Lets become cold what is at rest, but for so many; a part of it in one go.
@@ -234,14 +239,13 @@ impl Roster {
         self.trimmer.lent(record).take(limit).collect()
     }
 
-    /// Does this actor need everything from this record on?
+    /// Is it cold, and does it need everything from this record on?
     ///
     /// # Errors
     /// The disk.
     pub(crate) fn needs_from(&self, key: &EntityKey, record: RecordSeq) -> Result<bool, Report> {
-        let cold = self.spill.as_ref().map(|spill| spill.get(&cold::name(key))).transpose()?.flatten();
-        let share = cold.map(|value| cold::read(&value)).transpose()?.map(|(_, share)| share);
-        Ok(share.and_then(|share| share.needed).is_some_and(|needed| needed.first == record))
+        let needed = self.cold_one(key)?.and_then(|(_, share)| share.needed);
+        Ok(needed.is_some_and(|needed| needed.first == record))
     }
 
     /// All actors as they are now, to be read elsewhere.
@@ -255,10 +259,11 @@ impl Roster {
         self.index.iter()
     }
 
-    /// Warm actors, some of them twice.
+    /// Warm actors.
     pub(crate) fn actors(&self) -> impl Iterator<Item = EntityKey> {
         let snapshotted = self.trimmer.snapshots().iter().map(|snapshot| snapshot.key);
-        self.index.actors().cloned().chain(snapshotted)
+        let others = snapshotted.filter(|key| !self.index.knows(key));
+        self.index.actors().cloned().chain(others)
     }
 
     /// How much is warm: places of commits, and snapshots.

@@ -14,8 +14,7 @@ const SNAPSHOT: u8 = 2;
 
 /// What it is kept under.
 pub(super) fn name(key: &EntityKey) -> Vec<u8> {
-    // Neither name has a slash.
-    [key.kind.as_str(), key.id.as_str()].join("/").into_bytes()
+    key.to_string().into_bytes()
 }
 
 pub(super) fn write(places: &[RecordSeq], share: Share) -> Vec<u8> {

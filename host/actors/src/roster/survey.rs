@@ -27,9 +27,7 @@ impl Survey {
         let list = &mut self.snapshots;
         if let Some(cold) = self.cold {
             cold.visit(|name, value| {
-                if let (_, lattice_journal::trim::Share { snapshot: Some((seq, hash)), .. }) =
-                    cold::read(value)?
-                {
+                if let Some((seq, hash)) = cold::read(value)?.1.snapshot {
                     list.insert(SnapshotRef { key: key(name)?, seq, hash });
                 }
                 Ok::<(), Report>(())

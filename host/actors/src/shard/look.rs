@@ -116,8 +116,8 @@ impl Lines {
 impl ShardLoop {
     pub(super) fn look(&mut self, look: Look, now: Now) {
         match look {
-            // Whoever asked may have stopped waiting.
             Look::List { kind, reply } => self.list(kind, reply, now),
+            // Whoever asked may have stopped waiting.
             Look::Last { reply } => drop(reply.send(Ok(self.shard.tail().chain.seq()))),
             Look::History { key, reply } => drop(reply.send(self.history(key))),
         }

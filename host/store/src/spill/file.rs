@@ -46,14 +46,14 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Reads one out of these bytes, which begin with it.
-    pub(super) fn parse(bytes: &[u8]) -> Option<(Self, u64)> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let length = length(bytes)?;
         let body = bytes.get(FRAME..FRAME.checked_add(length)?)?;
         let check = blake3::hash(body);
         let key = usize::from(u16::from_le_bytes(*body.first_chunk()?));
         let sound = bytes.get(4..FRAME)? == check.as_bytes().get(..4)? && key + 2 <= length;
         let entry = Self { body: body.to_vec(), key };
-        sound.then(|| (entry, (FRAME + length) as u64))
+        sound.then_some(entry)
     }
 
     pub(super) fn key(&self) -> &[u8] {
@@ -143,7 +143,7 @@ impl Chunk {
             bytes.resize(whole, 0);
             self.fill(&mut bytes, at)?;
         }
-        Entry::parse(&bytes).map(|(entry, _)| entry).ok_or_else(|| damaged(&self.directory, at))
+        Entry::parse(&bytes).ok_or_else(|| damaged(&self.directory, at))
     }
 
     fn fill(&self, buffer: &mut [u8], at: u64) -> Result<usize, StoreError> {

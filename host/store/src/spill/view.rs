@@ -45,7 +45,7 @@ impl View {
             let Some(file) = (if *in_second { second } else { first }) else { continue };
             let here = at.checked_sub(begins).filter(|_| known == *in_second);
             let here = here.and_then(|here| window.get(usize::try_from(here).ok()?..));
-            if let Some((entry, _)) = here.and_then(Entry::parse) {
+            if let Some(entry) = here.and_then(Entry::parse) {
                 visit(entry.key(), entry.value())?;
                 continue;
             }
@@ -56,7 +56,7 @@ impl View {
                 let got = file.fill(&mut window, *at)?;
                 window.truncate(got);
                 match Entry::parse(&window) {
-                    Some((entry, _)) => break entry,
+                    Some(entry) => break entry,
                     None if got == length => length = length.saturating_mul(2),
                     None => return Err(file.damaged(*at).into()),
                 }
