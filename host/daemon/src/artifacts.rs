@@ -4,9 +4,11 @@
 use crate::config::HostConfig;
 use crate::files::Files;
 use bytes::Bytes;
+use futures::FutureExt;
 use host_runtime::Source;
+use host_runtime::native::{Elsewhere, Fetch};
 use keys::{Claims, Digest, Verified, VerifyPolicy};
-use lattice_io::{BlobStores, Replicas};
+use lattice_io::{BlobError, BlobStores, Replicas};
 use lattice_protocol::spec::Artifact;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{ErrorCode, Report};
@@ -105,6 +107,24 @@ impl Artifacts {
         self.store.admit(&claims, trial)?;
         Ok(claims)
     }
+}
+
+/// Where a host that compiles nothing gets its code: from the lattice's store, as far as it trusts who compiled it.
+#[must_use]
+pub fn elsewhere(config: &HostConfig, lattice: Arc<dyn BlobStores>) -> Elsewhere {
+    let store = Subjects::new(config.lattice.clone()).artifact_store();
+    let fetch: Fetch = Arc::new(move |name: String| {
+        let (lattice, store) = (Arc::clone(&lattice), store.clone());
+        async move {
+            match lattice.open(&store, Replicas::One).await?.get_named(&name).await {
+                Ok(sealed) => Ok(Some(sealed)),
+                Err(BlobError::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        }
+        .boxed()
+    });
+    Elsewhere { compilers: config.compilers.clone(), fetch }
 }
 
 /// A refusal by `keys`, in the words people look up.

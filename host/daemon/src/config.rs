@@ -3,6 +3,7 @@
 
 use crate::secrets::SecretsConfig;
 use host_actors::ForwardPolicy;
+use host_runtime::Runtime;
 use host_store::SnapshotKey;
 use keys::{PublicKey, TrustAnchors};
 use lattice_protocol::{ErrorCode, HostId, LatticeName, Report};
@@ -28,6 +29,11 @@ pub struct HostConfig {
     pub trust: TrustAnchors,
     /// Whose host specs it obeys.
     pub controllers: BTreeSet<PublicKey>,
+    /// Who may compile for it, where it compiles nothing itself.
+    pub compilers: BTreeSet<PublicKey>,
+    /// Does it compile components? If not, or if this build cannot, it runs what a compiler has left for it in
+    /// the lattice.
+    pub compiles: bool,
     /// Time between heartbeats.
     pub heartbeat: Duration,
     /// Address that HTTP servers listen on when their configuration names none.
@@ -70,6 +76,8 @@ impl HostConfig {
             data_dir,
             trust: TrustAnchors::default(),
             controllers: BTreeSet::new(),
+            compilers: BTreeSet::new(),
+            compiles: Runtime::has_compiler(),
             heartbeat: Duration::from_secs(5),
             listen: IpAddr::from([127, 0, 0, 1]),
             memory_bytes: 512 << 20,
@@ -105,6 +113,14 @@ impl HostConfig {
                 "controllers",
                 "no controller is trusted, so no spec would be obeyed",
                 "name its key with --trust-controller",
+            );
+        }
+        if !self.compiles && self.compilers.is_empty() {
+            refuse(
+                "compilers",
+                "this host compiles nothing and trusts no compiler, so nothing could run",
+                "name the compiler's key (A…) under compilers in trust.json: trellis lattice init adds it, where \
+                 the directory of the lattice is",
             );
         }
         if self.heartbeat < Duration::from_millis(100) || self.heartbeat > Duration::from_secs(300) {

@@ -19,6 +19,8 @@ pub struct Pulse {
     boot_id: String,
     /// Kinds of providers that this host can run.
     kinds: Vec<String>,
+    /// What others have to compile for it.
+    code_for: Option<String>,
     started: Instant,
     clock: Arc<dyn Clock>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
@@ -36,7 +38,7 @@ impl Pulse {
     pub fn new(
         config: Arc<HostConfig>,
         boot_id: String,
-        kinds: Vec<String>,
+        (kinds, code_for): (Vec<String>, Option<String>),
         clock: Arc<dyn Clock>,
         (snapshot, measured, device): (watch::Receiver<Arc<Snapshot>>, Arc<Measured>, Actors),
     ) -> Self {
@@ -45,6 +47,7 @@ impl Pulse {
             config,
             boot_id,
             kinds,
+            code_for,
             started: Instant::now(),
             clock,
             snapshot,
@@ -94,6 +97,7 @@ impl Pulse {
             errors: snapshot.errors,
             leaving: leaving || self.leaving.load(Ordering::Relaxed),
             kinds: self.kinds.clone(),
+            code_for: self.code_for.clone(),
             // What is on the disk besides is not listed yet; what runs is known by its digests.
             cached: Vec::new(),
             latency_ms,

@@ -5,7 +5,7 @@
 //! *requests*, two subscriptions), *lag*, *checks*, *events*, *secrets* (two: what has changed). All hang in one scope; the host is leaving when
 //! [`HostHandle::leaving`] is done, and gone when [`HostHandle::shutdown`] returns.
 
-use crate::artifacts::Artifacts;
+use crate::artifacts::{self, Artifacts};
 use crate::config::HostConfig;
 use crate::control::{Control, Event, Parts, Snapshot};
 use crate::directory::Directory;
@@ -85,8 +85,10 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         max_waiting: config.max_waiting,
         max_wait_ms: u64::try_from(config.max_wait.as_millis()).unwrap_or(u64::MAX),
         unload_ms: u64::try_from(config.unload_after.as_millis()).unwrap_or(u64::MAX),
+        elsewhere: (!config.compiles).then(|| artifacts::elsewhere(&config, Arc::clone(&deps.lattice.blobs))),
         ..RuntimeConfig::default()
     })?;
+    let code_for = runtime.code_for().map(ToString::to_string);
     let scope = parent.child("host");
     let lattice = deps.lattice;
     let (events, publisher) = lattice_io::events::channel(
@@ -130,7 +132,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
     let pulse = Arc::new(Pulse::new(
         Arc::clone(&config),
         deps.boot_id,
-        kinds,
+        (kinds, code_for),
         Arc::clone(&deps.clock),
         (snapshot.clone(), Arc::clone(&measured), entities.device.clone()),
     ));

@@ -7,15 +7,16 @@
 //!   8 bytes magic · 32 bytes code over (file name, native code) · native code
 //! ```
 //! Invariants: an entry that fails its check is never handed to the engine, and is removed;
-//! another engine version or setting gives another file name; losing the cache costs time only,
-//! so no failure here fails a start.
-
-#![cfg_attr(not(feature = "compiler"), allow(dead_code, reason = "without a compiler nothing is written"))]
+//! another engine version or setting gives another file name; losing the cache costs time only (on a host that
+//! compiles nothing, also a lattice to fetch from), so no failure here fails a start, and what a loaded component was
+//! made of is not evicted.
 
 use keys::Digest;
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -30,13 +31,36 @@ pub(crate) struct Cache {
     directory: PathBuf,
     key: [u8; 32],
     max_bytes: u64,
+    /// Entries that stay, by name.
+    used: Arc<Mutex<HashMap<String, Weak<Used>>>>,
 }
+
+/// While it lives, an entry is not evicted.
+#[derive(Debug)]
+pub(crate) struct Used;
 
 impl Cache {
     /// Over this directory, made if need be.
     pub(crate) fn open(directory: &Path, key: [u8; 32], max_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
-        Ok(Self { directory: directory.to_owned(), key, max_bytes })
+        Ok(Self { directory: directory.to_owned(), key, max_bytes, used: Arc::default() })
+    }
+
+    /// Keeps the compiled form of a component, whether it is here yet or not, from being evicted.
+    pub(crate) fn keep(&self, fingerprint: &[u8; 32], digest: &Digest) -> Arc<Used> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.retain(|_, entry| entry.strong_count() > 0);
+        let entry = used.entry(entry_name(fingerprint, digest)).or_default();
+        entry.upgrade().unwrap_or_else(|| {
+            let kept = Arc::new(Used);
+            *entry = Arc::downgrade(&kept);
+            kept
+        })
+    }
+
+    fn is_used(&self, name: &str) -> bool {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.get(name).is_some_and(|entry| entry.strong_count() > 0)
     }
 
     /// The compiled form of a component, if there is one and it is ours.
@@ -100,7 +124,7 @@ impl Cache {
         fs::rename(&temporary, self.directory.join(name))
     }
 
-    /// Removes the entries unused for longest until the rest fits, but never `keep`.
+    /// Removes the entries unused for longest until the rest fits, but never `keep`, and none that is kept.
     fn evict(&self, keep: &str) {
         let Ok(listing) = fs::read_dir(&self.directory) else { return };
         let mut entries: Vec<(SystemTime, u64, PathBuf)> = listing
@@ -117,7 +141,8 @@ impl Cache {
             if total <= self.max_bytes {
                 break;
             }
-            if !path.ends_with(keep) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name != keep && !self.is_used(name) {
                 remove(&path);
                 total = total.saturating_sub(size);
             }

@@ -21,6 +21,7 @@ pub(crate) use code::{Code, HttpHandler, Place};
 pub use imports::{Import, ImportClass};
 pub use nesting::check_nesting;
 
+use crate::cache::Used;
 use crate::engine::{Profile, ProfileEngine};
 use crate::runtime::Runtime;
 use crate::typed;
@@ -54,6 +55,8 @@ pub struct Component {
     exports: Vec<Interface>,
     functions: ExportedFunctions,
     from_cache: bool,
+    /// Its compiled form stays in the cache for as long.
+    kept: Option<Arc<Used>>,
     code: ArcSwapOption<Code>,
     /// One at a time loads it again.
     loading: tokio::sync::Mutex<()>,
@@ -124,6 +127,7 @@ impl Component {
             imports,
             functions,
             from_cache: false,
+            kept: None,
             code: ArcSwapOption::from_pointee(code),
             loading: tokio::sync::Mutex::default(),
             source: None,
@@ -177,6 +181,11 @@ impl Component {
 
     pub(crate) fn with_cache_hit(mut self, from_cache: bool) -> Self {
         self.from_cache = from_cache;
+        self
+    }
+
+    pub(crate) fn with_kept(mut self, kept: Option<Arc<Used>>) -> Self {
+        self.kept = kept;
         self
     }
 

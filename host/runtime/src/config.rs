@@ -1,6 +1,7 @@
 //! What a host gives the runtime. Every value has a default that suits a small server; a gateway
 //! lowers the budget and the number of instances.
 
+use crate::native::Elsewhere;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub struct RuntimeConfig {
     pub max_instances: u32,
     /// Largest linear memory that any actor may ask for, bytes.
     pub max_memory_bytes: u64,
+    /// Where code comes from on a host that compiles nothing; none = it is compiled here.
+    pub elsewhere: Option<Elsewhere>,
     /// Longest compilation, milliseconds. Interpreters packed into a component take tens of seconds.
     pub compile_ms: u64,
     /// Longest instantiation (start functions included), milliseconds.
@@ -46,6 +49,7 @@ impl Default for RuntimeConfig {
             memory_budget_bytes: machine_memory_bytes() / 2,
             max_instances: 1_000,
             max_memory_bytes: 1 << 30,
+            elsewhere: None,
             compile_ms: 60_000,
             start_ms: 1_000,
             unload_ms: 30_000,

@@ -5,14 +5,17 @@
 //! the concurrent profile exists only once a component has needed it; epochs advance every
 //! [`TICK`] for as long as the engines live.
 
-mod sizing;
+pub(crate) mod sizing;
 
 use crate::config::RuntimeConfig;
 use crate::idle::Idles;
+#[cfg(feature = "compiler")]
+use crate::native::Native;
+use crate::native::Target;
 use crate::state::InstanceState;
 use crate::{capabilities, component};
 use lattice_protocol::{ErrorCode, Report};
-use sizing::Sizing;
+use sizing::{Reservation, Sizing};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use wasmtime::component::Linker;
@@ -55,6 +58,8 @@ pub(crate) enum Profile {
 pub(crate) struct ProfileEngine {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<InstanceState>,
+    /// What code has to be compiled for.
+    pub(crate) target: Target,
     /// Stands for everything that compiled code depends on but the component itself.
     pub(crate) fingerprint: [u8; 32],
     #[cfg(feature = "compiler")]
@@ -93,6 +98,11 @@ impl Engines {
         let created = ProfileEngine::new(profile, config)?;
         self.ticking.add(created.engine.weak());
         Ok(self.concurrent.get_or_init(|| created))
+    }
+
+    /// What code has to be compiled for, in either profile.
+    pub(crate) fn target(&self) -> &Target {
+        &self.plain.target
     }
 
     /// Has an actor let go of what is idle for too long, for as long as it lives.
@@ -166,12 +176,14 @@ impl ProfileEngine {
         let Pooled { engine, reservation, max_memory } = pooled;
         #[cfg(feature = "compiler")]
         let compiler = Compiler { settings: reserving(settings(profile), reservation) };
-        let fingerprint = fingerprint(profile, reservation);
+        let target = Target::here(reservation);
+        let fingerprint = fingerprint(profile, &target);
         Ok(Self {
             engine,
             #[cfg(feature = "compiler")]
             compiler,
             linker,
+            target,
             fingerprint,
             max_memory,
         })
@@ -186,44 +198,29 @@ pub(crate) struct Compiler {
     settings: Config,
 }
 
-/// Native code that this process has compiled.
-#[cfg(feature = "compiler")]
-pub(crate) struct Native(Vec<u8>);
-
 #[cfg(feature = "compiler")]
 impl Compiler {
+    /// For hosts of this target, as plain as any of them may be: nobody knows what else their processors can.
+    pub(crate) fn of_target(profile: Profile, target: &Target) -> wasmtime::Result<Self> {
+        let mut settings = reserving(settings(profile), target.reservation());
+        settings.target(&target.triple())?;
+        Ok(Self { settings })
+    }
+
     /// Compiles a component.
     pub(crate) fn compile(&self, component: &[u8]) -> wasmtime::Result<Native> {
-        Engine::new(&self.settings)?.precompile_component(component).map(Native)
-    }
-}
-
-#[cfg(feature = "compiler")]
-impl Native {
-    /// As it is kept on disk.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Loads it into the engine that it was compiled for.
-    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<wasmtime::component::Component> {
-        #[allow(unsafe_code, reason = "only the compiler of this process makes such bytes")]
-        // SAFETY: a `Native` is only made by `Compiler::compile`, of what the engine's own compiler gave out, and
-        // nobody can change it.
-        unsafe {
-            wasmtime::component::Component::deserialize(engine, &self.0)
-        }
+        Engine::new(&self.settings)?.precompile_component(component).map(Native::compiled)
     }
 }
 
 /// Which compiled code an engine takes, in a build without a compiler as in one with: the engine says it of itself only
 /// in the latter, and checks all of it, and the processor, when it loads code.
-fn fingerprint(profile: Profile, (bytes, guard): (u64, u64)) -> [u8; 32] {
+pub(crate) fn fingerprint(profile: Profile, target: &Target) -> [u8; 32] {
+    let Reservation { bytes, guard } = target.reservation();
     let what = format!(
-        "wasmtime {WASMTIME}, settings {SETTINGS_VERSION}, checks {}, {} {}, {profile:?}, {bytes} + {guard}",
+        "wasmtime {WASMTIME}, settings {SETTINGS_VERSION}, checks {}, {} linux, {profile:?}, {bytes} + {guard}",
         component::CHECKS_VERSION,
-        std::env::consts::ARCH,
-        std::env::consts::OS,
+        target.arch(),
     );
     *blake3::hash(what.as_bytes()).as_bytes()
 }
@@ -231,8 +228,8 @@ fn fingerprint(profile: Profile, (bytes, guard): (u64, u64)) -> [u8; 32] {
 /// An engine, and what its memories are.
 struct Pooled {
     engine: Engine,
-    /// Addresses of a memory and behind it, bytes.
-    reservation: (u64, u64),
+    /// Addresses of each memory.
+    reservation: Reservation,
     /// Largest memory, bytes.
     max_memory: u64,
 }
@@ -245,7 +242,7 @@ fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<Pooled> 
     let Some(sizing) = sizing::size(space, processors, config.max_instances, config.max_memory_bytes) else {
         return on_demand(profile, config, &format!("{space} bytes of addresses are too few"));
     };
-    let reservation = (sizing.reservation, sizing.guard);
+    let reservation = sizing.reservation;
     let mut settings = reserving(settings(profile), reservation);
     settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(sizing, config)));
     match Engine::new(&settings) {
@@ -253,7 +250,7 @@ fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<Pooled> 
             tracing::debug!(
                 ?profile,
                 instances = sizing.instances,
-                reservation = sizing.reservation,
+                reservation = reservation.bytes,
                 max_memory = sizing.max_memory,
                 "instance pool"
             );
@@ -265,14 +262,13 @@ fn pooled(profile: Profile, config: &RuntimeConfig) -> wasmtime::Result<Pooled> 
 
 fn on_demand(profile: Profile, config: &RuntimeConfig, why: &str) -> wasmtime::Result<Pooled> {
     tracing::warn!(?profile, why, "no instance pool: instances are allocated on demand, which is slower");
-    let max_memory = config.max_memory_bytes.min(128 << 20);
-    let reservation = (max_memory, 64 << 10);
+    let reservation = Reservation::small(config.max_memory_bytes);
     let engine = Engine::new(&reserving(settings(profile), reservation))?;
-    Ok(Pooled { engine, reservation, max_memory })
+    Ok(Pooled { engine, reservation, max_memory: reservation.bytes })
 }
 
 /// The settings with so many addresses for a memory and behind it.
-fn reserving(mut settings: Config, (bytes, guard): (u64, u64)) -> Config {
+fn reserving(mut settings: Config, Reservation { bytes, guard }: Reservation) -> Config {
     settings.memory_reservation(bytes).memory_guard_size(guard);
     settings
 }

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`config`], `engine` | what a host gives the runtime; the two engine profiles and their linkers |
 //! | [`runtime`], `cache` | loading: compiled components on disk, authenticated before they are loaded |
+//! | [`native`] | code that was compiled for this host elsewhere, or that this process compiles for others |
 //! | [`component`] | load checks, import classes, the compiled and pre-linked component, let go while nobody calls it |
 //! | [`actor`], `pool`, `instance`, `worker` | a running actor: its instances, their reuse, its queue |
 //! | `overload` | which calls over HTTP begin, wait or are refused when the processors cannot keep up |
@@ -41,6 +42,7 @@ mod idle;
 mod instance;
 mod limits;
 mod message;
+pub mod native;
 mod overload;
 pub mod persistent;
 mod pool;

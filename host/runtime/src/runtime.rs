@@ -6,6 +6,7 @@ use crate::config::RuntimeConfig;
 use crate::engine::{Engines, ProfileEngine};
 use crate::idle::Idles;
 use crate::limits::MemoryBudget;
+use crate::native::{self, For, Target};
 use crate::overload::Entrance;
 use bytes::Bytes;
 use keys::{Claims, Digest, Verified};
@@ -92,10 +93,11 @@ impl Runtime {
         let from_cache = cached.is_some();
         let compiled = match cached {
             Some(compiled) => compiled,
-            None => self.compile(engine, body, &claims.digest).await?,
+            None => self.code_of(engine, body, claims.digest).await?,
         };
+        let kept = self.cache.as_ref().map(|cache| cache.keep(&engine.fingerprint, &claims.digest));
         let component = Component::link(compiled, claims, engine, profile)?;
-        Ok(Arc::new(component.with_cache_hit(from_cache).with_source(source)))
+        Ok(Arc::new(component.with_cache_hit(from_cache).with_source(source).with_kept(kept)))
     }
 
     /// Loads a component's code once more: from the cache, or else from its source.
@@ -108,11 +110,18 @@ impl Runtime {
             (None, Some(source)) => {
                 let source = Arc::clone(source);
                 let file = blocking(move || source()).await??;
-                self.compile(engine, self.body(&component.claims, &file)?, &digest).await?
+                self.code_of(engine, self.body(&component.claims, &file)?, digest).await?
             }
             (None, None) => return Err(Report::new(ErrorCode::Internal, "no source of a component's code")),
         };
         component.relink(compiled, engine)
+    }
+
+    /// What code has to be compiled for where this host compiles none: `trellis compile --target`. None when it
+    /// compiles by itself.
+    #[must_use]
+    pub fn code_for(&self) -> Option<&Target> {
+        (self.config.elsewhere.is_some() || !Self::has_compiler()).then(|| self.engines.target())
     }
 
     /// What the cache has. Read on a thread of its own kind: interpreters have tens of megabytes of code; and
@@ -140,6 +149,36 @@ impl Runtime {
         Ok(body)
     }
 
+    /// The code of a checked component, compiled here or elsewhere, and kept.
+    async fn code_of(
+        &self,
+        engine: &ProfileEngine,
+        body: Bytes,
+        component: Digest,
+    ) -> Result<wasmtime::component::Component, Report> {
+        let table_elements = u64::try_from(crate::engine::MAX_TABLE_ELEMENTS).unwrap_or(u64::MAX);
+        let bounds = check::Bounds { memory_bytes: engine.max_memory, table_elements };
+        let wanted = For { component, target: &engine.target, fingerprint: &engine.fingerprint };
+        let Some(elsewhere) = &self.config.elsewhere else {
+            return self.compile(engine, (body, bounds), wanted).await;
+        };
+        let fetched = (elsewhere.fetch)(wanted.name()).await?.ok_or_else(|| wanted.missing())?;
+        let native = native::open(&fetched, &elsewhere.compilers, wanted)?;
+        let (cache, fingerprint, of_engine) = (self.cache.clone(), engine.fingerprint, engine.engine.clone());
+        blocking(move || {
+            check::check(&body, bounds)?;
+            if let Some(cache) = cache {
+                cache.store(native.bytes(), &fingerprint, &component);
+            }
+            native.load(&of_engine).map_err(|error| {
+                Report::new(ErrorCode::Version, format!("compiled code does not load: {error:#}"))
+                    .at(component)
+                    .hint("compile it with the version of trellis that this host has: trellis compile")
+            })
+        })
+        .await?
+    }
+
     /// Compiles on a thread of its own, within the time allowed. A compilation that takes too long
     /// cannot be stopped: it keeps its turn until it ends, so that there is never more than
     /// `compilations` of them.
@@ -147,20 +186,18 @@ impl Runtime {
     async fn compile(
         &self,
         engine: &ProfileEngine,
-        body: Bytes,
-        digest: &Digest,
+        (body, bounds): (Bytes, check::Bounds),
+        wanted: For<'_>,
     ) -> Result<wasmtime::component::Component, Report> {
-        let table_elements = u64::try_from(crate::engine::MAX_TABLE_ELEMENTS).unwrap_or(u64::MAX);
-        let bounds = check::Bounds { memory_bytes: engine.max_memory, table_elements };
         let patience = Duration::from_millis(self.config.compile_ms);
         let too_long = || {
             Report::new(ErrorCode::CompileTimeout, "compilation took too long")
                 .limit(format!("{} ms", self.config.compile_ms))
-                .hint("compile it ahead of time, or raise the host's compile time")
+                .hint("have it compiled elsewhere: trellis host --no-compiler, and trellis compile")
         };
         let turns = Arc::clone(&self.compilations);
         let (compiler, of_engine) = (engine.compiler.clone(), engine.engine.clone());
-        let (cache, fingerprint, digest) = (self.cache.clone(), engine.fingerprint, *digest);
+        let (cache, fingerprint, digest) = (self.cache.clone(), engine.fingerprint, wanted.component);
         let compiling = async move {
             let turn = turns.acquire_owned().await;
             tokio::task::spawn_blocking(move || {
@@ -183,15 +220,13 @@ impl Runtime {
     async fn compile(
         &self,
         _engine: &ProfileEngine,
-        _body: Bytes,
-        digest: &Digest,
+        _checked: (Bytes, check::Bounds),
+        wanted: For<'_>,
     ) -> Result<wasmtime::component::Component, Report> {
-        Err(Report::new(ErrorCode::ArtifactNotFound, "not compiled for this host")
-            .at(digest.to_string())
-            .hint("this host has no compiler: compile the component ahead of time"))
+        Err(wanted.missing())
     }
 
-    /// Can this build compile components, or only load what was compiled ahead of time?
+    /// Can this build compile components, or only load what was compiled elsewhere?
     #[must_use]
     pub fn has_compiler() -> bool {
         cfg!(feature = "compiler")
@@ -207,7 +242,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// A refusal of the claims as everyone sees it.
-fn claims_report(error: &keys::ClaimsError) -> Report {
+pub(crate) fn claims_report(error: &keys::ClaimsError) -> Report {
     let code = ErrorCode::parse(error.code()).unwrap_or(ErrorCode::Claim);
     Report::new(code, format!("invalid claim: {error}"))
 }

@@ -15,6 +15,8 @@ pub mod call;
 #[cfg(feature = "operator")]
 pub mod claim;
 #[cfg(feature = "operator")]
+pub mod compile;
+#[cfg(feature = "operator")]
 pub mod completions;
 #[cfg(feature = "operator")]
 pub mod config;

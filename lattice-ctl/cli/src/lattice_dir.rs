@@ -6,8 +6,9 @@
 //! keys/operator.nk  account.nk  system.nk     NATS: operator → account of the lattice, system account
 //! keys/issuer.nk          the account whose claims the hosts trust
 //! keys/controller.nk      signs host specs
+//! keys/compiler.nk        signs native code for hosts that compile nothing
 //! keys/provider-*.nk      sign users of one role each: providers' processes
-//! trust.json              public keys that hosts trust: issuers, controllers
+//! trust.json              public keys that hosts trust: issuers, controllers, compilers
 //! nats/auth.conf          operator, accounts: what a server must include
 //! users/<name>.creds      one NATS user per host, controller, person
 //! users/<host>.xk         what the host opens sealed secrets with
@@ -82,9 +83,19 @@ pub struct TrustFile {
     pub issuers: BTreeSet<PublicKey>,
     /// Controllers whose specs count.
     pub controllers: BTreeSet<PublicKey>,
+    /// Compilers whose native code counts, on hosts that compile nothing.
+    #[serde(default)]
+    pub compilers: BTreeSet<PublicKey>,
     /// Keys that never count again, and since when (Unix seconds).
     #[serde(default)]
     pub revoked: BTreeMap<PublicKey, i64>,
+}
+
+impl TrustFile {
+    /// Those of these keys that were not revoked.
+    pub fn counting(&self, keys: &BTreeSet<PublicKey>) -> BTreeSet<PublicKey> {
+        keys.iter().filter(|key| !self.revoked.contains_key(key)).copied().collect()
+    }
 }
 
 /// The directory.
@@ -184,8 +195,18 @@ impl LatticeDir {
         keyfile::read(&self.path.join("keys").join("controller.nk"), KeyKind::Account)
     }
 
+    /// The key that signs native code; none in a directory made before there was one, and in a bundle.
+    pub fn compiler_key(&self) -> Result<Option<KeyPair>, Report> {
+        let path = self.key_path("compiler");
+        if path.exists() { keyfile::read(&path, KeyKind::Account).map(Some) } else { Ok(None) }
+    }
+
+    fn key_path(&self, name: &str) -> PathBuf {
+        self.path.join("keys").join(format!("{name}.nk"))
+    }
+
     fn key(&self, name: &str, kind: KeyKind) -> Result<KeyPair, Report> {
-        keyfile::read_or_make(&self.path.join("keys").join(format!("{name}.nk")), kind).map(|(key, _)| key)
+        keyfile::read_or_make(&self.key_path(name), kind).map(|(key, _)| key)
     }
 
     /// Makes the lattice. What exists already is kept: running it again adds what is missing.
@@ -218,16 +239,7 @@ impl LatticeDir {
         let token = self.account_token(&operator, &account, file, now)?;
         let config = server_config(&operator, (account.public(), &token), &system, file, now)?;
         write_whole(&self.server_auth(), config.as_bytes())?;
-        if !self.path.join("trust.json").exists() {
-            write_json(
-                &self.path.join("trust.json"),
-                &TrustFile {
-                    issuers: [issuer.public()].into(),
-                    controllers: [controller.public()].into(),
-                    revoked: BTreeMap::new(),
-                },
-            )?;
-        }
+        self.init_trust(&issuer, &controller)?;
         let subjects = Subjects::new(file.lattice.clone());
         for user in ["controller", "admin"] {
             self.add_user(&account, user, &subjects.operator_permissions(user), now)?;
@@ -240,6 +252,26 @@ impl LatticeDir {
             keyfile::read_or_make_curve(&self.curve_path(host))?;
         }
         write_json(&self.path.join("lattice.json"), file)
+    }
+
+    /// What hosts trust. A directory that had no compiler key yet gets one, and trusts it; who is trusted otherwise
+    /// stays as it is.
+    fn init_trust(&self, issuer: &KeyPair, controller: &KeyPair) -> Result<(), Report> {
+        let (compiler, is_new) = keyfile::read_or_make(&self.key_path("compiler"), KeyKind::Account)?;
+        let path = self.path.join("trust.json");
+        let mut trust = if path.exists() {
+            self.trust()?
+        } else {
+            TrustFile {
+                issuers: [issuer.public()].into(),
+                controllers: [controller.public()].into(),
+                ..TrustFile::default()
+            }
+        };
+        if is_new {
+            trust.compilers.insert(compiler.public());
+        }
+        write_json(&path, &trust)
     }
 
     fn curve_path(&self, host: &HostId) -> PathBuf {

@@ -6,7 +6,7 @@
 //! 9 timeout, 1 a defect of ours).
 //!
 //! Features, both by default: `operator`, everything but `host`, `provider` and `version`; `compiler`, without which a host runs
-//! only what its cache has compiled.
+//! only what others have compiled for it (`trellis compile`); `operator` brings the compiler, and that for other processors.
 
 #![cfg_attr(
     not(feature = "operator"),
@@ -35,6 +35,8 @@ mod footprint;
 mod home;
 mod keyfile;
 mod lattice_dir;
+#[cfg(feature = "operator")]
+mod native;
 #[cfg(feature = "operator")]
 mod nats_server;
 #[cfg(feature = "operator")]

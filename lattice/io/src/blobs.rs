@@ -2,6 +2,9 @@
 //!
 //! A blob's name is its SHA-256 digest; what is read is verified against it, so a store can be
 //! trusted with nothing. Putting what is there already does nothing.
+//!
+//! What is made of a blob, and is to be found by whoever knows the blob, is kept beside it under a name of its own
+//! ([`Blobs::put_named`]). Such bytes say nothing about themselves: they carry a signature that their reader checks.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -28,22 +31,28 @@ pub struct BlobInfo {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlobError {
     /// No such blob.
-    #[error("artifact not found: {digest} in {store}")]
+    #[error("artifact not found: {blob} in {store}")]
     NotFound {
         /// Store.
         store: String,
-        /// Blob.
-        digest: Digest,
+        /// Digest or name.
+        blob: String,
     },
     /// The stored bytes are not what the name says.
-    #[error("artifact damaged: {digest} in {store}: {reason}")]
+    #[error("artifact damaged: {blob} in {store}: {reason}")]
     Damaged {
         /// Store.
         store: String,
-        /// Blob.
-        digest: Digest,
+        /// Digest or name.
+        blob: String,
         /// What was found.
         reason: String,
+    },
+    /// A name that is a digest, or has characters that no name has.
+    #[error("no name of an artifact: {name:?}")]
+    Name {
+        /// What was given.
+        name: String,
     },
     /// Over [`MAX_BLOB_BYTES`].
     #[error("artifact {}, limit {}", megabytes(*size), megabytes(MAX_BLOB_BYTES))]
@@ -91,6 +100,7 @@ impl BlobError {
             Self::NotFound { .. } => ErrorCode::ArtifactNotFound,
             Self::Damaged { .. } | Self::WrongDigest { .. } => ErrorCode::Damaged,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::Name { .. } => ErrorCode::Name,
             Self::Unreachable { .. } => ErrorCode::Connection,
             Self::Denied { .. } => ErrorCode::Denied,
             Self::Failed { .. } => ErrorCode::Io,
@@ -131,17 +141,39 @@ pub trait Blobs: Send + Sync {
     fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Bytes, BlobError>>;
     /// Is it there?
     fn contains(&self, digest: Digest) -> BoxFuture<'_, Result<bool, BlobError>>;
-    /// All of them, by digest.
+    /// Stores bytes under a name of `[a-z0-9.-]{1,200}` that is no digest, in place of what had it.
+    fn put_named<'a>(&'a self, name: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), BlobError>>;
+    /// The bytes of that name, whatever they are.
+    fn get_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Bytes, BlobError>>;
+    /// Is there something of that name?
+    fn contains_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, BlobError>>;
+    /// All of those that have a digest, by that.
     fn list(&self) -> BoxFuture<'_, Result<Vec<BlobInfo>, BlobError>>;
     /// Deletes; an absent blob is no error.
     fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), BlobError>>;
 }
 
+/// Checks bytes before they are stored under a name.
+pub(crate) fn check_put_named(name: &str, bytes: &Bytes) -> Result<(), BlobError> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    if !(1..=200).contains(&name.len()) || !name.bytes().all(plain) || digest_of(name).is_some() {
+        return Err(BlobError::Name { name: name.to_owned() });
+    }
+    check_size(bytes)
+}
+
+/// The digest that a blob's name in a store is, if it is one.
+pub(crate) fn digest_of(name: &str) -> Option<Digest> {
+    format!("sha256:{name}").parse().ok()
+}
+
+fn check_size(bytes: &Bytes) -> Result<(), BlobError> {
+    if bytes.len() > MAX_BLOB_BYTES { Err(BlobError::TooLarge { size: bytes.len() }) } else { Ok(()) }
+}
+
 /// Checks bytes before they are stored.
 pub(crate) fn check_put(digest: Digest, bytes: &Bytes) -> Result<(), BlobError> {
-    if bytes.len() > MAX_BLOB_BYTES {
-        return Err(BlobError::TooLarge { size: bytes.len() });
-    }
+    check_size(bytes)?;
     let got = Digest::of(bytes);
     if got == digest { Ok(()) } else { Err(BlobError::WrongDigest { got, expected: digest }) }
 }
@@ -153,7 +185,7 @@ pub(crate) fn check_get(store: &str, digest: Digest, bytes: Bytes) -> Result<Byt
         return Ok(bytes);
     }
     let reason = format!("{} bytes with digest {got}", bytes.len());
-    Err(BlobError::Damaged { store: store.to_owned(), digest, reason })
+    Err(BlobError::Damaged { store: store.to_owned(), blob: digest.to_string(), reason })
 }
 
 #[cfg(test)]

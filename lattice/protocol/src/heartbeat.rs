@@ -236,6 +236,10 @@ pub struct Heartbeat {
     /// Kinds of providers that it can run in its process; empty when it does not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
+    /// What components have to be compiled for elsewhere, on a host that compiles nothing: `aarch64`, or
+    /// `aarch64-128m` where its kernel has few addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_for: Option<String>,
     /// Digests of artifacts that it has besides those of its actors, at most
     /// [`Heartbeat::MAX_CACHED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -276,6 +280,7 @@ impl Heartbeat {
             errors: 0,
             leaving: false,
             kinds: Vec::new(),
+            code_for: None,
             cached: Vec::new(),
             latency_ms: BTreeMap::new(),
             forwarding: None,

@@ -36,6 +36,8 @@ pub struct Plan {
     pub compare: bool,
     /// The program to measure.
     pub trellis: PathBuf,
+    /// That of a gateway, which compiles nothing.
+    pub gateway: Option<PathBuf>,
 }
 
 /// What can be measured.
@@ -91,6 +93,8 @@ pub enum Case {
     HostStart,
     /// Resident memory of an idle host with ten actors
     HostIdleMemory,
+    /// The same of a gateway's program, which compiles nothing
+    GatewayIdleMemory,
     /// What an idle actor adds to its host's resident memory
     ActorIdleMemory,
     /// 1 000 actors of one host, asked in turn
@@ -99,6 +103,8 @@ pub enum Case {
     ManyActorsStart,
     /// The program's size
     ProgramSize,
+    /// The size of a gateway's, which compiles nothing
+    GatewaySize,
     /// The local journal, records of one 200-byte event
     #[value(name = "journal-append-1")]
     JournalAppend1,
@@ -195,10 +201,12 @@ impl Case {
             Self::SignedStart => calls::signed_start(plan).await,
             Self::HostStart => hosts::start(plan).await,
             Self::HostIdleMemory => hosts::idle_memory(plan).await,
+            Self::GatewayIdleMemory => hosts::gateway_idle_memory(plan).await,
             Self::ActorIdleMemory => hosts::idle_actor(plan).await,
             Self::ManyActors => many::asked(plan).await,
             Self::ManyActorsStart => many::started(plan).await,
             Self::ProgramSize => hosts::program_size(plan),
+            Self::GatewaySize => hosts::gateway_size(plan),
             Self::JournalAppend1 => journal::append(plan, "journal-append-1", 1),
             Self::JournalAppend32 => journal::append(plan, "journal-append-32", 32),
             Self::JournalBytes => journal::bytes_written(plan),

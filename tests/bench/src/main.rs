@@ -87,6 +87,9 @@ struct Options {
     /// The `trellis` program to measure
     #[arg(long)]
     trellis: PathBuf,
+    /// The program of a gateway that compiles nothing, for the cases that are about it
+    #[arg(long)]
+    gateway: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -114,7 +117,8 @@ fn main() -> ExitCode {
 fn measure(options: &Options) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let Options { runs, seconds, compare, .. } = *options;
-    let plan = Plan { runs, seconds, compare, trellis: options.trellis.clone() };
+    let plan =
+        Plan { runs, seconds, compare, trellis: options.trellis.clone(), gateway: options.gateway.clone() };
     if compare && peers::program().is_none() {
         eprintln!(
             "wasmtime is not installed: nothing is measured beside it (cargo install wasmtime-cli --locked)"

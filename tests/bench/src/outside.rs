@@ -206,7 +206,12 @@ impl Outside {
 
     /// Starts the program on the prepared disk.
     pub fn start(&self) -> Result<Process> {
-        ProcessSpec::new("trellis host", &self.trellis, self.dir.path().join("host.log"))
+        self.start_by(&self.trellis)
+    }
+
+    /// The same with another program.
+    pub fn start_by(&self, program: &Path) -> Result<Process> {
+        ProcessSpec::new("trellis host", program, self.dir.path().join("host.log"))
             .clear_env()
             .env("HOME", self.dir.path())
             .args(["--nats-url", &self.nats.url(), "host", "--host-id", NAME])

@@ -5,6 +5,8 @@
 
 #[path = "it/astray.rs"]
 mod astray;
+#[path = "it/compile.rs"]
+mod compile;
 #[path = "it/controllers.rs"]
 mod controllers;
 #[path = "it/failover.rs"]

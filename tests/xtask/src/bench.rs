@@ -6,6 +6,7 @@
 //! naming cases runs only those; `--save` keeps the run under `tests/bench/history`; `--compare` shows
 //! each case beside the last kept run, and HTTP beside `wasmtime serve` where that is installed.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -45,6 +46,9 @@ pub fn run(options: &Options) -> Result<bool> {
     let programs = workspace::target_dir().join("release");
     let mut bench = Command::new(programs.join("trellis-bench"));
     bench.arg("run").args(&options.cases).arg("--trellis").arg(programs.join("trellis"));
+    if options.cases.is_empty() || options.cases.iter().any(|case| case.starts_with("gateway-")) {
+        bench.arg("--gateway").arg(gateway()?);
+    }
     bench.args(["--runs", &options.runs.to_string(), "--seconds", &options.seconds.to_string()]);
     bench.args(options.json.then_some("--json")).args(options.save.then_some("--save"));
     bench.args(options.compare.then_some("--compare"));
@@ -55,8 +59,19 @@ pub fn run(options: &Options) -> Result<bool> {
 
 /// Both programs in one build: built one by one they would share less.
 fn build() -> Result<()> {
+    release(&["-p", "tests-bench"], &workspace::target_dir())
+}
+
+/// The program of a gateway that compiles nothing, in a folder of its own: it has the same name.
+fn gateway() -> Result<PathBuf> {
+    let target = workspace::target_dir().join("gateway");
+    release(&["--no-default-features"], &target)?;
+    Ok(target.join("release/trellis"))
+}
+
+fn release(more: &[&str], target: &Path) -> Result<()> {
     let mut cargo = tests_harness::cargo();
-    cargo.args(["build", "--release", "-p", "lattice-ctl-cli", "-p", "tests-bench"]);
+    cargo.args(["build", "--release", "-p", "lattice-ctl-cli"]).args(more).arg("--target-dir").arg(target);
     let status = cargo.status().context("cargo cannot be started")?;
     ensure!(status.success(), "the release build ended with {status}");
     Ok(())

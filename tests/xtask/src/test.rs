@@ -2,7 +2,8 @@
 //!
 //! Order: tools (the wasm target, nats-server, redis-server), the guests' components, our programs;
 //! then the guests' own tests, the workspace's tests, the examples in documentation, 10 000 simulated
-//! worlds. `--full` adds the actors in other languages, the long sizes, and the pure crates on aarch64.
+//! worlds. `--full` adds the actors in other languages, the long sizes, an ARM gateway,
+//! and the pure crates on aarch64.
 //! What fails does not stop the next. The last line of the output is `N passed, N failed`, alone,
 //! whatever happens; a preparation that fails, or a set that does not compile, counts as one failure.
 
@@ -57,6 +58,7 @@ fn prepare(options: &Options) -> u64 {
     ];
     if options.full {
         steps.push(("other languages", full::languages));
+        steps.push(("an ARM gateway", full::gateway));
     }
     let mut failed = 0;
     for (name, step) in steps {

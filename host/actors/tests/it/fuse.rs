@@ -260,6 +260,16 @@ impl Blobs for Store {
             self.1.contains(digest).await
         })
     }
+    // What is compiled has a name; a shard's files have digests.
+    fn put_named<'a>(&'a self, name: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), BlobError>> {
+        self.1.put_named(name, bytes)
+    }
+    fn get_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Bytes, BlobError>> {
+        self.1.get_named(name)
+    }
+    fn contains_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, BlobError>> {
+        self.1.contains_named(name)
+    }
     fn list(&self) -> BoxFuture<'_, Result<Vec<BlobInfo>, BlobError>> {
         self.1.list()
     }

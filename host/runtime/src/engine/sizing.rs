@@ -7,17 +7,36 @@
 
 use std::fs;
 
-/// Addresses reserved for a memory whose code checks no bounds.
-const FULL_RESERVATION: u64 = 4 << 30;
-const FULL_GUARD: u64 = 32 << 20;
-const SMALL_GUARD: u64 = 64 << 10;
 /// Largest memory of an instance where addresses are short.
 const SMALL_MEMORY: u64 = 128 << 20;
 /// The engine parts its slots among this many processors at most.
 const MAX_PARTS: u32 = 16;
 /// Fewer instances than this are not worth a pool.
 const FEWEST: u64 = 16;
-const WASM_PAGE: u64 = 64 << 10;
+
+/// Addresses of one memory, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reservation {
+    /// Reserved for the memory.
+    pub(crate) bytes: u64,
+    /// Unmapped behind it.
+    pub(crate) guard: u64,
+}
+
+impl Reservation {
+    /// Of a memory whose code checks no bounds.
+    pub(crate) const FULL: Self = Self { bytes: 4 << 30, guard: 32 << 20 };
+
+    /// Of a memory of so many bytes, whose code checks bounds. Whole MiB, so that there are few kinds of
+    /// hosts to compile for.
+    pub(crate) fn small(bytes: u64) -> Self {
+        Self { bytes: bytes.clamp(1, SMALL_MEMORY).next_multiple_of(1 << 20), guard: 64 << 10 }
+    }
+
+    fn total(self) -> u64 {
+        self.bytes + self.guard
+    }
+}
 
 /// The dimensions of one engine's pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +46,8 @@ pub(crate) struct Sizing {
     /// Slots for their memories. Each processor looks for a slot among its own first, and a slot is the faster for the
     /// component that was in it last: so where addresses allow it, each has enough for all instances.
     pub(crate) slots: u32,
-    /// Addresses reserved per memory, bytes.
-    pub(crate) reservation: u64,
-    /// Unmapped addresses behind each memory, bytes.
-    pub(crate) guard: u64,
+    /// Addresses of each memory.
+    pub(crate) reservation: Reservation,
     /// Largest memory, bytes.
     pub(crate) max_memory: u64,
 }
@@ -50,24 +67,22 @@ pub(crate) fn size(
         let slots = instances.saturating_mul(u64::from(processors.clamp(1, MAX_PARTS))).min(share / reserved);
         u32::try_from(slots.max(instances)).unwrap_or(u32::MAX)
     };
-    if wanted.saturating_mul(FULL_RESERVATION + FULL_GUARD) <= share {
-        let max_memory = max_memory.min(FULL_RESERVATION);
+    let full = Reservation::FULL;
+    if wanted.saturating_mul(full.total()) <= share {
         return Some(Sizing {
             instances: max_instances.max(1),
-            slots: slots(wanted, FULL_RESERVATION + FULL_GUARD),
-            reservation: FULL_RESERVATION,
-            guard: FULL_GUARD,
-            max_memory,
+            slots: slots(wanted, full.total()),
+            reservation: full,
+            max_memory: max_memory.min(full.bytes),
         });
     }
-    let max_memory = max_memory.min(SMALL_MEMORY).next_multiple_of(WASM_PAGE);
-    let instances = wanted.min(share / (max_memory + SMALL_GUARD));
+    let small = Reservation::small(max_memory);
+    let instances = wanted.min(share / small.total());
     (instances >= FEWEST.min(wanted)).then(|| Sizing {
         instances: u32::try_from(instances).unwrap_or(max_instances),
-        slots: slots(instances, max_memory + SMALL_GUARD),
-        reservation: max_memory,
-        guard: SMALL_GUARD,
-        max_memory,
+        slots: slots(instances, small.total()),
+        reservation: small,
+        max_memory: small.bytes,
     })
 }
 
@@ -100,14 +115,14 @@ mod tests {
     #[test]
     fn a_large_address_space_gets_full_reservations() {
         let sizing = size(1 << 47, 2, 1_000, 1 << 30).unwrap();
-        assert_eq!((sizing.instances, sizing.slots, sizing.reservation), (1_000, 2_000, FULL_RESERVATION));
+        assert_eq!((sizing.instances, sizing.slots, sizing.reservation), (1_000, 2_000, Reservation::FULL));
     }
 
     #[test]
     fn a_39_bit_kernel_gets_small_memories_and_enough_instances() {
         let sizing = size(1 << 39, 4, 1_000, 1 << 30).unwrap();
         assert_eq!((sizing.instances, sizing.max_memory), (1_000, SMALL_MEMORY));
-        let total = u64::from(sizing.slots) * (sizing.reservation + sizing.guard);
+        let total = u64::from(sizing.slots) * sizing.reservation.total();
         assert!(total <= (1 << 39) / 4, "{total}");
     }
 

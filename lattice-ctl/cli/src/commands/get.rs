@@ -8,6 +8,7 @@ use clap::Subcommand;
 use lattice_ctl_controller::views::{ActorView, actors_of};
 use lattice_protocol::desired::Verdict;
 use lattice_protocol::forwarding::Forwarding;
+use lattice_protocol::heartbeat::Heartbeat;
 use lattice_protocol::{ErrorCode, HostId, Report};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,11 +65,19 @@ fn host_record(host: &HostId, seen: &SeenHost) -> serde_json::Value {
     json!({
         "host": host, "health": seen.health(), "verdict": seen.verdict, "answered": seen.answered,
         "observed": seen.observed,
-        "labels": beat.labels, "version": beat.version, "arch": beat.arch, "generation": beat.generation,
+        "labels": beat.labels, "version": beat.version, "arch": beat.arch, "codeFor": beat.code_for, "generation": beat.generation,
         "actors": beat.actors.len(), "providers": beat.providers.len(), "load": beat.load,
         "forwarding": beat.forwarding,
         "uptimeS": beat.uptime_s, "errors": beat.errors, "bootId": beat.boot_id, "reason": seen.reason,
     })
+}
+
+/// Its program, and what is to be compiled for it where it compiles nothing.
+fn runs_on(beat: &Heartbeat) -> String {
+    match &beat.code_for {
+        Some(target) => format!("{} {} (no compiler: {target})", beat.version, beat.arch),
+        None => format!("{} {}", beat.version, beat.arch),
+    }
 }
 
 /// How far a host's journal has come, in a few words.
@@ -107,7 +116,7 @@ async fn hosts(args: &Args, client: &Client, healthy_only: bool) -> Outcome {
                 format!("{}/{} m", load.cpu_used_millis, load.cpu_millis),
                 format!("{}/{} MiB", load.memory_used_mib, load.memory_mib),
                 format!("{} s", beat.uptime_s),
-                format!("{} {}", beat.version, beat.arch),
+                runs_on(beat),
                 beat.forwarding.as_deref().map_or_else(String::new, forwarded),
                 seen.reason.clone().unwrap_or_default(),
             ]

@@ -73,6 +73,10 @@ pub struct HostFlags {
     /// call: less memory for what waits, half a millisecond more for who comes first (more for interpreters). 0: never.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub unload_after_s: u64,
+    /// Compile nothing: run the code that `trellis compile` has left in the lattice, signed by a compiler key of
+    /// trust.json. A program without compiler does so anyway.
+    #[arg(long)]
+    pub no_compiler: bool,
     /// Records of actors of durability device that are kept until they have been forwarded into the lattice,
     /// MiB; 0: nothing is forwarded.
     #[arg(long, default_value_t = 256, value_name = "MIB")]
@@ -108,7 +112,8 @@ impl HostFlags {
         let data_dir = dir.path().join("data").join(host.as_str());
         let mut config = self.config_of(file.lattice, host, data_dir);
         config.trust = compose::anchors(&trust)?;
-        config.controllers = trust.controllers;
+        config.controllers = trust.counting(&trust.controllers);
+        config.compilers = trust.counting(&trust.compilers);
         config.secrets.key = dir.curve_key(host)?;
         config.snapshot_key = self.snapshot_key.as_deref().map(keyfile::read_snapshot_key).transpose()?;
         Ok(config)
@@ -125,6 +130,7 @@ impl HostFlags {
         config.max_waiting = self.max_waiting;
         config.max_wait = Duration::from_millis(self.max_wait_ms);
         config.unload_after = Duration::from_secs(self.unload_after_s);
+        config.compiles &= !self.no_compiler;
         config.secrets.dir.clone_from(&self.secrets_dir);
         config.forward = self.forward();
         config

@@ -103,6 +103,7 @@ pub async fn run(args: &Args, command: &LatticeCommand) -> Outcome {
             if args.output == output::Format::Json {
                 output::json(&json!({
                     "dir": dir, "lattice": name, "issuers": trust.issuers, "controllers": trust.controllers,
+                    "compilers": trust.compilers,
                     "serverAuth": directory.server_auth(), "hosts": hosts,
                 }));
             }

@@ -26,6 +26,8 @@ pub enum OperatorCommand {
     New(new::NewArgs),
     /// Build and sign the project in this directory.
     Build(build::BuildArgs),
+    /// Compile components for hosts that compile nothing, and leave the code in the lattice.
+    Compile(compile::CompileArgs),
     /// Show what a component is, without running it.
     Inspect(inspect::InspectArgs),
     /// Sign components; show and verify claims.
@@ -100,6 +102,7 @@ pub async fn run(args: &Args, command: &OperatorCommand) -> Outcome {
         OperatorCommand::Dev(command) => dev::run(args, command).await,
         OperatorCommand::New(command) => new::run(args, command),
         OperatorCommand::Build(command) => build::run(args, command).await,
+        OperatorCommand::Compile(command) => compile::run(args, command).await,
         OperatorCommand::Inspect(command) => inspect::run(args, command),
         OperatorCommand::Claim(command) => claim::run(args, command),
         OperatorCommand::Keys(command) => keys::run(args, command),

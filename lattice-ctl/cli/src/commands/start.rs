@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::client::{Applied, Client};
 use crate::commands::{Outcome, app};
 use crate::component::claims_report;
-use crate::{artifacts, home, oci, output, reference, signing};
+use crate::{artifacts, home, native, oci, output, reference, signing};
 use bytes::Bytes;
 use clap::Subcommand;
 use lattice_ctl_planner::edit::{Change, StartActor, StartProvider};
@@ -147,7 +147,8 @@ async fn actor(args: &Args, client: &Client, start: &StartActorArgs) -> Outcome 
             })?);
         }
         let pushed = artifact_of(&file);
-        let digest = client.push(file).await?;
+        let (digest, hosts) = futures::try_join!(client.push(file.clone()), client.hosts())?;
+        native::for_hosts(args, client, &hosts, [(reference, &file)].into_iter()).await?;
         // Desired state never names a file of this machine.
         artifact = Some((digest.to_string(), pushed));
     }

@@ -266,7 +266,7 @@ fn lattice() -> Named {
         ),
         "actors": { "type": "array", "items": { "type": "object" } },
         "providers": { "type": "array", "items": { "type": "object" } }, "load": { "type": "object" },
-        "latencyMs": reference("Replicas"),
+        "latencyMs": reference("Replicas"), "codeFor": reference("Text"),
     });
     let verdicts = json!({ "enum": ["alive", "suspect", "lost", "leaving", "cut-off", "rejoined"] });
     let host = json!({

@@ -1,7 +1,7 @@
 //! Blobs in a map.
 
 use super::{Link, lock};
-use crate::blobs::{BlobError, BlobInfo, BlobStores, Blobs, check_get, check_put};
+use crate::blobs::{BlobError, BlobInfo, BlobStores, Blobs, check_get, check_put, check_put_named};
 use crate::kv::Replicas;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -25,6 +25,7 @@ struct Store {
     name: String,
     link: Link,
     blobs: Mutex<BTreeMap<Digest, Bytes>>,
+    named: Mutex<BTreeMap<String, Bytes>>,
 }
 
 impl Store {
@@ -32,6 +33,10 @@ impl Store {
         self.link
             .check()
             .map_err(|error| BlobError::Unreachable { store: self.name.clone(), reason: error.to_string() })
+    }
+
+    fn missing(&self, blob: &dyn ToString) -> BlobError {
+        BlobError::NotFound { store: self.name.clone(), blob: blob.to_string() }
     }
 }
 
@@ -46,7 +51,7 @@ impl BlobStores for MemoryBlobs {
                 .entry(store.to_owned())
                 .or_insert_with(|| {
                     let (name, link) = (store.to_owned(), self.link.clone());
-                    Arc::new(Store { name, link, blobs: Mutex::default() })
+                    Arc::new(Store { name, link, blobs: Mutex::default(), named: Mutex::default() })
                 })
                 .clone();
             opened.check()?;
@@ -73,7 +78,7 @@ impl Blobs for Store {
             let bytes = lock(&self.blobs).get(&digest).cloned();
             match bytes {
                 Some(bytes) => check_get(&self.name, digest, bytes),
-                None => Err(BlobError::NotFound { store: self.name.clone(), digest }),
+                None => Err(self.missing(&digest)),
             }
         }
         .boxed()
@@ -83,6 +88,32 @@ impl Blobs for Store {
         async move {
             self.check()?;
             Ok(lock(&self.blobs).contains_key(&digest))
+        }
+        .boxed()
+    }
+
+    fn put_named<'a>(&'a self, name: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), BlobError>> {
+        async move {
+            check_put_named(name, &bytes)?;
+            self.check()?;
+            lock(&self.named).insert(name.to_owned(), bytes);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn get_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Bytes, BlobError>> {
+        async move {
+            self.check()?;
+            lock(&self.named).get(name).cloned().ok_or_else(|| self.missing(&name))
+        }
+        .boxed()
+    }
+
+    fn contains_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, BlobError>> {
+        async move {
+            self.check()?;
+            Ok(lock(&self.named).contains_key(name))
         }
         .boxed()
     }

@@ -1,7 +1,9 @@
 //! Blobs in NATS object stores: an object per digest, in chunks.
 
 use super::core::{Core, denied};
-use crate::blobs::{BlobError, BlobInfo, BlobStores, Blobs, MAX_BLOB_BYTES, check_get, check_put};
+use crate::blobs::{
+    BlobError, BlobInfo, BlobStores, Blobs, MAX_BLOB_BYTES, check_get, check_put, check_put_named, digest_of,
+};
 use crate::bus::BusError;
 use crate::kv::Replicas;
 use async_nats::jetstream::context::ContextBuilder;
@@ -106,8 +108,8 @@ impl NatsStore {
         }
     }
 
-    async fn info(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
-        match self.objects.info(digest.hex()).await {
+    async fn info(&self, name: &str) -> Result<Option<u64>, BlobError> {
+        match self.objects.info(name).await {
             Ok(info) if info.deleted => Ok(None),
             Ok(info) => Ok(Some(info.size as u64)),
             Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(None),
@@ -117,33 +119,37 @@ impl NatsStore {
 
     async fn write(&self, digest: Digest, bytes: Bytes) -> Result<(), BlobError> {
         let size = bytes.len() as u64;
-        if self.info(digest).await? == Some(size) {
+        let name = digest.hex();
+        if self.info(&name).await? == Some(size) {
             return Ok(());
         }
+        self.write_as(name, bytes).await
+    }
+
+    async fn write_as(&self, name: String, bytes: Bytes) -> Result<(), BlobError> {
         let room = self.core.client.max_payload() / 2;
-        let meta = ObjectMetadata {
-            name: digest.hex(),
-            chunk_size: Some(CHUNK_BYTES.min(room)),
-            ..ObjectMetadata::default()
-        };
+        let meta =
+            ObjectMetadata { name, chunk_size: Some(CHUNK_BYTES.min(room)), ..ObjectMetadata::default() };
         self.objects.put(meta, &mut &bytes[..]).await.map_err(|error| failed(&self.name, &error))?;
         Ok(())
     }
 
-    async fn read(&self, digest: Digest) -> Result<Bytes, BlobError> {
+    async fn read(&self, name: &str) -> Result<Bytes, BlobError> {
         loop {
-            if let Some(bytes) = self.read_one(digest).await? {
-                return check_get(&self.name, digest, bytes);
+            if let Some(bytes) = self.read_one(name).await? {
+                return Ok(bytes);
             }
         }
     }
 
     /// The object as it is now; none when it was deleted meanwhile, whether it was put again or not.
-    async fn read_one(&self, digest: Digest) -> Result<Option<Bytes>, BlobError> {
-        let object = match self.objects.get(digest.hex()).await {
+    async fn read_one(&self, name: &str) -> Result<Option<Bytes>, BlobError> {
+        // As people write it.
+        let blob = || digest_of(name).map_or_else(|| name.to_owned(), |digest| digest.to_string());
+        let object = match self.objects.get(name).await {
             Ok(object) => object,
             Err(error) if error.kind() == GetErrorKind::NotFound => {
-                return Err(BlobError::NotFound { store: self.name.clone(), digest });
+                return Err(BlobError::NotFound { store: self.name.clone(), blob: blob() });
             }
             Err(error) => return Err(failed(&self.name, &error)),
         };
@@ -160,9 +166,9 @@ impl NatsStore {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => {
                     let (store, reason) = (self.name.clone(), error.to_string());
-                    return Err(BlobError::Damaged { store, digest, reason });
+                    return Err(BlobError::Damaged { store, blob: blob(), reason });
                 }
-                Err(_) => match self.objects.info(digest.hex()).await {
+                Err(_) => match self.objects.info(name).await {
                     Ok(info) if !info.deleted && info.nuid == life => {}
                     Ok(_) => return Ok(None),
                     Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(None),
@@ -178,7 +184,7 @@ impl NatsStore {
         while let Some(info) = list.next().await {
             let info = info.map_err(|error| failed(&self.name, &error))?;
             // What others put here under other names is not ours to list.
-            if let Ok(digest) = format!("sha256:{}", info.name).parse() {
+            if let Some(digest) = digest_of(&info.name) {
                 blobs.push(BlobInfo { digest, size: info.size as u64 });
             }
         }
@@ -197,11 +203,28 @@ impl Blobs for NatsStore {
     }
 
     fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Bytes, BlobError>> {
-        self.bounded(self.read(digest)).boxed()
+        let work = async move { check_get(&self.name, digest, self.read(&digest.hex()).await?) };
+        self.bounded(work).boxed()
+    }
+
+    fn put_named<'a>(&'a self, name: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), BlobError>> {
+        async move {
+            check_put_named(name, &bytes)?;
+            self.bounded(self.write_as(name.to_owned(), bytes)).await
+        }
+        .boxed()
+    }
+
+    fn get_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Bytes, BlobError>> {
+        self.bounded(self.read(name)).boxed()
+    }
+
+    fn contains_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, BlobError>> {
+        self.bounded(async move { Ok(self.info(name).await?.is_some()) }).boxed()
     }
 
     fn contains(&self, digest: Digest) -> BoxFuture<'_, Result<bool, BlobError>> {
-        self.bounded(async move { Ok(self.info(digest).await?.is_some()) }).boxed()
+        self.bounded(async move { Ok(self.info(&digest.hex()).await?.is_some()) }).boxed()
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<BlobInfo>, BlobError>> {

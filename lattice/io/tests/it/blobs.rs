@@ -11,6 +11,7 @@ crate::conformance! {
     bytes_are_put_once_read_back_listed_and_deleted,
     bytes_larger_than_a_message_pass,
     bytes_under_a_wrong_name_are_refused,
+    bytes_with_a_name_are_replaced_and_are_no_artifact,
     without_a_server_the_store_says_so,
 }
 
@@ -18,7 +19,7 @@ async fn bytes_are_put_once_read_back_listed_and_deleted(fixture: &Fixture) -> R
     let store = fixture.lattice.blobs.open("TRELLIS_test_artifacts", Replicas::One).await?;
     let (one, two) = (Bytes::from_static(b"one"), Bytes::new());
     let (first, second) = (Digest::of(&one), Digest::of(&two));
-    let missing = BlobError::NotFound { store: "TRELLIS_test_artifacts".to_owned(), digest: first };
+    let missing = BlobError::NotFound { store: "TRELLIS_test_artifacts".to_owned(), blob: first.to_string() };
     assert_eq!(store.get(first).await, Err(missing.clone()));
     ensure!(!store.contains(first).await? && store.list().await?.is_empty());
     store.put(first, one.clone()).await?;
@@ -57,6 +58,26 @@ async fn bytes_under_a_wrong_name_are_refused(fixture: &Fixture) -> Result<()> {
     let refused = store.put(expected, Bytes::from_static(b"a")).await;
     assert_eq!(refused, Err(BlobError::WrongDigest { got, expected }));
     ensure!(store.list().await?.is_empty());
+    Ok(())
+}
+
+async fn bytes_with_a_name_are_replaced_and_are_no_artifact(fixture: &Fixture) -> Result<()> {
+    let store = fixture.lattice.blobs.open("store", Replicas::One).await?;
+    let (name, digest) = ("native.0a-1", Digest::of(b"a"));
+    let missing = BlobError::NotFound { store: "store".to_owned(), blob: name.to_owned() };
+    assert_eq!(store.get_named(name).await, Err(missing));
+    ensure!(!store.contains_named(name).await?);
+    let long: Bytes = vec![7; 1_500_000].into();
+    for bytes in [long, Bytes::from_static(b"a"), Bytes::from_static(b"another")] {
+        store.put_named(name, bytes.clone()).await?;
+        ensure!(store.get_named(name).await? == bytes && store.contains_named(name).await?);
+    }
+    ensure!(store.list().await?.is_empty() && !store.contains(digest).await?);
+    let hex = digest.hex();
+    for name in ["", "A", "a b", "a/b", "a*", hex.as_str()] {
+        let refused = store.put_named(name, Bytes::from_static(b"a")).await;
+        assert_eq!(refused, Err(BlobError::Name { name: name.to_owned() }));
+    }
     Ok(())
 }
 

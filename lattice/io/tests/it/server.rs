@@ -318,7 +318,7 @@ async fn a_blob_that_is_deleted_while_it_is_read_is_not_found_and_not_waited_for
     let both = async { tokio::join!(store.get(digest), deleting) };
     let (read, deleted) = tokio::time::timeout(SOON, both).await?;
     deleted?;
-    assert_eq!(read, Err(BlobError::NotFound { store: "store".to_owned(), digest }));
+    assert_eq!(read, Err(BlobError::NotFound { store: "store".to_owned(), blob: digest.to_string() }));
     store.put(digest, bytes.clone()).await?;
     assert_eq!(store.get(digest).await?, bytes);
     Ok(())

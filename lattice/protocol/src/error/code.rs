@@ -167,9 +167,9 @@ codes! {
     /// A revoked key.
     Revoked = "E_REVOKED" => Trust,
         "Sign it again with a key that is not revoked.";
-    /// A signature of a controller that this host does not trust.
+    /// A signature of a controller or a compiler that this host does not trust.
     Untrusted = "E_UNTRUSTED" => Trust,
-        "Name the controller's key in the host's `trust.json`, if it is yours.";
+        "Name the key in the host's `trust.json`, under `controllers` or `compilers`, if it is yours.";
     /// No link, claim or policy grants it.
     CapabilityDenied = "E_CAPABILITY_DENIED" => Denied,
         "Put a link (`trellis link put`), widen its grants, or sign with the capability, whichever is named.";
@@ -197,6 +197,9 @@ codes! {
     /// No such artifact.
     ArtifactNotFound = "E_ARTIFACT_NOT_FOUND" => NotFound,
         "Push the component (`trellis push`), or deploy its application again.";
+    /// A component without code for a host that compiles nothing.
+    NotCompiled = "E_NOT_COMPILED" => NotFound,
+        "Run `trellis compile` where the lattice's directory is; the host tries again by itself.";
     /// History that a checkpoint has replaced.
     HistoryTrimmed = "E_HISTORY_TRIMMED" => NotFound,
         "Read from the checkpoint on, or from the archive if there is one.";

@@ -7,6 +7,7 @@ use crate::report::{Goal, Measured, Row};
 use crate::samples::{median, millis};
 use anyhow::{Context, Result, bail};
 use lattice_protocol::InstancePolicy;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tests_harness::Process;
 
@@ -53,21 +54,37 @@ async fn end(mut host: Process) -> Result<()> {
 
 /// Ten actors of five components; those that answer below their own path have answered once.
 pub async fn idle_memory(plan: &Plan) -> Result<Row> {
+    let measured = idle_memory_of(plan, &plan.trellis).await?;
+    Ok(Row::new("host-idle-memory", "MiB", measured, Goal::AtMost(15.3)).against("native server, idle"))
+}
+
+/// The same of a gateway, with what a compiler has left on its disk.
+pub async fn gateway_idle_memory(plan: &Plan) -> Result<Row> {
+    let measured = idle_memory_of(plan, gateway(plan)?).await?;
+    Ok(Row::new("gateway-idle-memory", "MiB", measured, Goal::AtMost(9.5)).against("native server, idle"))
+}
+
+fn gateway(plan: &Plan) -> Result<&Path> {
+    plan.gateway
+        .as_deref()
+        .context("no gateway's program: name it with --gateway (cargo xtask bench builds it)")
+}
+
+async fn idle_memory_of(plan: &Plan, program: &Path) -> Result<Measured> {
     let outside = Outside::prepare(&plan.trellis, &ten_actors()).await?;
     let log = tempfile::NamedTempFile::new()?;
     let address = free_address()?;
     let native = native(address, log.path()).await?;
     let mut samples = Vec::new();
     for _ in 0..plan.runs.min(3) {
-        let mut host = outside.start()?;
+        let mut host = outside.start_by(program)?;
         for path in ["/hello-1", "/hello-2", "/raw-1", "/raw-2", "/counter-1", "/counter-2"] {
             first_answer(&mut host, outside.address, path, Instant::now()).await.context(path)?;
         }
         samples.push(settled_mib(&host).await?);
         end(host).await?;
     }
-    let measured = Measured { ours: median(samples).context("no run")?, reference: resident_mib(&native)? };
-    Ok(Row::new("host-idle-memory", "MiB", measured, Goal::AtMost(15.3)).against("native server, idle"))
+    Ok(Measured { ours: median(samples).context("no run")?, reference: resident_mib(&native)? })
 }
 
 /// What one of a hundred more idle actors, each of a file of its own, adds.
@@ -104,12 +121,20 @@ pub async fn idle_actor(plan: &Plan) -> Result<Row> {
 
 /// The program as it is installed.
 pub fn program_size(plan: &Plan) -> Result<Row> {
-    let mb = |path: &std::path::Path| -> Result<f64> {
-        Ok(std::fs::metadata(path).with_context(|| path.display().to_string())?.len() as f64 / 1e6)
-    };
-    let measured = Measured { ours: mb(&plan.trellis)?, reference: mb(&std::env::current_exe()?)? };
+    let measured =
+        Measured { ours: megabytes(&plan.trellis)?, reference: megabytes(&std::env::current_exe()?)? };
     Ok(Row::new("program-size", "MB", measured, Goal::AtMost(20.0))
         .against("this program, with the runtime too"))
+}
+
+/// A gateway's, beside the whole one.
+pub fn gateway_size(plan: &Plan) -> Result<Row> {
+    let measured = Measured { ours: megabytes(gateway(plan)?)?, reference: megabytes(&plan.trellis)? };
+    Ok(Row::new("gateway-size", "MB", measured, Goal::AtMost(8.0)).against("the whole program"))
+}
+
+fn megabytes(path: &Path) -> Result<f64> {
+    Ok(std::fs::metadata(path).with_context(|| path.display().to_string())?.len() as f64 / 1e6)
 }
 
 fn ten_actors() -> Vec<Planned> {

@@ -11,7 +11,7 @@ use lattice_protocol::entity::{EntityAsk, EntityCall};
 use lattice_protocol::ownership::{OwnerValue, owner_key};
 use lattice_protocol::seeded::Seeded;
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{EntityKey, HostId, Report};
+use lattice_protocol::{EntityKey, ErrorCode, HostId, Report};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +22,9 @@ use tokio::task::{AbortHandle, JoinSet};
 const MOVE_MS: u64 = 8_000;
 /// A kill comes at most so long after its move has begun, milliseconds; it takes about as long.
 const SOON_MS: u64 = 120;
+/// A host that has come back is asked for again until it has a lease: so long, and so long apart.
+const READY: Duration = Duration::from_secs(4);
+const AGAIN: Duration = Duration::from_millis(50);
 /// Pause between two looks at who has a shard.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -122,8 +125,17 @@ impl Moves {
         };
         let (bus, subject) = (Arc::clone(&self.bus), self.subjects.kind_call(&actor.kind));
         #[allow(clippy::disallowed_methods, reason = "a test's own tasks; the set ends them")]
-        let task =
-            self.under_way.spawn(async move { ask_entity(&*bus, &subject, &call, b"").await.map(drop) });
+        let task = self.under_way.spawn(async move {
+            let end = Instant::now() + READY;
+            loop {
+                match ask_entity(&*bus, &subject, &call, b"").await.map(drop) {
+                    Err(report) if is_early(&report) && Instant::now() < end => {
+                        tokio::time::sleep(AGAIN).await
+                    }
+                    ended => return ended,
+                }
+            }
+        });
         Ok(Move { actor, task })
     }
 
@@ -167,6 +179,11 @@ impl Moved {
             }
         }
     }
+}
+
+/// Was nothing moved, because a host that was started just now has no lease yet, or no kind?
+fn is_early(report: &Report) -> bool {
+    matches!(report.code, ErrorCode::HostNotFound | ErrorCode::Connection)
 }
 
 /// The place of `H1` is 0.

@@ -1,5 +1,5 @@
-//! What `cargo xtask test --full` adds: actors in JavaScript and Python, built by their own tools, and the
-//! pure crates on aarch64. The tools go to `target/tools`; what npm and pip install is pinned by the lock
+//! What `cargo xtask test --full` adds: actors in JavaScript and Python, built by their own tools, the program of an ARM
+//! gateway, and the pure crates on aarch64. The tools go to `target/tools`; what npm and pip install is pinned by the lock
 //! files beside the sources.
 
 use std::fs;
@@ -13,6 +13,8 @@ use tests_harness::{tools, workspace};
 use crate::tidy::PURE;
 
 const AARCH64: &str = "aarch64-unknown-linux-gnu";
+/// What cargo is told to link programs for it with.
+const LINKER: (&str, &str) = ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
 
 /// Builds the actors in JavaScript and Python; says how long it took and how large they are.
 ///
@@ -90,6 +92,17 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// The program of an ARM gateway: a host that compiles nothing.
+///
+/// # Errors
+/// As [`aarch64`], or it does not build.
+pub fn gateway() -> Result<()> {
+    tools::ensure_aarch64()?;
+    let mut command = tests_harness::cargo();
+    command.args(["build", "--package", "lattice-ctl-cli", "--no-default-features", "--target", AARCH64]);
+    run(command.env(LINKER.0, LINKER.1))
+}
+
 /// `cargo test` of the pure crates for aarch64, run by an emulator: values on the wire, claims and
 /// decisions must be the same on every machine.
 ///
@@ -104,7 +117,7 @@ pub fn aarch64() -> Result<Command> {
             command.args(["--package", &path.replace('/', "-")]);
         }
     }
-    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
+    command.env(LINKER.0, LINKER.1);
     let runner = format!("{} -L /usr/aarch64-linux-gnu", emulator.display());
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner);
     Ok(command)

@@ -5,7 +5,7 @@ use crate::app_files::{self, PreparedApp, Unsigned};
 use crate::args::Args;
 use crate::client::Client;
 use crate::commands::Outcome;
-use crate::{artifacts, home, keyfile, output, signing};
+use crate::{artifacts, home, keyfile, native, output, signing};
 use keys::{KeyKind, KeyPair};
 use lattice_ctl_controller::views::{ActorView, actors_of};
 use lattice_ctl_planner::edit::Change;
@@ -73,7 +73,7 @@ pub async fn run(args: &Args, put: &DeployArgs, deployed: bool) -> Outcome {
                 warn_of_untrusted(&client, &prepared)?;
                 store(args, &client, prepared, deployed).await?
             }
-            (None, Some(name)) if deployed => redeploy(&client, &name).await?,
+            (None, Some(name)) if deployed => redeploy(args, &client, &name).await?,
             (None, _) => return Err(Report::new(ErrorCode::Usage, "put takes a manifest").got(&put.what)),
         };
         finish(args, &client, put, &record).await
@@ -83,10 +83,19 @@ pub async fn run(args: &Args, put: &DeployArgs, deployed: bool) -> Outcome {
     result
 }
 
-async fn redeploy(client: &Client, name: &AppName) -> Result<DesiredApp, Report> {
+async fn redeploy(args: &Args, client: &Client, name: &AppName) -> Result<DesiredApp, Report> {
     let have = client.app(name).await?;
     if have.deployed {
         return Ok(have);
+    }
+    let hosts = client.hosts().await?;
+    if !native::needed(&hosts).is_empty() {
+        let mut components = Vec::new();
+        for actor in have.artifacts.keys() {
+            components.push((actor.to_string(), artifacts::of_actor(client, &have, actor).await?));
+        }
+        let named = components.iter().map(|(actor, file)| (actor.clone(), file));
+        native::for_hosts(args, client, &hosts, named).await?;
     }
     client.change(name, &Change::Deploy {}).await.map(|applied| applied.record)
 }
@@ -123,11 +132,20 @@ async fn store(
     deployed: bool,
 ) -> Result<DesiredApp, Report> {
     let bar = output::spinner(args, "storing artifacts");
-    for (id, file) in &prepared.files {
-        bar.set_message(format!("storing {id}, {} KiB", file.len() >> 10));
-        client.push(file.clone()).await?;
-    }
+    let storing = async {
+        for (id, file) in &prepared.files {
+            bar.set_message(format!("storing {id}, {} KiB", file.len() >> 10));
+            client.push(file.clone()).await?;
+        }
+        Ok(())
+    };
+    // Hosts take a quarter of a second to answer.
+    let ((), hosts) = futures::try_join!(storing, client.hosts())?;
     bar.finish_and_clear();
+    if deployed {
+        let components = prepared.files.iter().map(|(id, file)| (id.to_string(), file));
+        native::for_hosts(args, client, &hosts, components).await?;
+    }
     let name = prepared.application.name.clone();
     client.change(&name, &prepared.into_change(deployed)).await.map(|applied| applied.record)
 }
