@@ -82,11 +82,20 @@ fn another_engine_gives_another_name() {
 }
 
 #[tokio::test]
-async fn the_oldest_entries_go_first() {
+async fn the_oldest_entries_go_first_and_none_of_a_loaded_component() {
     let directory = tempfile::tempdir().unwrap();
     is_cached(directory.path(), 1, "http_hello_raw").await;
-    let first = entries(directory.path()).remove(0);
-    let cache = Cache::open(directory.path(), [1; 32], 1).unwrap();
-    cache.evict("another.cwasm");
-    assert!(!first.exists());
+    let raw = entries(directory.path()).remove(0);
+    let small = fixtures::runtime_with(RuntimeConfig {
+        cache_dir: Some(directory.path().to_owned()),
+        cache_key: [1; 32],
+        cache_bytes: 1,
+        ..RuntimeConfig::default()
+    });
+    let loaded = fixtures::load(&small, &guest("http_hello_raw")).await.unwrap();
+    let hello = fixtures::load(&small, &guest("http_hello")).await.unwrap();
+    assert!(raw.exists() && entries(directory.path()).len() == 2, "both are in use");
+    drop((loaded, hello));
+    fixtures::load(&small, &guest("http_hello_p3")).await.unwrap();
+    assert!(!raw.exists() && entries(directory.path()).len() == 1, "neither is");
 }
