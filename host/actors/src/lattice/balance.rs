@@ -22,6 +22,7 @@ use lattice_protocol::entity::{EntityAsk, EntityCall};
 use lattice_protocol::{ErrorCode, HostId, KindName, Report};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a place is kept for a shard, milliseconds.
@@ -107,6 +108,7 @@ impl Inner {
             return Ok(());
         }
         let until = Instant::now() + patience;
+        let given_up = AtomicBool::new(false);
         let moving = async {
             // It is never closed.
             let _one_at_a_time = self.handing.acquire().await;
@@ -124,6 +126,7 @@ impl Inner {
                 }
             }
             self.give_up(part, to, chosen)?;
+            given_up.store(true, Ordering::Relaxed);
             let (key, prefix) = (owner_key(part), format!("{to}."));
             self.until(|state| {
                 state.owners.get(&key).is_some_and(|owner| owner.session.starts_with(&prefix))
@@ -132,9 +135,16 @@ impl Inner {
             Ok(())
         };
         tokio::time::timeout(patience, moving).await.unwrap_or_else(|_| {
-            Err(Report::new(ErrorCode::Timeout, "the other host has not taken the shard over in time")
-                .limit(format!("{} ms", patience.as_millis()))
-                .hint("see who has it: trellis actor list"))
+            let (what, hint) = if given_up.load(Ordering::Relaxed) {
+                ("the other host has not taken the shard over in time", "see who has it: trellis actor list")
+            } else {
+                (
+                    "no time was left to move the shard",
+                    "nothing was moved; ask again, with more time: --timeout",
+                )
+            };
+            let limit = format!("{} ms", patience.as_millis());
+            Err(Report::new(ErrorCode::Timeout, what).limit(limit).hint(hint))
         })
     }
 

@@ -51,6 +51,11 @@ async fn a_host_that_is_not_fit_or_full_or_not_there_gets_nothing_and_nothing_is
     let full = refused(&one, "sum/a", "H2").await;
     assert_eq!((full.code, full.what.as_str()), (ErrorCode::InsufficientResources, "no room in this test"));
     two.room.full.store(false, Ordering::SeqCst);
+    let hurried = one.actors.migrate(&key("sum/a"), &host("H2"), Duration::ZERO).await.unwrap_err();
+    assert!(
+        hurried.code == ErrorCode::Timeout && hurried.to_string().contains("nothing was moved"),
+        "{hurried}"
+    );
     // One that has stopped answering, and one whose lease has ended as well.
     two.scope.shutdown(Duration::ZERO).await;
     let silent = refused(&one, "sum/a", "H2").await;
