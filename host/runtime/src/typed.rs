@@ -10,8 +10,9 @@
 //! know the function by the same type or the call is refused; only values cross (resources,
 //! streams and futures belong to one store, and are refused when the component is linked).
 
-mod cargo;
+pub(crate) mod arguments;
 pub(crate) mod convert;
+mod import;
 mod route;
 pub(crate) mod values;
 
@@ -21,8 +22,8 @@ use crate::actor::Actor;
 use crate::call::CallInfo;
 use crate::component::Place;
 use crate::state::{CallScope, InstanceState};
+use arguments::owned;
 use bytes::Bytes;
-use cargo::Generic;
 use lattice_protocol::invocation::MAX_CALL_DEPTH;
 use lattice_protocol::value::{
     Limits, Signature, decode_call, encode_all, json_call, read_json_call, write_json_answer,
@@ -108,14 +109,14 @@ fn define_function(
             })
         });
     }
-    cargo::define(instance, &imported)
+    import::define(instance, &imported)
 }
 
 /// A call whose caller waits for it with others: its values are the engine's own.
 async fn concurrently(imported: &Imported, scope: &CallScope, params: &[Val]) -> Result<Vec<Val>, Report> {
     let signature = imported.signature();
     let params = convert::from_vals(params, signature.params.iter().map(|(_, ty)| ty))?;
-    let results = imported.call(scope, &Generic(params)).await?;
+    let results = imported.call(scope, &owned(params)).await?;
     convert::to_vals(&results, &signature.results)
 }
 
@@ -149,7 +150,7 @@ pub(crate) async fn call_export(
         return call_json((actor, place), (signature, arguments), info).await;
     }
     let params = decode_call(signature, &params, &Limits::default())?;
-    let results = actor.call_place(place, signature, &params, info).await?;
+    let results = actor.call_place(place, signature, &owned(params), info).await?;
     Ok(encode_all(&results, &signature.results)?.into())
 }
 
@@ -160,7 +161,7 @@ async fn call_json(
     info: CallInfo,
 ) -> Result<Bytes, Report> {
     let params = read_json_call(signature, arguments)?;
-    let results = actor.call_place(place, signature, &params, info).await?;
+    let results = actor.call_place(place, signature, &owned(params), info).await?;
     Ok(write_json_answer(signature, &results)?.into())
 }
 

@@ -4,6 +4,7 @@ mod unload;
 
 use super::*;
 use crate::fixtures::{self, WARM, concurrent_probe, guest, options, probe, start};
+use crate::typed::arguments::Argument;
 use http_body_util::BodyExt;
 use lattice_protocol::invocation::MAX_CALL_DEPTH;
 use lattice_protocol::value::Value;
@@ -28,7 +29,8 @@ impl Actor {
     ) -> Result<Vec<Value>, Report> {
         let exported = self.component.function(interface, function).unwrap();
         let signature = exported.signature.as_ref().unwrap();
-        self.call_place(exported.place, signature, params, info).await
+        let arguments: Vec<_> = params.iter().cloned().map(Argument::Value).collect();
+        self.call_place(exported.place, signature, &arguments, info).await
     }
 }
 

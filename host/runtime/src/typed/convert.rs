@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use lattice_protocol::value::{Case, Field, MAX_DEPTH, Signature, Type, Value};
 use lattice_protocol::{ErrorCode, Report};
+use std::borrow::Borrow;
 use wasmtime::component::Val;
 use wasmtime::component::types::{self, ComponentFunc};
 
@@ -107,10 +108,10 @@ pub(crate) fn from_vals<'t>(
 
 /// Our values as wasmtime takes them.
 pub(crate) fn to_vals<'t>(
-    values: &[Value],
+    values: &[impl Borrow<Value>],
     types: impl IntoIterator<Item = &'t Type>,
 ) -> Result<Vec<Val>, Report> {
-    values.iter().zip(types).map(|(value, ty)| to_val(value, ty)).collect()
+    values.iter().zip(types).map(|(value, ty)| to_val(value.borrow(), ty)).collect()
 }
 
 fn from_val(value: &Val, ty: &Type) -> Result<Value, Report> {

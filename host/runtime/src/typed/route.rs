@@ -1,6 +1,6 @@
 //! One imported function: from the caller's values to the callee, here or on another host.
 
-use super::cargo::Cargo;
+use super::arguments::{Argument, values};
 use super::{convert, too_deep};
 use crate::actor::Actor;
 use crate::call::CallInfo;
@@ -9,7 +9,7 @@ use crate::state::CallScope;
 use crate::wiring::{ActorTarget, BoundLink, BoundTarget, Repeat};
 use arc_swap::ArcSwapOption;
 use lattice_protocol::invocation::{Invocation, MAX_CALL_DEPTH};
-use lattice_protocol::value::{Limits, Signature, decode_all, encode_call};
+use lattice_protocol::value::{Limits, Signature, Value, decode_all, encode_call};
 use lattice_protocol::{ErrorCode, Interface, LinkName, Report};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
@@ -67,44 +67,44 @@ impl Imported {
     }
 
     /// Calls the function on behalf of the call that `scope` is about.
-    pub(super) async fn call<C: Cargo>(&self, scope: &CallScope, cargo: &C) -> Result<C::Results, Report> {
+    pub(super) async fn call(
+        &self,
+        scope: &CallScope,
+        arguments: &[Argument<'_>],
+    ) -> Result<Vec<Value>, Report> {
         let link = scope.resolve(&self.interface, self.label.as_ref())?;
         let BoundTarget::Actor(target) = link.target() else { return Err(link.mismatch(&self.interface)) };
         if scope.info.depth >= MAX_CALL_DEPTH {
             return Err(too_deep(&self.place(scope, target.as_ref())));
         }
-        let outgoing = Outgoing { scope, target: target.as_ref(), link: &link, cargo, key: OnceLock::new() };
+        let outgoing =
+            Outgoing { scope, target: target.as_ref(), link: &link, arguments, key: OnceLock::new() };
         let (imported, outgoing) = (self, &outgoing);
         link.guarded(scope.info.deadline, Repeat::Unsent, |until| imported.attempt(outgoing, until)).await
     }
 
-    async fn attempt<C: Cargo>(
-        &self,
-        outgoing: &Outgoing<'_, C>,
-        until: Instant,
-    ) -> Result<C::Results, Report> {
+    async fn attempt(&self, outgoing: &Outgoing<'_>, until: Instant) -> Result<Vec<Value>, Report> {
         match outgoing.target.local() {
             Some(actor) => self.call_local(outgoing, &actor, until).await,
             None => self.call_remote(outgoing, until).await,
         }
     }
 
-    async fn call_local<C: Cargo>(
+    async fn call_local(
         &self,
-        outgoing: &Outgoing<'_, C>,
+        outgoing: &Outgoing<'_>,
         actor: &Arc<Actor>,
         until: Instant,
-    ) -> Result<C::Results, Report> {
+    ) -> Result<Vec<Value>, Report> {
         let place = self.locate(actor, outgoing)?;
-        outgoing
-            .cargo
-            .call((actor, place), self, outgoing.info(until))
+        actor
+            .call_place(place, &self.signature, outgoing.arguments, outgoing.info(until))
             .await
             .map_err(|report| self.callee_failed(report, outgoing))
     }
 
     /// Where the callee has the function, when it knows it by the same type.
-    fn locate<C: Cargo>(&self, actor: &Actor, outgoing: &Outgoing<'_, C>) -> Result<Place, Report> {
+    fn locate(&self, actor: &Actor, outgoing: &Outgoing<'_>) -> Result<Place, Report> {
         let component = actor.component();
         if let Some(known) = &*self.last.load()
             && std::ptr::eq(known.component.as_ptr(), Arc::as_ptr(component))
@@ -126,23 +126,18 @@ impl Imported {
         Ok(place)
     }
 
-    async fn call_remote<C: Cargo>(
-        &self,
-        outgoing: &Outgoing<'_, C>,
-        until: Instant,
-    ) -> Result<C::Results, Report> {
-        let payload = encode_call(&self.signature, &outgoing.cargo.values())?;
+    async fn call_remote(&self, outgoing: &Outgoing<'_>, until: Instant) -> Result<Vec<Value>, Report> {
+        let payload = encode_call(&self.signature, &values(outgoing.arguments))?;
         let answer = outgoing
             .target
             .remote(self.invocation(outgoing, until), payload.into())
             .await
             .map_err(|report| self.callee_failed(report, outgoing))?;
-        let results = decode_all(&self.signature.results, &answer, &Limits::default())
-            .map_err(|error| self.callee_failed(error.into(), outgoing))?;
-        C::results(self, results)
+        decode_all(&self.signature.results, &answer, &Limits::default())
+            .map_err(|error| self.callee_failed(error.into(), outgoing))
     }
 
-    fn invocation<C: Cargo>(&self, outgoing: &Outgoing<'_, C>, until: Instant) -> Invocation {
+    fn invocation(&self, outgoing: &Outgoing<'_>, until: Instant) -> Invocation {
         let info = outgoing.info(until);
         Invocation {
             target: outgoing.target.id().clone(),
@@ -158,7 +153,7 @@ impl Imported {
     }
 
     /// Says that it was the other side, and which.
-    fn callee_failed<C: Cargo>(&self, report: Report, outgoing: &Outgoing<'_, C>) -> Report {
+    fn callee_failed(&self, report: Report, outgoing: &Outgoing<'_>) -> Report {
         let report = report.during(&format!("callee {}", outgoing.target.id()));
         if report.place.is_some() { report } else { report.at(self.place(outgoing.scope, outgoing.target)) }
     }
@@ -169,16 +164,16 @@ impl Imported {
 }
 
 /// One call on its way out.
-struct Outgoing<'call, C> {
+struct Outgoing<'call> {
     scope: &'call CallScope,
     target: &'call dyn ActorTarget,
     link: &'call Arc<BoundLink>,
-    cargo: &'call C,
+    arguments: &'call [Argument<'call>],
     /// Made by the first attempt that leaves this host, and the same for all further ones.
     key: OnceLock<Arc<str>>,
 }
 
-impl<C: Cargo> Outgoing<'_, C> {
+impl Outgoing<'_> {
     /// What the callee is told: one level deeper, until this attempt's deadline.
     fn info(&self, until: Instant) -> CallInfo {
         CallInfo {

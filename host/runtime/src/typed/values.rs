@@ -17,6 +17,7 @@
 mod lift;
 mod lower;
 
+use super::arguments::{Argument, Parameter};
 use lattice_protocol::value::{Signature, Type, Value};
 use std::mem::MaybeUninit;
 use wasmtime::component::__internal::wasmtime_environ::component::TypeTuple;
@@ -32,13 +33,13 @@ pub(super) const MAX_FLAT_PARAMS: usize = 16;
 const MAX_FLAT_RESULTS: usize = 1;
 
 /// Parameters of a function of the host, as a guest gave them: `FLAT` core values, or a place in its memory.
-pub(super) struct Given<const FLAT: usize>(pub(super) Vec<Value>);
+pub(super) struct Given<const FLAT: usize>(pub(super) Vec<Parameter>);
 
 /// Results of a function of the host: `FLAT` core values, or a place in the guest's memory.
 pub(super) struct Answered<const FLAT: usize>(pub(super) Vec<Value>);
 
 /// Parameters for a guest's function.
-pub(crate) struct Lent<'values>(pub(crate) &'values [Value]);
+pub(crate) struct Lent<'call>(pub(crate) &'call [Argument<'call>]);
 
 /// Results of a guest's function.
 pub(crate) struct Returned(pub(crate) Vec<Value>);
@@ -79,18 +80,6 @@ fn offset(part: &[u8], memory: &[u8]) -> usize {
     part.as_ptr().addr().saturating_sub(memory.as_ptr().addr())
 }
 
-/// All of a function's values, out of the memory, where the engine's slice lies.
-fn stored(cx: &mut LiftContext<'_>, ty: InterfaceType, part: &[u8]) -> Result<Vec<Value>> {
-    let (tuple, at) = (tuple(cx.types, ty)?, offset(part, cx.memory()));
-    lift::all(cx, &tuple.types, lift::Source::Memory(at))
-}
-
-/// All of a function's values, into the memory.
-fn store<T>(cx: &mut LowerContext<'_, T>, ty: InterfaceType, values: &[Value], at: usize) -> Result<()> {
-    let tuple = tuple(cx.types, ty)?;
-    lower::all(cx, &tuple.types, values, lower::Target::Memory(at))
-}
-
 /// When a call is linked: are there `flat` core values, or more than may be passed so?
 fn counted(ty: &InterfaceType, types: &InstanceType<'_>, flat: usize, most: usize) -> Result<()> {
     match tuple(types.types, *ty)?.abi.flat_count(most) {
@@ -118,11 +107,12 @@ unsafe impl<const FLAT: usize> Lift for Given<FLAT> {
         flat: &[ValRaw; FLAT],
     ) -> Result<Self> {
         let tuple = tuple(cx.types, ty)?;
-        lift::all(cx, &tuple.types, lift::Source::Flat(&mut flat.iter())).map(Self)
+        lift::parameters(cx, &tuple.types, lift::Source::Flat(&mut flat.iter())).map(Self)
     }
 
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, part: &[u8]) -> Result<Self> {
-        stored(cx, ty, part).map(Self)
+        let (tuple, at) = (tuple(cx.types, ty)?, offset(part, cx.memory()));
+        lift::parameters(cx, &tuple.types, lift::Source::Memory(at)).map(Self)
     }
 }
 
@@ -159,7 +149,8 @@ unsafe impl<const FLAT: usize> Lower for Answered<FLAT> {
         ty: InterfaceType,
         at: usize,
     ) -> Result<()> {
-        store(cx, ty, &self.0, at)
+        let tuple = tuple(cx.types, ty)?;
+        lower::all(cx, &tuple.types, &self.0, lower::Target::Memory(at))
     }
 }
 
@@ -188,13 +179,13 @@ unsafe impl Lower for Lent<'_> {
         let flat = flat.write([lower::zero(); MAX_FLAT_PARAMS]);
         let tuple = tuple(cx.types, ty)?;
         if tuple.abi.flat_count(MAX_FLAT_PARAMS).is_some() {
-            return lower::all(cx, &tuple.types, self.0, lower::Target::Flat(&mut flat.iter_mut()));
+            return lower::arguments(cx, &tuple.types, self.0, lower::Target::Flat(&mut flat.iter_mut()));
         }
         let at = cx.realloc(0, 0, tuple.abi.align32, usize::try_from(tuple.abi.size32)?)?;
         if let Some(pointer) = flat.first_mut() {
             *pointer = ValRaw::u64(u64::try_from(at)?);
         }
-        lower::all(cx, &tuple.types, self.0, lower::Target::Memory(at))
+        lower::arguments(cx, &tuple.types, self.0, lower::Target::Memory(at))
     }
 
     fn linear_lower_to_memory<T>(
@@ -203,7 +194,8 @@ unsafe impl Lower for Lent<'_> {
         ty: InterfaceType,
         at: usize,
     ) -> Result<()> {
-        store(cx, ty, self.0, at)
+        let tuple = tuple(cx.types, ty)?;
+        lower::arguments(cx, &tuple.types, self.0, lower::Target::Memory(at))
     }
 }
 
@@ -239,7 +231,8 @@ unsafe impl Lift for Returned {
     }
 
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, part: &[u8]) -> Result<Self> {
-        stored(cx, ty, part).map(Self)
+        let (tuple, at) = (tuple(cx.types, ty)?, offset(part, cx.memory()));
+        lift::all(cx, &tuple.types, lift::Source::Memory(at)).map(Self)
     }
 }
 

@@ -103,7 +103,7 @@ const LOOP: &str = r#"(component
     (export "example:loop/round@0.1.0" (instance $e)))"#;
 
 fn nullary() -> Bytes {
-    encode_call(&Signature::default(), &[]).unwrap().into()
+    encode_call::<Value>(&Signature::default(), &[]).unwrap().into()
 }
 
 #[tokio::test]

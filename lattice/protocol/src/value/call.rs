@@ -6,6 +6,7 @@
 
 use super::{EncodeError, Limits, Signature, Value, decode_all, encode_all};
 use crate::error::{ErrorCode, Report};
+use std::borrow::Borrow;
 
 /// Bytes of a fingerprint.
 const FINGERPRINT: usize = 32;
@@ -14,7 +15,7 @@ const FINGERPRINT: usize = 32;
 ///
 /// # Errors
 /// When the values are not of the signature's types.
-pub fn encode_call(signature: &Signature, params: &[Value]) -> Result<Vec<u8>, EncodeError> {
+pub fn encode_call<V: Borrow<Value>>(signature: &Signature, params: &[V]) -> Result<Vec<u8>, EncodeError> {
     let mut out = signature.fingerprint().to_vec();
     out.extend(encode_all(params, signature.params.iter().map(|(_, ty)| ty))?);
     Ok(out)

@@ -3,6 +3,7 @@
 
 use super::{EncodeError, MAX_DEPTH, Type, Value};
 use crate::leb;
+use std::borrow::Borrow;
 
 /// Appends one value.
 ///
@@ -16,8 +17,8 @@ pub fn encode(value: &Value, ty: &Type, out: &mut Vec<u8>) -> Result<(), EncodeE
 ///
 /// # Errors
 /// [`EncodeError`] when a value is not of its type, or there are not as many.
-pub fn encode_all<'t>(
-    values: &[Value],
+pub fn encode_all<'t, V: Borrow<Value>>(
+    values: &[V],
     types: impl IntoIterator<Item = &'t Type, IntoIter: ExactSizeIterator>,
 ) -> Result<Vec<u8>, EncodeError> {
     let types = types.into_iter();
@@ -25,7 +26,7 @@ pub fn encode_all<'t>(
         return Err(EncodeError::Count { expected: types.len(), got: values.len() });
     }
     let mut out = Vec::with_capacity(64);
-    values.iter().zip(types).try_for_each(|(value, ty)| encode(value, ty, &mut out))?;
+    values.iter().zip(types).try_for_each(|(value, ty)| encode(value.borrow(), ty, &mut out))?;
     Ok(out)
 }
 

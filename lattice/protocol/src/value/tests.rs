@@ -258,7 +258,7 @@ fn a_value_of_another_type_is_not_written() {
     ] {
         assert!(matches!(encode(&value, &ty, &mut Vec::new()), Err(EncodeError::Mismatch { .. })), "{ty}");
     }
-    assert_eq!(encode_all(&[], &[Type::U8]), Err(EncodeError::Count { expected: 1, got: 0 }));
+    assert_eq!(encode_all::<Value>(&[], &[Type::U8]), Err(EncodeError::Count { expected: 1, got: 0 }));
 }
 
 #[test]

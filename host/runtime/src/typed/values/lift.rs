@@ -1,5 +1,6 @@
 //! From a guest: what its core values and its memory hold, as [`Value`]s.
 
+use crate::typed::arguments::Parameter;
 use bytes::Bytes;
 use lattice_protocol::value::Value;
 use std::slice::Iter;
@@ -35,16 +36,44 @@ pub(super) fn all(
     fields(cx, types.iter().copied(), from)
 }
 
+/// The same, but what is a list of bytes or a text stays where it is.
+pub(super) fn parameters(
+    cx: &mut LiftContext<'_>,
+    types: &[InterfaceType],
+    from: Source<'_, '_>,
+) -> Result<Vec<Parameter>> {
+    each(cx, types.iter().copied(), from, parameter)
+}
+
+fn parameter(cx: &mut LiftContext<'_>, ty: InterfaceType, from: Source<'_, '_>) -> Result<Parameter> {
+    Ok(match ty {
+        InterfaceType::String => Parameter::Text(pair(cx, ty, from)?),
+        InterfaceType::List(index) if cx.types[index].element == InterfaceType::U8 => {
+            Parameter::Octets(pair(cx, ty, from)?)
+        }
+        _ => Parameter::Value(value(cx, ty, from)?),
+    })
+}
+
 fn fields(
     cx: &mut LiftContext<'_>,
     types: impl ExactSizeIterator<Item = InterfaceType>,
-    mut from: Source<'_, '_>,
+    from: Source<'_, '_>,
 ) -> Result<Vec<Value>> {
-    cx.consume_fuel_array(types.len(), size_of::<Value>())?;
+    each(cx, types, from, value)
+}
+
+fn each<V>(
+    cx: &mut LiftContext<'_>,
+    types: impl ExactSizeIterator<Item = InterfaceType>,
+    mut from: Source<'_, '_>,
+    one: impl Fn(&mut LiftContext<'_>, InterfaceType, Source<'_, '_>) -> Result<V>,
+) -> Result<Vec<V>> {
+    cx.consume_fuel_array(types.len(), size_of::<V>())?;
     let mut values = Vec::with_capacity(types.len());
     for ty in types {
         let place = from.next(cx.types.canonical_abi(&ty));
-        values.push(value(cx, ty, place)?);
+        values.push(one(cx, ty, place)?);
     }
     Ok(values)
 }

@@ -1,5 +1,6 @@
 //! To a guest: [`Value`]s as core values, and into its memory.
 
+use crate::typed::arguments::Argument;
 use lattice_protocol::value::Value;
 use std::mem::MaybeUninit;
 use std::slice::IterMut;
@@ -41,18 +42,56 @@ pub(super) fn all<T>(
     fields(cx, types.iter().copied(), values, to)
 }
 
+/// The same with what is lent from a caller's memory.
+pub(super) fn arguments<T>(
+    cx: &mut LowerContext<'_, T>,
+    types: &[InterfaceType],
+    arguments: &[Argument<'_>],
+    to: Target<'_, '_>,
+) -> Result<()> {
+    each(cx, types.iter().copied(), arguments, to, argument)
+}
+
+fn argument<T>(
+    cx: &mut LowerContext<'_, T>,
+    ty: InterfaceType,
+    argument: &Argument<'_>,
+    to: Target<'_, '_>,
+) -> Result<()> {
+    match (ty, argument) {
+        (_, Argument::Value(one)) => value(cx, ty, one, to),
+        (InterfaceType::String, Argument::Text(text)) => pair(cx, ty, &**text, to),
+        (InterfaceType::List(index), Argument::Octets(octets))
+            if cx.types[index].element == InterfaceType::U8 =>
+        {
+            pair(cx, ty, *octets, to)
+        }
+        (ty, argument) => bail!("a {} where the type is {ty:?}", argument.value().kind()),
+    }
+}
+
 fn fields<T>(
     cx: &mut LowerContext<'_, T>,
     types: impl ExactSizeIterator<Item = InterfaceType>,
     values: &[Value],
+    to: Target<'_, '_>,
+) -> Result<()> {
+    each(cx, types, values, to, value)
+}
+
+fn each<T, V>(
+    cx: &mut LowerContext<'_, T>,
+    types: impl ExactSizeIterator<Item = InterfaceType>,
+    values: &[V],
     mut to: Target<'_, '_>,
+    one: impl Fn(&mut LowerContext<'_, T>, InterfaceType, &V, Target<'_, '_>) -> Result<()>,
 ) -> Result<()> {
     if types.len() != values.len() {
         bail!("{} values where the type has {}", values.len(), types.len());
     }
-    for (ty, one) in types.zip(values) {
+    for (ty, value) in types.zip(values) {
         let place = to.next(cx.types.canonical_abi(&ty));
-        value(cx, ty, one, place)?;
+        one(cx, ty, value, place)?;
     }
     Ok(())
 }
