@@ -13,7 +13,7 @@ use crate::idle::Idles;
 use crate::native::Native;
 use crate::native::Target;
 use crate::state::InstanceState;
-use crate::{capabilities, component};
+use crate::{ambient, capabilities, component};
 use lattice_protocol::{ErrorCode, Report};
 use sizing::{Reservation, Sizing};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -325,10 +325,7 @@ fn pool(sizing: Sizing, config: &RuntimeConfig) -> PoolingAllocationConfig {
 /// Everything a component may import that does not depend on the component.
 fn base_linker(engine: &Engine, profile: Profile) -> wasmtime::Result<Linker<InstanceState>> {
     let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    if profile == Profile::Concurrent {
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    }
+    ambient::link(&mut linker, profile)?;
     capabilities::link(&mut linker, profile)?;
     Ok(linker)
 }

@@ -19,7 +19,8 @@
 //! | `http`, `message` | calls that come in through `wasi:http` and `wasmcloud:messaging` |
 //! | `state`, `limits`, `stdio`, `fault` | what one store holds, what it may use, why it failed |
 //! | [`wiring`], `grants` | links as a running actor sees them, and what they narrow |
-//! | `capabilities` | the host side of every standard interface |
+//! | `ambient` | what of WASI is always there |
+//! | `capabilities` | the host side of every other standard interface |
 //! | [`persistent`] | the live states of persistent actors: folded, asked to decide, saved |
 //! | `typed` | calls from actor to actor by any interface |
 //!
@@ -27,6 +28,7 @@
 //! body outlives the call's head, or a component is concurrent, it runs on one task of its own.
 
 pub mod actor;
+mod ambient;
 mod cache;
 pub mod call;
 mod capabilities;
