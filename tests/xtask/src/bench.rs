@@ -6,7 +6,7 @@
 //! naming cases runs only those; `--save` keeps the run under `tests/bench/history`; `--compare` shows
 //! each case beside the last kept run, and HTTP beside `wasmtime serve` where that is installed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -59,20 +59,19 @@ pub fn run(options: &Options) -> Result<bool> {
 
 /// Both programs in one build: built one by one they would share less.
 fn build() -> Result<()> {
-    release(&["-p", "tests-bench"], &workspace::target_dir())
+    build_program(&["--release", "-p", "tests-bench"])
 }
 
-/// The program of a gateway that compiles nothing, in a folder of its own: it has the same name.
+/// The program of a gateway that compiles nothing, as docs/gateways.md has it built.
 fn gateway() -> Result<PathBuf> {
-    let target = workspace::target_dir().join("gateway");
-    release(&["--no-default-features"], &target)?;
-    Ok(target.join("release/trellis"))
+    build_program(&["--profile", "gateway", "--no-default-features"])?;
+    Ok(workspace::target_dir().join("gateway/trellis"))
 }
 
-fn release(more: &[&str], target: &Path) -> Result<()> {
+fn build_program(more: &[&str]) -> Result<()> {
     let mut cargo = tests_harness::cargo();
-    cargo.args(["build", "--release", "-p", "lattice-ctl-cli"]).args(more).arg("--target-dir").arg(target);
-    let status = cargo.status().context("cargo cannot be started")?;
-    ensure!(status.success(), "the release build ended with {status}");
+    let status = cargo.args(["build", "-p", "lattice-ctl-cli"]).args(more).status();
+    let status = status.context("cargo cannot be started")?;
+    ensure!(status.success(), "the build for measurements ended with {status}");
     Ok(())
 }
