@@ -283,3 +283,38 @@ fn a_host_is_enrolled_for_its_sites_domain_and_for_a_further_one_with_the_same_k
     assert_eq!((&file["domain"], &file["siteDomains"]), (&bundled["domain"], &bundled["siteDomains"]));
     person.run(&["lattice", "enroll", "NEDGE01", "--domain", "a_b"]).failed(2, "E_USAGE");
 }
+
+#[test]
+fn a_directory_from_before_compiler_keys_gets_one_and_what_somebody_changed_in_trust_json_stays() {
+    let person = Person::new();
+    let init = ["lattice", "init", "--name", "lab", "--host", "NEDGE01"];
+    person.run(&init).ok();
+    let (path, key) = ("trellis-lattice/trust.json", person.path("trellis-lattice/keys/compiler.nk"));
+    let trust = || -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(person.path(path)).unwrap()).unwrap()
+    };
+    let write = |trust: &serde_json::Value| person.write(path, trust.to_string());
+    let made = trust();
+    assert_eq!((made["compilers"].as_array().map(Vec::len), crate::mode(&key)), (Some(1), 0o600), "{made}");
+    // As a version without them left it, with one more issuer.
+    std::fs::remove_file(&key).unwrap();
+    let mut before = made.clone();
+    before.as_object_mut().unwrap().remove("compilers");
+    before["issuers"] = serde_json::json!([made["issuers"][0], made["controllers"][0]]);
+    write(&before);
+    person.run(&init).ok();
+    let after = trust();
+    assert_eq!((&after["issuers"], &after["controllers"]), (&before["issuers"], &before["controllers"]));
+    assert!(after["compilers"].as_array().is_some_and(|all| all.len() == 1), "{after}");
+    // Who wants nobody to compile for others has it so.
+    let mut none = after.clone();
+    none["compilers"] = serde_json::json!([]);
+    write(&none);
+    person.run(&init).ok();
+    assert_eq!(trust(), none);
+    // And a host that compiles nothing says then why it cannot be.
+    let said = person.run(&["host", "--host-id", "NEDGE01", "--no-compiler"]).failed(2, "E_CONFIG");
+    assert!(said.contains("trusts no compiler"), "{said}");
+    person.run(&["lattice", "enroll", "NEDGE01", "--bundle", "edge"]).ok();
+    assert!(!person.path("edge/keys/compiler.nk").exists(), "whoever has it can run anything there");
+}
