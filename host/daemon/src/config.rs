@@ -31,8 +31,8 @@ pub struct HostConfig {
     pub controllers: BTreeSet<PublicKey>,
     /// Who may compile for it, where it compiles nothing itself.
     pub compilers: BTreeSet<PublicKey>,
-    /// Does it compile components? If not, or if this build cannot, it runs what a compiler has left for it in
-    /// the lattice.
+    /// Does it compile components? If not, and always in a build that cannot, it runs what a compiler has left for
+    /// it in the lattice.
     pub compiles: bool,
     /// Time between heartbeats.
     pub heartbeat: Duration,

@@ -85,7 +85,8 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         max_waiting: config.max_waiting,
         max_wait_ms: u64::try_from(config.max_wait.as_millis()).unwrap_or(u64::MAX),
         unload_ms: u64::try_from(config.unload_after.as_millis()).unwrap_or(u64::MAX),
-        elsewhere: (!config.compiles).then(|| artifacts::elsewhere(&config, Arc::clone(&deps.lattice.blobs))),
+        elsewhere: (!(config.compiles && Runtime::has_compiler()))
+            .then(|| artifacts::elsewhere(&config, Arc::clone(&deps.lattice.blobs))),
         ..RuntimeConfig::default()
     })?;
     let code_for = runtime.code_for().map(ToString::to_string);

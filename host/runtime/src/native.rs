@@ -146,8 +146,11 @@ impl For<'_> {
 }
 
 fn name_of(component: &Digest, fingerprint: &[u8; 32]) -> String {
-    let settings = blake3::Hash::from_bytes(*fingerprint).to_hex();
-    format!("native.{}.{settings}", component.hex())
+    format!("native.{}.{}", component.hex(), hex(fingerprint))
+}
+
+fn hex(fingerprint: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*fingerprint).to_hex().to_string()
 }
 
 /// Native code that may be loaded.
@@ -196,7 +199,7 @@ impl Statement {
         Self {
             component: wanted.component,
             target: wanted.target.to_string(),
-            settings: blake3::Hash::from_bytes(*wanted.fingerprint).to_hex().to_string(),
+            settings: hex(wanted.fingerprint),
             code: Digest::of(code),
             bytes: code.len() as u64,
         }

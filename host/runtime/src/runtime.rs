@@ -163,9 +163,11 @@ impl Runtime {
             return self.compile(engine, (body, bounds), wanted).await;
         };
         let fetched = (elsewhere.fetch)(wanted.name()).await?.ok_or_else(|| wanted.missing())?;
-        let native = native::open(&fetched, &elsewhere.compilers, wanted)?;
+        let (compilers, target) = (elsewhere.compilers.clone(), engine.target.clone());
         let (cache, fingerprint, of_engine) = (self.cache.clone(), engine.fingerprint, engine.engine.clone());
         blocking(move || {
+            let wanted = For { component, target: &target, fingerprint: &fingerprint };
+            let native = native::open(&fetched, &compilers, wanted)?;
             check::check(&body, bounds)?;
             if let Some(cache) = cache {
                 cache.store(native.bytes(), &fingerprint, &component);

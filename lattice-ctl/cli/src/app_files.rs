@@ -97,7 +97,8 @@ pub fn assemble(
     Ok(PreparedApp { application, files })
 }
 
-fn read_component(path: &Path) -> Result<Bytes, Report> {
+/// Reads a component's file.
+pub fn read_component(path: &Path) -> Result<Bytes, Report> {
     let limit = u64::try_from(keys::section::MAX_COMPONENT_BYTES).unwrap_or(u64::MAX);
     let bytes = signing::read_file(path, limit, "read the component").map_err(|report| {
         if report.code == ErrorCode::NotFound { report.hint("build it first: trellis build") } else { report }

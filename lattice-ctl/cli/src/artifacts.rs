@@ -1,6 +1,6 @@
 //! Components that are not files here: in the lattice's object store, or in an OCI registry.
 
-use crate::app_files::{PreparedApp, Source, Unsigned, assemble, base_of, parse, source_of};
+use crate::app_files::{PreparedApp, Source, Unsigned, assemble, base_of, parse, read_component, source_of};
 use crate::args::Args;
 use crate::client::Client;
 use crate::{oci, output};
@@ -46,6 +46,20 @@ pub async fn prepare(args: &Args, manifest: &Path, unsigned: Unsigned<'_>) -> Re
     let (application, base) = (parse(manifest)?, base_of(manifest));
     let fetched = fetch(args, None, &application, &base).await?;
     assemble(application, &base, unsigned, &fetched)
+}
+
+/// The file of one component, wherever it is.
+pub async fn of_source(args: &Args, client: &Client, source: &Source) -> Result<Bytes, Report> {
+    match source {
+        Source::File(path) => read_component(path),
+        Source::Lattice(digest) => of_digest(client, *digest).await,
+        Source::Registry(reference) => {
+            let bar = output::spinner(args, format!("pulling oci://{reference}"));
+            let pulled = oci::pull(reference).await;
+            bar.finish_and_clear();
+            Ok(pulled?.file)
+        }
+    }
 }
 
 /// A file of the lattice's store.

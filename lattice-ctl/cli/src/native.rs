@@ -37,11 +37,25 @@ pub fn needed(hosts: &BTreeMap<HostId, SeenHost>) -> Targets {
     targets
 }
 
-/// Compiles a component for a target and leaves it in the lattice, unless it is there already or `again`.
+/// Compiles a component, called so here, for a target and leaves it in the lattice, unless it is there already and not
+/// to be made `again`. Shows meanwhile what it does.
 ///
 /// # Errors
 /// What is wrong with the component, or with the store.
 pub async fn leave(
+    args: &Args,
+    (client, key): (&Client, &Arc<KeyPair>),
+    (label, file): (&str, &Bytes),
+    target: &Target,
+    again: bool,
+) -> Result<Left, Report> {
+    let bar = output::spinner(args, format!("compiling {label} for {target}"));
+    let left = leave_quietly(client, key, (file, target), again).await;
+    bar.finish_and_clear();
+    left.map_err(|report| report.during(&format!("compile {label} for {target}")))
+}
+
+async fn leave_quietly(
     client: &Client,
     key: &Arc<KeyPair>,
     (file, target): (&Bytes, &Target),
@@ -89,10 +103,7 @@ pub async fn for_hosts<'a>(
     };
     for (label, file) in components {
         for target in targets.keys() {
-            let bar = output::spinner(args, format!("compiling {label} for {target}"));
-            let left = leave(client, &key, (file, target), false).await;
-            bar.finish_and_clear();
-            let left = left.map_err(|report| report.during(&format!("compile {label} for {target}")))?;
+            let left = leave(args, (client, &key), (&label, file), target, false).await?;
             if let Some(bytes) = left.bytes {
                 output::say(args, format!("compiled {label} for {target} ({} KiB)", bytes >> 10));
             }

@@ -118,6 +118,7 @@ impl From<BlobError> for Report {
                 report.hint("check that nats-server runs with JetStream, and that CLUSTER_URI names it")
             }
             BlobError::Denied { .. } => report.hint("check the permissions of this NATS user"),
+            BlobError::Name { .. } => report.hint("use 1 to 200 of a-z 0-9 . - and no digest"),
             _ => report,
         }
     }

@@ -1,11 +1,11 @@
 //! `trellis compile`: machine code for hosts that compile nothing, made and signed where the lattice's compiler key is.
 
-use crate::app_files::{Source, source_of};
+use crate::app_files::source_of;
 use crate::args::Args;
 use crate::client::Client;
 use crate::commands::Outcome;
 use crate::native::{self, Targets};
-use crate::{artifacts, keyfile, oci, output, signing};
+use crate::{artifacts, keyfile, output};
 use bytes::Bytes;
 use host_runtime::native::Target;
 use keys::{KeyKind, KeyPair};
@@ -54,10 +54,7 @@ async fn connected(args: &Args, client: &Client, compile: &CompileArgs) -> Outco
     let (mut records, mut rows) = (Vec::new(), Vec::new());
     for (label, file) in &components {
         for target in targets.keys() {
-            let bar = output::spinner(args, format!("compiling {label} for {target}"));
-            let left = native::leave(client, &key, (file, target), compile.again).await;
-            bar.finish_and_clear();
-            let left = left.map_err(|report| report.during(&format!("compile {label} for {target}")))?;
+            let left = native::leave(args, (client, &key), (label, file), target, compile.again).await?;
             let words = left.bytes.map_or("is there".to_owned(), |bytes| format!("{} KiB", bytes >> 10));
             rows.push(vec![label.clone(), target.to_string(), words]);
             records.push(json!({
@@ -96,20 +93,8 @@ async fn targets(client: &Client, compile: &CompileArgs) -> Result<Targets, Repo
 async fn components(args: &Args, client: &Client, compile: &CompileArgs) -> Result<Vec<Named>, Report> {
     let mut found = Vec::new();
     for component in &compile.components {
-        let file = match source_of(component, Path::new(""))? {
-            Source::Lattice(digest) => artifacts::of_digest(client, digest).await?,
-            Source::Registry(reference) => {
-                let bar = output::spinner(args, format!("pulling {component}"));
-                let pulled = oci::pull(&reference).await;
-                bar.finish_and_clear();
-                pulled?.file
-            }
-            Source::File(path) => {
-                let limit = u64::try_from(keys::section::MAX_COMPONENT_BYTES).unwrap_or(u64::MAX);
-                signing::read_file(&path, limit, "read the component")?.into()
-            }
-        };
-        found.push((component.clone(), file));
+        let source = source_of(component, Path::new(""))?;
+        found.push((component.clone(), artifacts::of_source(args, client, &source).await?));
     }
     if !compile.components.is_empty() {
         return Ok(found);

@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::client::{Applied, Client};
 use crate::commands::{Outcome, app};
 use crate::component::claims_report;
-use crate::{artifacts, home, native, oci, output, reference, signing};
+use crate::{artifacts, home, native, output, reference};
 use bytes::Bytes;
 use clap::Subcommand;
 use lattice_ctl_planner::edit::{Change, StartActor, StartProvider};
@@ -98,25 +98,22 @@ pub fn accepted(args: &Args, what: &str, applied: &Applied) {
 }
 
 /// The component that is meant, and how it was named: none for a name under which nothing was signed here.
-async fn component(client: &Client, text: &str) -> Result<Option<(String, Bytes)>, Report> {
+async fn component(args: &Args, client: &Client, text: &str) -> Result<Option<(String, Bytes)>, Report> {
     let is_path = text.ends_with(".wasm") || text.contains("://") || text.starts_with("sha256:");
-    let path = match (is_path, home::signed_file(text.rsplit('/').next().unwrap_or(text))) {
-        (false, Some(path)) => path,
+    let source = match (is_path, home::signed_file(text.rsplit('/').next().unwrap_or(text))) {
+        (false, Some(path)) => Source::File(path),
         (false, None) => return Ok(None),
-        (true, _) => match source_of(text, Path::new(""))? {
-            Source::Lattice(digest) => {
-                return Ok(Some((text.to_owned(), artifacts::of_digest(client, digest).await?)));
-            }
-            Source::Registry(reference) => {
-                let pulled =
-                    oci::pull(&reference).await.map_err(|report| report.during("actor start failed"))?;
-                return Ok(Some((text.to_owned(), pulled.file)));
-            }
-            Source::File(path) => path,
-        },
+        (true, _) => source_of(text, Path::new(""))?,
     };
-    let limit = u64::try_from(keys::section::MAX_COMPONENT_BYTES).unwrap_or(u64::MAX);
-    Ok(Some((path.display().to_string(), signing::read_file(&path, limit, "read the component")?.into())))
+    let file = artifacts::of_source(args, client, &source).await.map_err(|report| match source {
+        Source::Registry(_) => report.during("actor start failed"),
+        _ => report,
+    })?;
+    let name = match source {
+        Source::File(path) => path.display().to_string(),
+        _ => text.to_owned(),
+    };
+    Ok(Some((name, file)))
 }
 
 /// The name in its claims; refuses what no host would run.
@@ -133,7 +130,7 @@ fn claimed_name(reference: &str, file: &[u8]) -> Result<String, Report> {
 }
 
 async fn actor(args: &Args, client: &Client, start: &StartActorArgs) -> Outcome {
-    let component = component(client, &start.actor).await?;
+    let component = component(args, client, &start.actor).await?;
     let is_reference = component.as_ref().is_some_and(|(reference, _)| *reference == start.actor);
     let mut artifact = None;
     let mut name = start.name.clone();
