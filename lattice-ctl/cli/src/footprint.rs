@@ -14,9 +14,13 @@ use lattice_protocol::Generation;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How often the host is looked at: without any change between two looks, it has settled.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long it takes an idle host to go through all that it does: heartbeats, leases, looks for what may go.
+const ROUND: Duration = Duration::from_secs(60);
 
 /// Called by a thread of the runtime that goes to sleep.
 pub fn sleeping() {
@@ -26,12 +30,17 @@ pub fn sleeping() {
 /// Lets go each time the host has settled on something new, or with fewer actors loaded, until it ends.
 pub async fn watch(snapshots: watch::Receiver<Arc<Snapshot>>, scope: TaskScope) {
     let mut settling = Settling::default();
+    let mut fine = None;
     // An error says that the host has ended.
     while snapshots.has_changed().is_ok() {
         tokio::time::sleep(LOOK).await;
         if settling.look(State::of(&snapshots.borrow())) {
-            mapped::let_go();
+            // A few thousand calls of the kernel: nothing for a thread that others wait for.
+            let pieces = tokio::task::spawn_blocking(mapped::let_go).await;
+            fine = pieces.ok().map(|pieces| (pieces, Instant::now() + ROUND));
             heap::let_go(&scope);
+        } else if let Some((pieces, _)) = fine.take_if(|(_, end)| *end <= Instant::now()) {
+            drop(tokio::task::spawn_blocking(move || pieces.join()).await);
         }
     }
 }
