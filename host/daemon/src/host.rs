@@ -58,6 +58,7 @@ pub struct HostHandle {
     entities: Entities,
     pulse: Arc<Pulse>,
     leave: CancellationToken,
+    announced: CancellationToken,
     lattice: Lattice,
     subjects: Subjects,
     config: Arc<HostConfig>,
@@ -140,7 +141,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
     let lag = Arc::clone(&measured).watch_lag(snapshot.clone(), config.heartbeat);
     scope.spawn_until_cancelled("lag", lag);
     scope.spawn_until_cancelled("checks", Arc::clone(&measured).watch_checks(snapshot.clone()));
-    let leave = CancellationToken::new();
+    let (leave, announced) = (CancellationToken::new(), CancellationToken::new());
     let handle = HostHandle {
         scope: scope.clone(),
         inbox: inbox.clone(),
@@ -149,6 +150,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         entities,
         pulse: Arc::clone(&pulse),
         leave: leave.clone(),
+        announced: announced.clone(),
         lattice: lattice.clone(),
         subjects: subjects.clone(),
         config: Arc::clone(&config),
@@ -179,6 +181,7 @@ pub async fn start(config: HostConfig, deps: HostDeps, parent: &TaskScope) -> Re
         subjects,
         host: config.host.clone(),
         leave: handle.leave.clone(),
+        announced,
         refused: Arc::clone(&handle.refused),
         scope: scope.clone(),
     };
@@ -288,6 +291,16 @@ impl HostHandle {
     #[must_use]
     pub fn heartbeat(&self) -> Heartbeat {
         self.pulse.beat(false)
+    }
+
+    /// Done when the lattice has heard of this host and can ask it; or after so long, as a host serves without
+    /// a lattice too; or when it has to end.
+    pub async fn announced(&self, within: Duration) {
+        tokio::select! {
+            () = self.announced.cancelled() => {}
+            () = self.leave.cancelled() => {}
+            () = tokio::time::sleep(within) => {}
+        }
     }
 
     /// Done when somebody has asked the host to leave, or an essential task has failed.

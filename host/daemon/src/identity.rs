@@ -31,6 +31,8 @@ pub(crate) struct Identity {
     pub(crate) regions: Regions,
     /// Cancelled when the host has to end.
     pub(crate) leave: CancellationToken,
+    /// Cancelled when requests are heard.
+    pub(crate) announced: CancellationToken,
     /// Why it has to.
     pub(crate) refused: Arc<OnceLock<Report>>,
     /// Where its tasks hang.
@@ -68,6 +70,7 @@ impl Identity {
         self.scope.spawn_until_cancelled("regions", self.regions.run());
         let (bus, subjects) = (Arc::clone(&self.bus), self.subjects.clone());
         self.scope.spawn_until_cancelled("heartbeat", Arc::clone(&self.pulse).run(bus, subjects));
+        self.announced.cancel();
     }
 
     /// Another one that answers to this id and is not about to leave.

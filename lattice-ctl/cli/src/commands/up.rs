@@ -24,6 +24,8 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Longest time until others hear of the host, once it serves: whoever reads that it is up asks for it next.
+const ANNOUNCED: Duration = Duration::from_secs(5);
 /// Longest time until everything serves.
 const READY: Duration = Duration::from_secs(60);
 /// Tells the process that `--detached` starts that it is that one.

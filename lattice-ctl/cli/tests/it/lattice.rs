@@ -300,7 +300,10 @@ fn a_directory_from_before_compiler_keys_gets_one_and_what_somebody_changed_in_t
     std::fs::remove_file(&key).unwrap();
     let mut before = made.clone();
     before.as_object_mut().unwrap().remove("compilers");
-    before["issuers"] = serde_json::json!([made["issuers"][0], made["controllers"][0]]);
+    // In the order in which it is written.
+    let mut issuers = [&made["issuers"][0], &made["controllers"][0]].map(|key| key.as_str().unwrap());
+    issuers.sort_unstable();
+    before["issuers"] = serde_json::json!(issuers);
     write(&before);
     person.run(&init).ok();
     let after = trust();

@@ -89,7 +89,9 @@ impl Records {
         bus.publish(BusMessage::new(self.subjects.hosts_ping(), Bytes::new()).with_reply(&inbox)).await?;
         let (end, mut missing, mut found) = (Instant::now() + PING, expected.clone(), Vec::new());
         loop {
-            let patience = if missing.is_empty() { (Instant::now() + PING_IDLE).min(end) } else { end };
+            // Where nobody is expected there is somebody all the same: else the server had said so.
+            let all_heard = missing.is_empty() && !found.is_empty();
+            let patience = if all_heard { (Instant::now() + PING_IDLE).min(end) } else { end };
             let Ok(Some(answer)) = tokio::time::timeout_at(patience, answers.next()).await else { break };
             // "No responders" is an answer of the server, without a frame.
             let Ok(frame) = decode_reply(answer.payload) else { break };

@@ -3,7 +3,7 @@
 //! (or this host's bundle of it), or from the command line; a host that trusts nobody does not start.
 
 use super::local::host_of;
-use super::{UpArgs, say_ready};
+use super::{ANNOUNCED, UpArgs, say_ready};
 use crate::args::Args;
 use crate::commands::Outcome;
 use crate::compose;
@@ -49,6 +49,7 @@ pub async fn run(args: &Args, up: &UpArgs, (place, server): (&UpDir, &str)) -> O
         false => None,
     };
     let running = compose::host(config, nats.lattice(), processes, &scope).await?;
+    running.announced(ANNOUNCED).await;
     note.ready = true;
     place.write(&note)?;
     say_ready(args, &note, None);

@@ -1,6 +1,6 @@
 //! A lattice of this machine: made once, then started as it was left.
 
-use super::{READY, UpArgs, say_ready};
+use super::{ANNOUNCED, READY, UpArgs, say_ready};
 use crate::args::Args;
 use crate::commands::{Outcome, controller};
 use crate::compose;
@@ -74,6 +74,7 @@ pub async fn run(args: &Args, up: &UpArgs, place: &UpDir) -> Outcome {
     let user = Login::of_dir(&dir, host.as_str())?.connect(true).await?;
     let processes = compose::processes(&dir, &note.nats_url, up.flags.provider_dir.clone())?;
     let running = compose::host(config, user.lattice(), Some(processes), &scope).await?;
+    running.announced(ANNOUNCED).await;
     note.ready = true;
     place.write(&note)?;
     say_ready(args, &note, None);
