@@ -149,6 +149,14 @@ fn name_of(component: &Digest, fingerprint: &[u8; 32]) -> String {
     format!("native.{}.{}", component.hex(), hex(fingerprint))
 }
 
+/// The component that such a name is of; none if it is no such name.
+#[must_use]
+pub fn component_of(name: &str) -> Option<Digest> {
+    let (component, fingerprint) = name.strip_prefix("native.")?.split_once('.')?;
+    blake3::Hash::from_hex(fingerprint).ok()?;
+    format!("sha256:{component}").parse().ok()
+}
+
 fn hex(fingerprint: &[u8; 32]) -> String {
     blake3::Hash::from_bytes(*fingerprint).to_hex().to_string()
 }

@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// May this user read and write records?
-    fn is_admin(&self) -> bool {
+    pub fn is_admin(&self) -> bool {
         self.identity.role == PersonRole::Admin
     }
 
@@ -175,6 +175,12 @@ impl Client {
         self.artifacts().await?.put(digest, file).await?;
         self.audit("admin.artifact-push", &digest.to_string(), json!({ "bytes": size })).await;
         Ok(digest)
+    }
+
+    /// Stores a file again if it has gone since it was pushed, once a record names it: it may have been pruned between
+    /// the two (`trellis artifact prune`), and from now on it is not.
+    pub async fn hold(&self, file: &Bytes) -> Result<(), Report> {
+        self.artifacts().await?.put(Digest::of(file), file.clone()).await.map_err(Report::from)
     }
 
     /// Every application.

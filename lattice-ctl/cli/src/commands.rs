@@ -9,6 +9,8 @@ pub mod actor;
 #[cfg(feature = "operator")]
 pub mod app;
 #[cfg(feature = "operator")]
+pub mod artifact;
+#[cfg(feature = "operator")]
 pub mod build;
 #[cfg(feature = "operator")]
 pub mod call;

@@ -25,6 +25,19 @@ pub struct BlobInfo {
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
+    /// Unix milliseconds when it was stored, by the server's clock; none where nobody looked.
+    pub stored_unix_ms: Option<u64>,
+}
+
+/// About one that has a name of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedBlob {
+    /// Its name.
+    pub name: String,
+    /// As [`BlobInfo::size`].
+    pub size: u64,
+    /// As [`BlobInfo::stored_unix_ms`].
+    pub stored_unix_ms: Option<u64>,
 }
 
 /// Why a blob operation failed.
@@ -150,8 +163,12 @@ pub trait Blobs: Send + Sync {
     fn contains_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, BlobError>>;
     /// All of those that have a digest, by that.
     fn list(&self) -> BoxFuture<'_, Result<Vec<BlobInfo>, BlobError>>;
+    /// All of those that have a name of their own, by that.
+    fn list_named(&self) -> BoxFuture<'_, Result<Vec<NamedBlob>, BlobError>>;
     /// Deletes; an absent blob is no error.
     fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), BlobError>>;
+    /// Deletes what has that name; nothing of that name is no error.
+    fn delete_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), BlobError>>;
 }
 
 /// Checks bytes before they are stored under a name.

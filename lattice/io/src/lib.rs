@@ -43,7 +43,7 @@ pub mod row;
 pub mod stream;
 pub mod task;
 
-pub use blobs::{BlobError, BlobInfo, BlobStores, Blobs};
+pub use blobs::{BlobError, BlobInfo, BlobStores, Blobs, NamedBlob};
 pub use bus::{Bus, BusError, BusMessage, BusStatus, Subscription};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use domain::{DomainError, Domains};

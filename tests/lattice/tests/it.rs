@@ -3,6 +3,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test that cannot go on should stop where it is")]
 
+#[path = "it/artifacts.rs"]
+mod artifacts;
 #[path = "it/astray.rs"]
 mod astray;
 #[path = "it/compile.rs"]

@@ -8,7 +8,7 @@ use lattice_io::bus::{BusError, BusMessage, BusStatus};
 use lattice_io::log::{Following, LogError, LogOptions};
 use lattice_io::{
     BlobError, BlobInfo, BlobStores, Blobs, BoxFuture, Bus, Kv, KvBuckets, KvEntry, KvError, KvOptions,
-    KvWatch, Lattice, Log, Logs, Replicas, StreamError, Subscription, WatchKeys,
+    KvWatch, Lattice, Log, Logs, NamedBlob, Replicas, StreamError, Subscription, WatchKeys,
 };
 use lattice_journal::append::{AppendOutcome, ReadBack};
 use lattice_journal::record::Body;
@@ -272,6 +272,12 @@ impl Blobs for Store {
     }
     fn list(&self) -> BoxFuture<'_, Result<Vec<BlobInfo>, BlobError>> {
         self.1.list()
+    }
+    fn list_named(&self) -> BoxFuture<'_, Result<Vec<NamedBlob>, BlobError>> {
+        self.1.list_named()
+    }
+    fn delete_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), BlobError>> {
+        self.1.delete_named(name)
     }
     fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), BlobError>> {
         Box::pin(self.0.step_if(self.0.shard.is_none(), "delete", no_store, self.1.delete(digest)))

@@ -74,6 +74,9 @@ pub enum OperatorCommand {
     Push(push::PushArgs),
     /// Fetch a component from the lattice, or from an OCI registry.
     Pull(push::PullArgs),
+    /// List what the lattice's store keeps, and remove what nobody needs.
+    #[command(subcommand)]
+    Artifact(artifact::ArtifactCommand),
     /// Save and select where commands connect.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -121,6 +124,7 @@ pub async fn run(args: &Args, command: &OperatorCommand) -> Outcome {
         OperatorCommand::Publish(command) => publish::run(args, command).await,
         OperatorCommand::Push(command) => push::push(args, command).await,
         OperatorCommand::Pull(command) => push::pull(args, command).await,
+        OperatorCommand::Artifact(command) => artifact::run(args, command).await,
         OperatorCommand::Config(command) => config::run(args, command),
         OperatorCommand::Doctor => doctor::run(args).await,
         OperatorCommand::Completions(command) => completions::run(command),

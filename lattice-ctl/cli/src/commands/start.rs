@@ -132,7 +132,7 @@ fn claimed_name(reference: &str, file: &[u8]) -> Result<String, Report> {
 async fn actor(args: &Args, client: &Client, start: &StartActorArgs) -> Outcome {
     let component = component(args, client, &start.actor).await?;
     let is_reference = component.as_ref().is_some_and(|(reference, _)| *reference == start.actor);
-    let mut artifact = None;
+    let (mut artifact, mut pushed_file) = (None, None);
     let mut name = start.name.clone();
     if let Some((reference, file)) = component {
         let claimed = claimed_name(&reference, &file)?;
@@ -148,6 +148,7 @@ async fn actor(args: &Args, client: &Client, start: &StartActorArgs) -> Outcome 
         native::for_hosts(args, client, &hosts, [(reference, &file)].into_iter()).await?;
         // Desired state never names a file of this machine.
         artifact = Some((digest.to_string(), pushed));
+        pushed_file = Some(file);
     }
     let id: ActorId = match name {
         Some(name) => ActorId::new(AppName::imperative(), name),
@@ -164,6 +165,9 @@ async fn actor(args: &Args, client: &Client, start: &StartActorArgs) -> Outcome 
         link_name: start.link_name.clone(),
     };
     let applied = client.change(&id.app, &Change::StartActor(command)).await?;
+    if let Some(file) = pushed_file {
+        client.hold(&file).await?;
+    }
     if let Some(seconds) = start.wait {
         app::wait_until_running(args, client, &applied.record, Duration::from_secs(seconds)).await?;
     }

@@ -1,7 +1,9 @@
 //! Blobs in a map.
 
 use super::{Link, lock};
-use crate::blobs::{BlobError, BlobInfo, BlobStores, Blobs, check_get, check_put, check_put_named};
+use crate::blobs::{
+    BlobError, BlobInfo, BlobStores, Blobs, NamedBlob, check_get, check_put, check_put_named,
+};
 use crate::kv::Replicas;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -121,9 +123,34 @@ impl Blobs for Store {
     fn list(&self) -> BoxFuture<'_, Result<Vec<BlobInfo>, BlobError>> {
         async move {
             self.check()?;
-            let info =
-                |(digest, bytes): (&Digest, &Bytes)| BlobInfo { digest: *digest, size: bytes.len() as u64 };
+            let info = |(digest, bytes): (&Digest, &Bytes)| BlobInfo {
+                digest: *digest,
+                size: bytes.len() as u64,
+                stored_unix_ms: None,
+            };
             Ok(lock(&self.blobs).iter().map(info).collect())
+        }
+        .boxed()
+    }
+
+    fn list_named(&self) -> BoxFuture<'_, Result<Vec<NamedBlob>, BlobError>> {
+        async move {
+            self.check()?;
+            let info = |(name, bytes): (&String, &Bytes)| NamedBlob {
+                name: name.clone(),
+                size: bytes.len() as u64,
+                stored_unix_ms: None,
+            };
+            Ok(lock(&self.named).iter().map(info).collect())
+        }
+        .boxed()
+    }
+
+    fn delete_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), BlobError>> {
+        async move {
+            self.check()?;
+            lock(&self.named).remove(name);
+            Ok(())
         }
         .boxed()
     }

@@ -2,13 +2,15 @@
 
 use super::core::{Core, denied};
 use crate::blobs::{
-    BlobError, BlobInfo, BlobStores, Blobs, MAX_BLOB_BYTES, check_get, check_put, check_put_named, digest_of,
+    BlobError, BlobInfo, BlobStores, Blobs, MAX_BLOB_BYTES, NamedBlob, check_get, check_put, check_put_named,
+    digest_of,
 };
 use crate::bus::BusError;
 use crate::kv::Replicas;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::object_store::{
-    Config, DeleteErrorKind, GetErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore,
+    Config, DeleteErrorKind, GetErrorKind, InfoErrorKind, ObjectInfo, ObjectMetadata, ObjectStore,
+    PutErrorKind,
 };
 use async_nats::jetstream::stream::StorageType;
 use bytes::Bytes;
@@ -16,6 +18,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use keys::Digest;
 use lattice_protocol::jetstream::object_prefix;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -130,8 +133,12 @@ impl NatsStore {
         let room = self.core.client.max_payload() / 2;
         let meta =
             ObjectMetadata { name, chunk_size: Some(CHUNK_BYTES.min(room)), ..ObjectMetadata::default() };
-        self.objects.put(meta, &mut &bytes[..]).await.map_err(|error| failed(&self.name, &error))?;
-        Ok(())
+        match self.objects.put(meta, &mut &bytes[..]).await {
+            Ok(_) => Ok(()),
+            // What had the name before is replaced by then; its bytes stay where whoever replaces may not purge.
+            Err(error) if error.kind() == PutErrorKind::PurgeOldChunks => Ok(()),
+            Err(error) => Err(failed(&self.name, &error)),
+        }
     }
 
     async fn read(&self, name: &str) -> Result<Bytes, BlobError> {
@@ -178,19 +185,31 @@ impl NatsStore {
         }
     }
 
-    async fn read_list(&self) -> Result<Vec<BlobInfo>, BlobError> {
+    /// What this makes of each object, by its name; none for what is not asked for.
+    async fn read_list<T>(&self, about: impl Fn(&ObjectInfo) -> Option<T>) -> Result<Vec<T>, BlobError> {
         let mut list = self.objects.list().await.map_err(|error| failed(&self.name, &error))?;
-        let mut blobs = Vec::new();
+        let mut blobs = BTreeMap::new();
         while let Some(info) = list.next().await {
             let info = info.map_err(|error| failed(&self.name, &error))?;
-            // What others put here under other names is not ours to list.
-            if let Some(digest) = digest_of(&info.name) {
-                blobs.push(BlobInfo { digest, size: info.size as u64 });
+            if let Some(blob) = about(&info) {
+                blobs.insert(info.name, blob);
             }
         }
-        blobs.sort_by_key(|blob| blob.digest);
-        Ok(blobs)
+        Ok(blobs.into_values().collect())
     }
+
+    async fn remove(&self, name: &str) -> Result<(), BlobError> {
+        match self.objects.delete(name).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == DeleteErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(&self.name, &error)),
+        }
+    }
+}
+
+/// When an object was stored.
+fn stored(info: &ObjectInfo) -> Option<u64> {
+    u64::try_from(info.modified?.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
 impl Blobs for NatsStore {
@@ -228,17 +247,26 @@ impl Blobs for NatsStore {
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<BlobInfo>, BlobError>> {
-        self.bounded(self.read_list()).boxed()
+        let about = |info: &ObjectInfo| {
+            let (digest, size) = (digest_of(&info.name)?, info.size as u64);
+            Some(BlobInfo { digest, size, stored_unix_ms: stored(info) })
+        };
+        self.bounded(self.read_list(about)).boxed()
+    }
+
+    fn list_named(&self) -> BoxFuture<'_, Result<Vec<NamedBlob>, BlobError>> {
+        let about = |info: &ObjectInfo| {
+            let (name, size) = (info.name.clone(), info.size as u64);
+            digest_of(&name).is_none().then(|| NamedBlob { name, size, stored_unix_ms: stored(info) })
+        };
+        self.bounded(self.read_list(about)).boxed()
     }
 
     fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), BlobError>> {
-        self.bounded(async move {
-            match self.objects.delete(digest.hex()).await {
-                Ok(()) => Ok(()),
-                Err(error) if error.kind() == DeleteErrorKind::NotFound => Ok(()),
-                Err(error) => Err(failed(&self.name, &error)),
-            }
-        })
-        .boxed()
+        self.bounded(async move { self.remove(&digest.hex()).await }).boxed()
+    }
+
+    fn delete_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), BlobError>> {
+        self.bounded(self.remove(name)).boxed()
     }
 }

@@ -4,7 +4,7 @@ use crate::Fixture;
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use keys::Digest;
-use lattice_io::{BlobError, BlobInfo, Replicas};
+use lattice_io::{BlobError, Clock, Replicas, SystemClock};
 
 crate::conformance! {
     in a domain:
@@ -27,9 +27,16 @@ async fn bytes_are_put_once_read_back_listed_and_deleted(fixture: &Fixture) -> R
     store.put(second, two.clone()).await?;
     assert_eq!(store.get(first).await?, one);
     assert_eq!(store.get(second).await?, two);
-    let mut expected = vec![BlobInfo { digest: first, size: 3 }, BlobInfo { digest: second, size: 0 }];
-    expected.sort_by_key(|blob| blob.digest);
-    assert_eq!(store.list().await?, expected);
+    let mut expected = vec![(first, 3), (second, 0)];
+    expected.sort_unstable();
+    let list = store.list().await?;
+    assert_eq!(list.iter().map(|blob| (blob.digest, blob.size)).collect::<Vec<_>>(), expected);
+    let now = SystemClock::new().unix_ms();
+    // In memory nobody looks at a clock; a server's is this machine's here.
+    ensure!(
+        list.iter().all(|blob| blob.stored_unix_ms.is_none_or(|at| now.abs_diff(at) < 60_000)),
+        "{list:?}"
+    );
     // Another handle sees the same.
     let again = fixture.lattice.blobs.open("TRELLIS_test_artifacts", Replicas::One).await?;
     ensure!(again.contains(first).await?);
@@ -73,6 +80,16 @@ async fn bytes_with_a_name_are_replaced_and_are_no_artifact(fixture: &Fixture) -
         ensure!(store.get_named(name).await? == bytes && store.contains_named(name).await?);
     }
     ensure!(store.list().await?.is_empty() && !store.contains(digest).await?);
+    store.put_named("native.0a-2", Bytes::new()).await?;
+    let named =
+        || async { Ok(store.list_named().await?.into_iter().map(|blob| (blob.name, blob.size)).collect()) };
+    let have: Result<Vec<_>> = named().await;
+    assert_eq!(have?, [(name.to_owned(), 7), ("native.0a-2".to_owned(), 0)]);
+    for _ in 0..2 {
+        store.delete_named("native.0a-2").await?;
+    }
+    let have: Result<Vec<_>> = named().await;
+    ensure!(have? == [(name.to_owned(), 7)] && !store.contains_named("native.0a-2").await?);
     let hex = digest.hex();
     for name in ["", "A", "a b", "a/b", "a*", hex.as_str()] {
         let refused = store.put_named(name, Bytes::from_static(b"a")).await;

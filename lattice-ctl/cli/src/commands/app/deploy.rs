@@ -147,7 +147,12 @@ async fn store(
         native::for_hosts(args, client, &hosts, components).await?;
     }
     let name = prepared.application.name.clone();
-    client.change(&name, &prepared.into_change(deployed)).await.map(|applied| applied.record)
+    let files: Vec<_> = prepared.files.values().cloned().collect();
+    let record = client.change(&name, &prepared.into_change(deployed)).await?.record;
+    for file in &files {
+        client.hold(file).await?;
+    }
+    Ok(record)
 }
 
 async fn finish(args: &Args, client: &Client, put: &DeployArgs, record: &DesiredApp) -> Outcome {
