@@ -41,6 +41,8 @@ pub struct Beside {
     pub value: f64,
     /// Its processor time for a request, microseconds.
     pub cpu_us: f64,
+    /// Its most resident memory at the end of a run of load, MiB.
+    pub resident_mib: f64,
 }
 
 /// One case's result.
@@ -171,11 +173,12 @@ pub fn print(row: &Row, json: bool) -> Result<()> {
     );
     for other in &row.beside {
         println!(
-            "    {}: {} {}, {:.1} us of processor a request; ours is {:.2} x as fast",
+            "    {}: {} {}, {:.1} us of processor a request, {:.1} MiB resident; ours is {:.2} x as fast",
             other.name,
             figure(other.value),
             row.unit,
             other.cpu_us,
+            other.resident_mib,
             row.ours / other.value
         );
     }

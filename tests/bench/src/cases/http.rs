@@ -4,7 +4,7 @@
 
 use super::{Case, Plan};
 use crate::load::{self, Load};
-use crate::outside::{Outside, Planned, To, cpu_us, first_answer, free_address};
+use crate::outside::{Outside, Planned, To, cpu_us, first_answer, free_address, resident_mib};
 use crate::peers::{self, Way};
 use crate::report::{Beside, Goal, Measured, Row};
 use anyhow::{Context, Result, bail};
@@ -83,13 +83,15 @@ pub struct Loaded {
     runs: Vec<Load>,
     /// Processor time that it used for a request, microseconds, run by run.
     cpu: Vec<f64>,
+    /// Most resident memory at the end of a run, MiB.
+    resident_mib: f64,
 }
 
 impl Loaded {
     /// Asked for `/`.
     pub fn new(name: &'static str, process: Process, address: SocketAddr) -> Self {
         let (url, script) = (format!("http://{address}/"), PathBuf::from("/dev/null"));
-        Self { name, process, url, script, runs: Vec::new(), cpu: Vec::new() }
+        Self { name, process, url, script, runs: Vec::new(), cpu: Vec::new(), resident_mib: 0.0 }
     }
 
     /// Asked what a script of wrk says.
@@ -105,6 +107,7 @@ impl Loaded {
         let used = cpu_us(&self.process)? - before;
         self.cpu.push(used / (load.per_second * f64::from(seconds)));
         self.runs.push(load);
+        self.resident_mib = self.resident_mib.max(resident_mib(&self.process)?);
         Ok(())
     }
 
@@ -141,7 +144,8 @@ pub async fn run(case: Case, plan: &Plan) -> Result<Row> {
     let mut row = in_turn(&mut servers, plan, (name, goal))?;
     for other in servers.iter().skip(2) {
         let (load, cpu) = other.median()?;
-        row.beside.push(Beside { name: other.name, value: load.per_second, cpu_us: cpu });
+        let (name, value, resident_mib) = (other.name, load.per_second, other.resident_mib);
+        row.beside.push(Beside { name, value, cpu_us: cpu, resident_mib });
     }
     Ok(row)
 }
@@ -157,10 +161,11 @@ pub fn in_turn(servers: &mut [Loaded], plan: &Plan, (name, goal): (&'static str,
         }
     }
     let [ours, reference, ..] = &*servers else { bail!("no servers") };
+    let (our_mib, native_mib) = (ours.resident_mib, reference.resident_mib);
     let ((ours, our_cpu), (reference, native_cpu)) = (ours.median()?, reference.median()?);
     let measured = Measured { ours: ours.per_second, reference: reference.per_second };
     let note = format!(
-        "p50 {:.0} us, p99 {:.0} us; native {:.0}, {:.0}; processor {our_cpu:.1} us a request, native {native_cpu:.1} ({:.2} x)",
+        "p50 {:.0} us, p99 {:.0} us; native {:.0}, {:.0}; processor {our_cpu:.1} us a request, native {native_cpu:.1} ({:.2} x); resident {our_mib:.1} MiB, native {native_mib:.1}",
         ours.p50_us,
         ours.p99_us,
         reference.p50_us,
