@@ -182,63 +182,92 @@ async fn list(args: &Args, client: &Client) -> Outcome {
 async fn prune(args: &Args, client: &Client, options: &PruneArgs) -> Outcome {
     let store = client.artifacts().await?;
     let all = all(client, &*store).await?;
+    let mut removed = Vec::new();
+    let result = prune_all(client, &*store, options, (all, &mut removed)).await;
+    // What went before something failed has gone.
+    report(args, client, options, &removed).await;
+    result
+}
+
+/// Components first: code goes with them, and stays with those that stay after all.
+async fn prune_all(
+    client: &Client,
+    store: &dyn Blobs,
+    options: &PruneArgs,
+    (all, removed): (Vec<Stored>, &mut Vec<Stored>),
+) -> Outcome {
     let end = home::now_unix_ms().saturating_sub(u64::from(options.older_than_h) * 3_600_000);
     let is_old = |one: &Stored| one.stored_unix_ms.is_some_and(|at| at <= end);
-    let (kept, gone): (Vec<Stored>, Vec<Stored>) =
-        all.into_iter().filter(|one| matches!(one.what, What::Component(_)) || is_old(one)).partition(
-            |one| matches!(one.what, What::Component(_)) && !(one.needed_by.is_empty() && is_old(one)),
-        );
-    let gone = without_code_of(client, gone, &kept).await?;
-    let mut removed = Vec::new();
-    for one in gone {
-        let is_gone = options.dry_run
-            || match &one.what {
-                What::Component(digest) => prune_one(client, &*store, *digest).await?,
-                What::Code(name) => store.delete_named(name).await.map(|()| true)?,
-            };
-        if is_gone {
-            removed.push(one);
-        } else {
-            output::warn(format!("{} has just been deployed: it stays", one.name()));
+    let (mut kept, mut code) = (Vec::new(), Vec::new());
+    for one in all {
+        match &one.what {
+            What::Code(_) if is_old(&one) => code.push(one),
+            What::Code(_) => {}
+            What::Component(digest) if one.needed_by.is_empty() && is_old(&one) => {
+                if options.dry_run || prune_one(client, store, *digest).await? {
+                    removed.push(one);
+                } else {
+                    output::warn(format!("{digest} has just been deployed: it stays"));
+                    kept.push(*digest);
+                }
+            }
+            What::Component(digest) => kept.push(*digest),
         }
     }
-    report(args, client, options, &removed).await;
+    if code.is_empty() {
+        return Ok(());
+    }
+    let components = components_in(client, &kept).await?;
+    for one in code {
+        let name = one.name();
+        let component = host_runtime::native::component_of(&name);
+        if component.is_some_and(|component| components.contains(&component)) {
+            continue;
+        }
+        if !options.dry_run {
+            store.delete_named(&name).await?;
+        }
+        removed.push(one);
+    }
     Ok(())
 }
 
-/// What is to go, without code of components that stay. A component is part of an artifact, so those are
-/// fetched if there is any code.
-async fn without_code_of(client: &Client, gone: Vec<Stored>, kept: &[Stored]) -> Result<Vec<Stored>, Report> {
+/// The components in these signed files, by their own digests: code is named by those.
+async fn components_in(client: &Client, files: &[Digest]) -> Result<BTreeSet<Digest>, Report> {
     let mut components = BTreeSet::new();
-    if gone.iter().any(|one| matches!(one.what, What::Code(_))) {
-        for one in kept {
-            let What::Component(digest) = one.what else { continue };
-            let file = artifacts::of_digest(client, digest).await?;
-            // What is no component has no code.
-            components.extend(
-                keys::split(&file, keys::section::MAX_COMPONENT_BYTES).map(|parts| Digest::of(parts.body)),
-            );
-        }
+    for digest in files {
+        let file = artifacts::of_digest(client, *digest).await?;
+        // What is no component has no code.
+        let parts = keys::split(&file, keys::section::MAX_COMPONENT_BYTES);
+        components.extend(parts.map(|parts| Digest::of(parts.body)));
     }
-    let stays = |one: &Stored| match &one.what {
-        What::Component(_) => false,
-        What::Code(name) => {
-            host_runtime::native::component_of(name).is_none_or(|component| components.contains(&component))
-        }
-    };
-    Ok(gone.into_iter().filter(|one| !stays(one)).collect())
+    Ok(components)
 }
 
-/// Removes one, unless somebody has come to need it meanwhile. Is it gone?
+/// Removes one, unless somebody has come to need it meanwhile, or that cannot be told. Is it gone?
 async fn prune_one(client: &Client, store: &dyn Blobs, digest: Digest) -> Result<bool, Report> {
-    let file = artifacts::of_digest(client, digest).await;
+    let file = match artifacts::of_digest(client, digest).await {
+        Ok(file) => file,
+        // Somebody else was quicker.
+        Err(report) if report.code == ErrorCode::ArtifactNotFound => return Ok(true),
+        // Nobody can use it; whoever deploys it stores a good one.
+        Err(report) if report.code == ErrorCode::Damaged => {
+            return store.delete(digest).await.map(|()| true).map_err(Report::from);
+        }
+        Err(report) => return Err(report),
+    };
     store.delete(digest).await?;
-    let (apps, placements) = futures::try_join!(client.apps(), client.placements())?;
-    if !needed(&apps, &placements, &BTreeMap::new()).contains_key(digest.to_string().as_str()) {
-        return Ok(true);
+    let is_needed = futures::try_join!(client.apps(), client.placements()).map(|(apps, placements)| {
+        needed(&apps, &placements, &BTreeMap::new()).contains_key(digest.to_string().as_str())
+    });
+    match is_needed {
+        Ok(false) => Ok(true),
+        Ok(true) => store.put(digest, file).await.map(|()| false).map_err(Report::from),
+        Err(report) => {
+            store.put(digest, file).await?;
+            Err(report)
+        }
     }
-    store.put(digest, file?).await?;
-    Ok(false)
 }
 
 async fn report(args: &Args, client: &Client, options: &PruneArgs, removed: &[Stored]) {

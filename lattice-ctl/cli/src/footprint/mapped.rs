@@ -189,21 +189,21 @@ mod tests {
 
     #[test]
     fn around_a_use_no_more_comes_back_than_its_piece() {
-        const PIECE: usize = 16 * 1024;
+        let piece = 4 * rustix::param::page_size();
         // In the middle of its file, with nothing of it in use by anybody else.
-        let start = (BIG.as_ptr().addr() + BIG.len() / 4).next_multiple_of(PIECE);
+        let start = (BIG.as_ptr().addr() + BIG.len() / 4).next_multiple_of(piece);
         let part = start..start + BIG.len() / 2;
         let before = mappings();
-        split(&part, PIECE);
+        split(&part, piece);
         let fine = mappings();
-        assert!(fine >= before + part.len() / PIECE - 8, "{before} mappings before, {fine} after");
+        assert!(fine >= before + part.len() / piece - 8, "{before} mappings before, {fine} after");
         unmap(&part);
         assert_eq!(resident_kib(&part), 0);
-        for place in part.clone().step_by(4 * PIECE) {
+        for place in part.clone().step_by(4 * piece) {
             assert_eq!(byte(place + 5000), 7);
         }
-        let (back, places) = (resident_kib(&part), part.len() / (4 * PIECE));
-        assert!(back as usize <= places * PIECE / 1024, "{back} KiB around {places} uses");
+        let (back, places) = (resident_kib(&part), part.len() / (4 * piece));
+        assert!(back as usize <= places * piece / 1024, "{back} KiB around {places} uses");
         // Joined again, and what lies in them is the same.
         split(&part, part.len().next_power_of_two());
         assert!(mappings() <= before + 8, "{before} mappings before, {} after", mappings());
