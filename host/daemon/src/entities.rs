@@ -5,7 +5,7 @@ use bytes::Bytes;
 use host_actors::shard::Listing;
 use host_actors::{Actors, DomainActors, Door, Kind, KindPolicy, LatticeActors, StaleAnswer};
 use host_runtime::PersistentKind;
-use lattice_io::call::{answer_each, ask_entity};
+use lattice_io::call::{Attempts, answer_each, ask_entity};
 use lattice_io::{Bus, Replicas, TaskScope};
 use lattice_journal::command::CommandRef;
 use lattice_journal::retain::Retention;
@@ -159,6 +159,7 @@ impl Entities {
     ) -> Result<(EntityAnswer, Bytes), Report> {
         let until = Instant::now() + Duration::from_millis(call.remaining_ms).min(MAX_PATIENCE);
         let may_be_stale = matches!(call.ask, EntityAsk::Query { stale: true, .. });
+        let mut attempts = Attempts::default();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             call.remaining_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
@@ -168,8 +169,7 @@ impl Entities {
                     // A dead owner must not use up the caller's time.
                     let most_ms = if may_be_stale { PASSED_STALE_MS } else { PASSED_MS };
                     let passed = EntityCall { remaining_ms: call.remaining_ms.min(most_ms), ..call.clone() };
-                    let subject = self.subjects.owner_call(&call.kind, &owner);
-                    ask_entity(&*self.bus, &subject, &passed, &body).await
+                    ask_entity((&*self.bus, &self.subjects), Some(&owner), &passed, &body).await
                 }
                 (None, _) => Err(actors.closed(key).unwrap_or_else(moving)),
             };
@@ -180,8 +180,11 @@ impl Entities {
                 return answer;
             }
             match attempt {
-                Err(report) if passes(report.code) && left > PAUSE => tokio::time::sleep(PAUSE).await,
-                Err(report) => return Err(why(actors, report).at(key)),
+                Err(report) if passes(report.code) && left > PAUSE => {
+                    attempts.told(report);
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(report) => return Err(attempts.told(why(actors, report)).at(key)),
                 answered => return answered,
             }
         }
@@ -200,8 +203,7 @@ impl Entities {
         }
         let host = actors.standby_host(key).filter(|host| *host != self.host)?;
         let passed = EntityCall { remaining_ms: call.remaining_ms.min(PASSED_MS), ..call.clone() };
-        let subject = self.subjects.owner_call(&call.kind, &host);
-        let answer = ask_entity(&*self.bus, &subject, &passed, body).await;
+        let answer = ask_entity((&*self.bus, &self.subjects), Some(&host), &passed, body).await;
         (!answer.as_ref().is_err_and(|report| passes(report.code))).then_some(answer)
     }
 
@@ -276,8 +278,7 @@ impl Entities {
         let others = actors.owners(&call.kind).into_iter().filter(|owner| *owner != self.host);
         for owner in others {
             let passed = EntityCall { remaining_ms: call.remaining_ms.min(PASSED_MS), ..call.clone() };
-            let subject = self.subjects.owner_call(&call.kind, &owner);
-            let asked = ask_entity(&*self.bus, &subject, &passed, b"").await;
+            let asked = ask_entity((&*self.bus, &self.subjects), Some(&owner), &passed, b"").await;
             let part = asked.and_then(|(_, body)| {
                 serde_json::from_slice::<Listing>(&body).map_err(|error| {
                     Report::new(ErrorCode::Internal, format!("listing not readable: {error}"))

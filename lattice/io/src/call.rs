@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use lattice_protocol::entity::{EntityAnswer, EntityAsk, EntityCall};
 use lattice_protocol::invocation::{Invocation, decode_reply, encode_reply};
-use lattice_protocol::{ErrorCode, Report};
+use lattice_protocol::subject::Subjects;
+use lattice_protocol::{ErrorCode, HostId, Report};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -45,53 +46,88 @@ pub async fn request(
 /// A little more than a caller's patience, so that the owner's own answer about that arrives.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Asks whoever runs a kind of persistent actors (`Subjects::kind_call`), or the owner of one
-/// (`Subjects::owner_call`).
+/// Asks a host that runs a kind of persistent actors; without one, whichever does.
 ///
 /// # Errors
-/// The owner's own report; `E_CONNECTION` when nobody can have received it; `E_OUTCOME_UNKNOWN` when
-/// nobody answered a command in time.
+/// The host's own report; `E_CONNECTION` when nobody can have received it; `E_OUTCOME_UNKNOWN` when
+/// a command may have been received and was not answered.
 pub async fn ask_entity(
-    bus: &dyn Bus,
-    subject: &str,
+    (bus, subjects): (&dyn Bus, &Subjects),
+    host: Option<&HostId>,
     call: &EntityCall,
     body: &[u8],
 ) -> Result<(EntityAnswer, Bytes), Report> {
-    let place = match &call.ask {
-        EntityAsk::Command { key, .. } | EntityAsk::Query { key, .. } | EntityAsk::Delete { key, .. } => {
-            key.to_string()
-        }
-        _ => call.kind.to_string(),
+    let subject = match host {
+        Some(host) => subjects.owner_call(&call.kind, host),
+        None => subjects.kind_call(&call.kind),
     };
     let message = BusMessage::new(subject, call.encode(body)?);
     let patience = Duration::from_millis(call.remaining_ms).saturating_add(GRACE);
     match bus.request(message, patience).await {
         Ok(answer) => EntityAnswer::decode(&decode_reply(answer.payload)?),
-        Err(BusError::NoResponders { .. }) => {
-            Err(Report::new(ErrorCode::Connection, format!("no host runs actors of kind {}", call.kind))
-                .at(place)
-                .hint("see: trellis get actors"))
+        Err(error) => Err(unanswered(error, host, call).at(place(call))),
+    }
+}
+
+fn place(call: &EntityCall) -> String {
+    match &call.ask {
+        EntityAsk::Command { key, .. } | EntityAsk::Query { key, .. } | EntityAsk::Delete { key, .. } => {
+            key.to_string()
         }
-        Err(BusError::Timeout { waited_ms, .. })
-            if matches!(call.ask, EntityAsk::Command { .. } | EntityAsk::Delete { .. }) =>
-        {
-            Err(Report::new(
-                ErrorCode::OutcomeUnknown,
-                "no answer in time: the command may have been carried out",
-            )
-            .at(place)
-            .limit(format!("{waited_ms} ms"))
-            .hint("send the same command id again"))
+        _ => call.kind.to_string(),
+    }
+}
+
+/// What no answer means for who has asked.
+fn unanswered(error: BusError, host: Option<&HostId>, call: &EntityCall) -> Report {
+    let kind = &call.kind;
+    match (error, &call.ask) {
+        (BusError::NoResponders { .. }, _) => match host {
+            None => Report::new(ErrorCode::Connection, format!("no host runs actors of kind {kind}"))
+                .hint("see: trellis get actors"),
+            Some(host) => {
+                let what = format!("host {host} is not connected, or does not run actors of kind {kind}");
+                Report::new(ErrorCode::Connection, what)
+                    .hint("ask again: when its lease is over, another host that runs the kind has its actors")
+            }
+        },
+        (error, EntityAsk::Command { .. } | EntityAsk::Delete { .. }) if !error.is_unsent() => {
+            let report =
+                Report::new(ErrorCode::OutcomeUnknown, "no answer: the command may have been carried out")
+                    .hint("send the same command id again");
+            match error {
+                BusError::Timeout { waited_ms, .. } => report.limit(format!("{waited_ms} ms")),
+                other => report.got(other),
+            }
         }
-        Err(BusError::Timeout { waited_ms, .. }) if matches!(call.ask, EntityAsk::Query { .. }) => {
-            Err(Report::new(ErrorCode::Timeout, "query not answered in time")
-                .at(place)
+        (BusError::Timeout { waited_ms, .. }, EntityAsk::Query { .. }) => {
+            Report::new(ErrorCode::Timeout, "query not answered in time")
                 .limit(format!("{waited_ms} ms"))
                 .hint(
                     "nothing was changed: ask again; a standby may answer meanwhile: trellis query … --stale",
-                ))
+                )
         }
-        Err(other) => Err(Report::from(other).at(place)),
+        (other, _) => Report::from(other),
+    }
+}
+
+/// Several attempts at one command. That one of them reached nobody does not undo another that may have been
+/// carried out.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    unknown: Option<Report>,
+}
+
+impl Attempts {
+    /// What is told of all of them when this is what the last one was told.
+    pub fn told(&mut self, last: Report) -> Report {
+        use ErrorCode::{Guest, IdReused, OutcomeUnknown, Quarantined, Trap};
+        match last.code {
+            OutcomeUnknown => self.unknown.insert(last).clone(),
+            // Whoever says so has looked for the command among those that were carried out.
+            Guest | IdReused | Quarantined | Trap => last,
+            _ => self.unknown.clone().unwrap_or(last),
+        }
     }
 }
 
@@ -157,6 +193,7 @@ async fn reply(bus: &dyn Bus, call: &BusMessage, result: &Result<Bytes, Report>)
 mod tests {
     use super::*;
     use crate::memory::Memory;
+    use lattice_protocol::entity::CommandBy;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     const SOON: Duration = Duration::from_secs(20);
@@ -221,6 +258,62 @@ mod tests {
         }
         assert_eq!(ask(&*bus, "now").await.unwrap(), "now", "the hands are free again");
         scope.shutdown(SOON).await;
+    }
+
+    fn asks(ask: EntityAsk) -> EntityCall {
+        let kind = "meter".parse().unwrap();
+        EntityCall { kind, app: None, ask, remaining_ms: 1_000, traceparent: None }
+    }
+
+    #[test]
+    fn a_command_that_was_sent_and_not_answered_may_have_been_carried_out() {
+        let key = "meter/m-1".parse().unwrap();
+        let command = EntityAsk::Command { key, name: "add".to_owned(), by: CommandBy::Id(String::new()) };
+        let subject = || "rpc".to_owned();
+        let codes = |ask: EntityAsk| {
+            let call = asks(ask);
+            let errors = [
+                BusError::Io { subject: subject(), reason: "connection lost".to_owned() },
+                BusError::Timeout { subject: subject(), waited_ms: 7 },
+                BusError::NoResponders { subject: subject() },
+                BusError::Closed,
+            ];
+            errors.map(|error| unanswered(error, None, &call).code)
+        };
+        use ErrorCode::{Connection, Io, OutcomeUnknown, Timeout};
+        assert_eq!(codes(command), [OutcomeUnknown, OutcomeUnknown, Connection, Connection]);
+        assert_eq!(codes(EntityAsk::List), [Io, Timeout, Connection, Connection]);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_not_there_is_named() {
+        let (bus, subjects) = (Memory::new().lattice().bus, Subjects::new("test".parse().unwrap()));
+        let call = asks(EntityAsk::List);
+        for (host, says) in [(None, "no host runs"), (Some("H2"), "host H2 is not connected")] {
+            let host = host.map(|host| host.parse().unwrap());
+            let nobody = ask_entity((&*bus, &subjects), host.as_ref(), &call, b"").await.unwrap_err();
+            assert_eq!(nobody.code, ErrorCode::Connection);
+            assert!(nobody.to_string().contains(says), "{nobody}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_reached_nobody_does_not_undo_one_that_may_have_been_carried_out() {
+        let told = |codes: &[ErrorCode]| {
+            let mut attempts = Attempts::default();
+            let reports = codes.iter().map(|code| attempts.told(Report::new(*code, "so")));
+            reports.map(|report| report.code).collect::<Vec<_>>()
+        };
+        use ErrorCode::{Connection, Fenced, Guest, OutcomeUnknown};
+        assert_eq!(
+            told(&[Connection, OutcomeUnknown, Connection, Fenced]),
+            [Connection, OutcomeUnknown, OutcomeUnknown, OutcomeUnknown]
+        );
+        assert_eq!(
+            told(&[OutcomeUnknown, Guest]),
+            [OutcomeUnknown, Guest],
+            "the actor's own word is certain"
+        );
     }
 
     #[tokio::test]

@@ -248,9 +248,8 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     let clients = Clients::new(plan, &io, &subjects)?;
     eventually(PATIENCE, "the kind is served", || async { clients.warm().await }).await?;
     let working = clients.start();
-    let mut moves = Moves::new(plan, &io, &subjects)?;
-    let done = faults::inflict(plan, world, &mut lattice, (&clients, &mut moves)).await?;
-    let moved = moves.end().await?;
+    let moves = Moves::new(plan, &io, &subjects)?;
+    let (done, moved) = faults::inflict(plan, world, &mut lattice, (&clients, moves)).await?;
     let mut entries = vec![Entry::Model { kind: KIND.to_owned(), model: Model::Sum }];
     entries.extend(working.end().await?);
     entries.extend(tap.end().await?);

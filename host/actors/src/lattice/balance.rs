@@ -193,8 +193,8 @@ impl Inner {
             remaining_ms,
             traceparent: None,
         };
-        let subject = self.options.subjects.owner_call(&part.0, to);
-        let asked = ask_entity(&*self.options.lattice.bus, &subject, &call, b"").await;
+        let options = &self.options;
+        let asked = ask_entity((&*options.lattice.bus, &options.subjects), Some(to), &call, b"").await;
         asked.map(drop).map_err(|report| match report.code {
             ErrorCode::Connection | ErrorCode::Timeout => {
                 Report::new(report.code, format!("host {to} does not answer, or not in time"))

@@ -73,8 +73,7 @@ impl Peers for OverBus {
                 remaining_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
                 traceparent: None,
             };
-            let (answer, reply) =
-                ask_entity(&*self.bus, &self.subjects.kind_call(&call.kind), &call, &body).await?;
+            let (answer, reply) = ask_entity((&*self.bus, &self.subjects), None, &call, &body).await?;
             Ok(Submitted {
                 reply,
                 seq: ActorSeq(answer.seq),
@@ -140,7 +139,7 @@ impl EntityTarget for LinkedKind {
             let (answer, reply) = if entities.kind(&self.kind).is_some() {
                 entities.answer(call, body).await?
             } else {
-                ask_entity(&*entities.bus, &entities.subjects.kind_call(&self.kind), &call, &body).await?
+                ask_entity((&*entities.bus, &entities.subjects), None, &call, &body).await?
             };
             Ok(EntityReply { reply, seq: answer.seq, repeated: answer.repeated })
         })

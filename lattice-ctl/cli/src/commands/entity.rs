@@ -10,7 +10,7 @@ use crate::{home, output, reference};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use lattice_io::call::ask_entity;
+use lattice_io::call::{Attempts, ask_entity};
 use lattice_journal::CommandId;
 use lattice_protocol::entity::{CommandBy, EntityAnswer, EntityAsk, EntityCall};
 use lattice_protocol::{Address, ErrorCode, HostId, KindName, Report};
@@ -67,7 +67,7 @@ pub async fn ask(
         remaining_ms: timeout_ms,
         traceparent: None,
     };
-    ask_entity(&*client.lattice.bus, &client.subjects.kind_call(&call.kind), &call, body).await
+    ask_entity((&*client.lattice.bus, &client.subjects), None, &call, body).await
 }
 
 /// Asks one host about the actors of a kind that it owns: its answer as JSON.
@@ -80,8 +80,7 @@ pub async fn ask_host(
     ask: EntityAsk,
 ) -> Result<serde_json::Value, Report> {
     let call = EntityCall { kind: kind.clone(), app: None, ask, remaining_ms: 10_000, traceparent: None };
-    let subject = client.subjects.owner_call(kind, host);
-    let (_, reply) = ask_entity(&*client.lattice.bus, &subject, &call, &[]).await?;
+    let (_, reply) = ask_entity((&*client.lattice.bus, &client.subjects), Some(host), &call, &[]).await?;
     if matches!(call.ask, EntityAsk::Replay { .. }) {
         // The actor's own reply, in its own form.
         return Ok(serde_json::Value::Null);
@@ -108,10 +107,12 @@ pub async fn ask_until(
     timeout_ms: u64,
 ) -> Result<(EntityAnswer, Bytes), Report> {
     let until = Instant::now() + Duration::from_millis(timeout_ms);
+    let mut attempts = Attempts::default();
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-        match ask(client, address, what.clone(), (body, left_ms)).await {
+        let asked = ask(client, address, what.clone(), (body, left_ms)).await;
+        match asked.map_err(|report| attempts.told(report)) {
             Err(report) if passes(report.code) && Instant::now() + PAUSE < until => {
                 tokio::time::sleep(PAUSE).await;
             }

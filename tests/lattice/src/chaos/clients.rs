@@ -164,8 +164,7 @@ impl Shared {
         let ask = EntityAsk::Query { key: actor.clone(), name: "balance".to_owned(), stale: false };
         if !write_down {
             let call = self.call(ask);
-            let subject = self.subjects.kind_call(&actor.kind);
-            ask_entity(&*self.bus, &subject, &call, b"")
+            ask_entity((&*self.bus, &self.subjects), None, &call, b"")
                 .await
                 .map_err(|report| anyhow::anyhow!("{report}"))?;
             return Ok(());
@@ -197,8 +196,7 @@ impl Shared {
         self.attempts.fetch_add(1, Ordering::SeqCst);
         let (actor_name, name) = (actor.to_string(), name.to_owned());
         self.write(Entry::Invoke { op, actor: actor_name, id, name, body: body.to_owned(), consistent });
-        let subject = self.subjects.kind_call(&actor.kind);
-        let answer = ask_entity(&*self.bus, &subject, &self.call(ask), body.as_bytes()).await;
+        let answer = ask_entity((&*self.bus, &self.subjects), None, &self.call(ask), body.as_bytes()).await;
         let outcome = match answer {
             Ok((answer, reply)) => Outcome::Ok {
                 seq: answer.seq,

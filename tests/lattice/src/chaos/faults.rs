@@ -6,7 +6,7 @@
 
 use super::Plan;
 use super::clients::Clients;
-use super::moves::Moves;
+use super::moves::{Moved, Moves};
 use crate::{PATIENCE, TestLattice};
 use anyhow::{Context, Result, ensure};
 use lattice_protocol::seeded::Seeded;
@@ -69,13 +69,13 @@ fn urls(ways: &[ChaosProxy]) -> String {
     urls.join(",")
 }
 
-/// Inflicts all of a plan's faults, spread over its commands; says what was done.
+/// Inflicts all of a plan's faults, spread over its commands; says what was done, and what became of the moves.
 pub(super) async fn inflict(
     plan: &Plan,
     mut world: World,
     lattice: &mut TestLattice,
-    (clients, moves): (&Clients, &mut Moves),
-) -> Result<String> {
+    (clients, mut moves): (&Clients, Moves),
+) -> Result<(String, Moved)> {
     let faults = plan.faults();
     let mut random = Seeded::new(plan.seed ^ 0xfa);
     let apart = plan.commands / (faults.len() as u64 + 1);
@@ -83,19 +83,20 @@ pub(super) async fn inflict(
     for (number, fault) in (1..).zip(faults) {
         world.get_on(clients, number * apart).await.with_context(|| format!("{fault:?} {number}"))?;
         world
-            .suffer(fault, &mut random, (lattice, clients, moves))
+            .suffer(fault, &mut random, (lattice, clients, &mut moves))
             .await
             .with_context(|| format!("{fault:?} {number}"))?;
         *done.entry(fault).or_default() += 1;
     }
+    // Who was away is back: what is still under way can be done, and a shard can go wherever it should.
+    world.all_come_back()?;
+    let hosts = world.hosts.len();
+    let moved =
+        if plan.moves > 0 && hosts > 1 { moves.end_with_one(hosts).await? } else { moves.end().await? };
     world.get_on(clients, plan.commands).await?;
     let done: Vec<String> = done.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
-    Ok(format!(
-        "{}; {} acknowledged, {} attempts",
-        done.join(", "),
-        clients.acknowledged(),
-        clients.attempts()
-    ))
+    let (acknowledged, attempts) = (clients.acknowledged(), clients.attempts());
+    Ok((format!("{}; {acknowledged} acknowledged, {attempts} attempts", done.join(", ")), moved))
 }
 
 impl World {
@@ -117,6 +118,15 @@ impl World {
             if host.away.is_some_and(|(_, until)| until <= now)
                 && let Some((fault, _)) = host.away.take()
             {
+                host.comes_back(fault)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn all_come_back(&mut self) -> Result<()> {
+        for host in &mut self.hosts {
+            if let Some((fault, _)) = host.away.take() {
                 host.comes_back(fault)?;
             }
         }
@@ -173,10 +183,8 @@ impl World {
                 self.hosts.get_mut(victim).context("a host")?.goes_away(fault)
             }
             Fault::PowerCut => {
+                self.all_come_back()?;
                 for host in &mut self.hosts {
-                    if let Some((fault, _)) = host.away.take() {
-                        host.comes_back(fault)?;
-                    }
                     host.process.kill()?;
                 }
                 lattice.restart_servers().await?;

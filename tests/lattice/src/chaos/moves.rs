@@ -11,7 +11,7 @@ use lattice_protocol::entity::{EntityAsk, EntityCall};
 use lattice_protocol::ownership::{OwnerValue, owner_key};
 use lattice_protocol::seeded::Seeded;
 use lattice_protocol::subject::Subjects;
-use lattice_protocol::{EntityKey, ErrorCode, HostId, Report};
+use lattice_protocol::{EntityKey, ErrorCode, Report};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -69,6 +69,19 @@ pub(super) struct Move {
     task: AbortHandle,
 }
 
+/// What is asked of whichever host of the kind answers.
+struct Request {
+    bus: Arc<dyn Bus>,
+    subjects: Subjects,
+    call: EntityCall,
+}
+
+impl Request {
+    async fn send(&self) -> Result<(), Report> {
+        ask_entity((&*self.bus, &self.subjects), None, &self.call, b"").await.map(drop)
+    }
+}
+
 impl Moves {
     pub(super) fn new(plan: &Plan, lattice: &Lattice, subjects: &Subjects) -> Result<Self> {
         let parse = |actor: String| actor.parse().map_err(|error| anyhow::anyhow!("{error}"));
@@ -110,25 +123,29 @@ impl Moves {
         }
     }
 
+    /// A request that an actor's shard go to this host.
+    fn request(&self, actor: &EntityKey, to: usize) -> Result<Request> {
+        let call = EntityCall {
+            kind: actor.kind.clone(),
+            app: None,
+            ask: EntityAsk::Move { key: actor.clone(), to: format!("H{}", to + 1).parse()? },
+            remaining_ms: MOVE_MS,
+            traceparent: None,
+        };
+        Ok(Request { bus: Arc::clone(&self.bus), subjects: self.subjects.clone(), call })
+    }
+
     /// Has an actor's shard go to this host.
     pub(super) fn begin(&mut self, actor: EntityKey, to: usize) -> Result<Move> {
         while let Some(ended) = self.under_way.try_join_next() {
             self.moved.count(ended?);
         }
-        let to: HostId = format!("H{}", to + 1).parse()?;
-        let call = EntityCall {
-            kind: actor.kind.clone(),
-            app: None,
-            ask: EntityAsk::Move { key: actor.clone(), to },
-            remaining_ms: MOVE_MS,
-            traceparent: None,
-        };
-        let (bus, subject) = (Arc::clone(&self.bus), self.subjects.kind_call(&actor.kind));
+        let request = self.request(&actor, to)?;
         #[allow(clippy::disallowed_methods, reason = "a test's own tasks; the set ends them")]
         let task = self.under_way.spawn(async move {
             let end = Instant::now() + READY;
             loop {
-                match ask_entity(&*bus, &subject, &call, b"").await.map(drop) {
+                match request.send().await {
                     Err(report) if is_early(&report) && Instant::now() < end => {
                         tokio::time::sleep(AGAIN).await
                     }
@@ -158,6 +175,30 @@ impl Moves {
             self.moved.cut += 1;
             self.moved.cut_between += usize::from(self.is_given_up(&moving.actor).await);
         }
+    }
+
+    /// Has some shard go to another of so many hosts, until one has: whatever the faults have left, and wherever
+    /// the controller has put the kind's replicas.
+    pub(super) async fn end_with_one(mut self, hosts: usize) -> Result<Moved> {
+        let began = Instant::now();
+        let pairs = self.actors.iter().flat_map(|actor| (0..hosts).map(move |to| (actor, to)));
+        let mut last = None;
+        for (actor, to) in pairs.cycle() {
+            let from = self.owner(actor).await.as_ref().and_then(|owner| number(owner.host()?));
+            if from.is_some_and(|from| from != to) {
+                match self.request(actor, to)?.send().await {
+                    Ok(()) => break,
+                    Err(report) => last = Some(report),
+                }
+            }
+            ensure!(
+                began.elapsed() < 2 * PATIENCE,
+                "no shard goes to another host, with all there: {last:?}"
+            );
+            tokio::time::sleep(AGAIN).await;
+        }
+        self.moved.done += 1;
+        self.end().await
     }
 
     /// What became of them, when all are over.
