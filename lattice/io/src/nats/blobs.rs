@@ -1,6 +1,6 @@
 //! Blobs in NATS object stores: an object per digest, in chunks.
 
-use super::core::{Core, denied};
+use super::core::{Core, MADE, denied, in_the_way, until_made};
 use crate::blobs::{
     BlobError, BlobInfo, BlobStores, Blobs, MAX_BLOB_BYTES, NamedBlob, check_get, check_put, check_put_named,
     digest_of,
@@ -54,12 +54,17 @@ impl NatsBlobs {
             max_bytes: -1,
             ..Config::default()
         };
-        let objects = match context.get_object_store(store).await {
-            Ok(objects) => Ok(objects),
-            // Not there, most likely; if it was something else, this says it.
-            Err(_) => context.create_object_store(config).await,
+        let make = || async {
+            let objects = match context.get_object_store(store).await {
+                Ok(objects) => Ok(objects),
+                // Not there, most likely; if it was something else, this says it.
+                Err(_) => context.create_object_store(config.clone()).await,
+            };
+            objects.map_err(|error| failed(store, &error))
         };
-        let objects = objects.map_err(|error| failed(store, &error))?;
+        let is_passing =
+            |error: &BlobError| matches!(error, BlobError::Failed { reason, .. } if in_the_way(reason));
+        let objects = until_made(MADE, make, is_passing).await?;
         Ok(Arc::new(NatsStore { core: self.core.clone(), name: store.to_owned(), objects }))
     }
 }

@@ -43,8 +43,8 @@ impl NatsKv {
 
     async fn create(&self, bucket: &str, options: KvOptions) -> Result<Arc<dyn Kv>, KvError> {
         check_bucket(bucket)?;
-        let operation = format!("STREAM.CREATE.{}", kv_stream(bucket));
-        match self.core.api::<StreamInfo>(&operation, &bucket_config(bucket, &options)).await {
+        let config = bucket_config(bucket, &options);
+        match self.core.create_stream::<StreamInfo>(&kv_stream(bucket), &config).await {
             Ok(info) => Ok(self.handle(bucket, limit(info.config.max_msg_size))),
             Err(ApiError::Refused { code: code::STREAM_EXISTS, .. }) => {
                 self.find(bucket).await?.ok_or_else(|| KvError::BucketNotFound { bucket: bucket.to_owned() })

@@ -44,7 +44,7 @@ impl Keeping<'_> {
 
     /// Makes it, or finds that it is there and keeps as much as this one would.
     pub(super) async fn open(&self, core: &Core) -> Result<(), StreamError> {
-        match core.api::<Value>(&format!("STREAM.CREATE.{}", self.name), &self.config()).await {
+        match core.create_stream::<Value>(self.name, &self.config()).await {
             Ok(_) => Ok(()),
             Err(ApiError::Refused { code: code::STREAM_EXISTS, .. }) => {
                 check(core, self.name, self.replicas).await

@@ -56,8 +56,7 @@ impl NatsStreams {
         for subject in &options.subjects {
             check_subject(subject, true)?;
         }
-        let operation = format!("STREAM.CREATE.{}", options.name);
-        match self.core.api::<Value>(&operation, &stream_config(&options)).await {
+        match self.core.create_stream::<Value>(&options.name, &stream_config(&options)).await {
             Ok(_) | Err(ApiError::Refused { code: code::STREAM_EXISTS, .. }) => Ok(()),
             Err(error) => Err(stream_error(&options.name, error)),
         }
