@@ -17,6 +17,8 @@ mod failover;
 mod foreign;
 #[path = "it/forwarding.rs"]
 mod forwarding;
+#[path = "it/kills.rs"]
+mod kills;
 #[path = "it/measured.rs"]
 mod measured;
 #[path = "it/overload.rs"]

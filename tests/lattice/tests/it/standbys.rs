@@ -1,7 +1,8 @@
 //! Standbys and shares on real processes: who accepts it is answered while an owner is silent, and a host that
 //! joins gets shards while clients work.
 
-use crate::persistent::{LATTICE_BANK, bank_of, call, check, client, id_at};
+use crate::kills::{check, client};
+use crate::persistent::{LATTICE_BANK, bank_of, call, id_at};
 use anyhow::{Context, Result, ensure};
 use lattice_journal::ShardId;
 use std::collections::BTreeSet;
