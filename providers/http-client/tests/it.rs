@@ -145,8 +145,11 @@ async fn rewritten_and_used_again(client: Arc<dyn HttpClient>) -> Result<()> {
     let first = seen[0].to_ascii_lowercase();
     assert!(first.starts_with("post /a?b=c http/1.1\r\n") && first.ends_with("\r\n\r\nfour"), "{first}");
     assert!(first.contains(&format!("host: {host}\r\n")) && first.contains("x-kept: 2"), "{first}");
-    assert!(first.contains("content-length: 4\r\n"), "{first}");
-    assert!(!first.contains("elsewhere") && !first.contains("x-mine") && !first.contains("99"), "{first}");
+    assert!(
+        first.matches("content-length: ").count() == 1 && first.contains("content-length: 4\r\n"),
+        "{first}"
+    );
+    assert!(!first.contains("elsewhere") && !first.contains("x-mine"), "{first}");
     assert_eq!((seen.len(), *server.connections.lock().unwrap()), (6, 1));
     Ok(())
 }
