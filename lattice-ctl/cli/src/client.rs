@@ -86,7 +86,7 @@ impl Client {
     /// Asks a controller; `None` when nobody is there to answer.
     ///
     /// # Errors
-    /// The operation's own report; `E_OUTCOME_UNKNOWN` when a change was not answered in time.
+    /// The operation's own report; `E_OUTCOME_UNKNOWN` when a change that may have been made was not answered.
     pub async fn ask(&self, operation: &Operation, input: &Value) -> Result<Option<Value>, Report> {
         let Identity { role, user } = &self.identity;
         let subject = self.subjects.api(role.as_str(), user, operation.name);
@@ -102,14 +102,18 @@ impl Client {
                 serde_json::from_slice(&answer).map(Some).map_err(|error| unreadable(&error))
             }
             Err(BusError::NoResponders { .. }) => Ok(None),
-            Err(BusError::Timeout { waited_ms, .. }) if operation.changes() => Err(Report::new(
-                ErrorCode::OutcomeUnknown,
-                "no controller answered in time: the change may have been made",
-            )
-            .at(operation.name)
-            .limit(format!("{waited_ms} ms"))
-            .hint("see what is in force, then try again: trellis app history <app>")),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                let what = "no controller answered: the change may have been made";
+                let unknown = error.outcome_unknown(what).filter(|_| operation.changes());
+                Err(unknown.map_or_else(
+                    || error.into(),
+                    |report| {
+                        report
+                            .at(operation.name)
+                            .hint("see what is in force, then try again: trellis app history <app>")
+                    },
+                ))
+            }
         }
     }
 

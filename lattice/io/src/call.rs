@@ -81,6 +81,11 @@ fn place(call: &EntityCall) -> String {
 /// What no answer means for who has asked.
 fn unanswered(error: BusError, host: Option<&HostId>, call: &EntityCall) -> Report {
     let kind = &call.kind;
+    if matches!(call.ask, EntityAsk::Command { .. } | EntityAsk::Delete { .. })
+        && let Some(report) = error.outcome_unknown("no answer: the command may have been carried out")
+    {
+        return report.hint("send the same command id again");
+    }
     match (error, &call.ask) {
         (BusError::NoResponders { .. }, _) => match host {
             None => Report::new(ErrorCode::Connection, format!("no host runs actors of kind {kind}"))
@@ -91,15 +96,6 @@ fn unanswered(error: BusError, host: Option<&HostId>, call: &EntityCall) -> Repo
                     .hint("ask again: when its lease is over, another host that runs the kind has its actors")
             }
         },
-        (error, EntityAsk::Command { .. } | EntityAsk::Delete { .. }) if !error.is_unsent() => {
-            let report =
-                Report::new(ErrorCode::OutcomeUnknown, "no answer: the command may have been carried out")
-                    .hint("send the same command id again");
-            match error {
-                BusError::Timeout { waited_ms, .. } => report.limit(format!("{waited_ms} ms")),
-                other => report.got(other),
-            }
-        }
         (BusError::Timeout { waited_ms, .. }, EntityAsk::Query { .. }) => {
             Report::new(ErrorCode::Timeout, "query not answered in time")
                 .limit(format!("{waited_ms} ms"))

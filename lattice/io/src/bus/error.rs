@@ -68,6 +68,18 @@ impl BusError {
     pub fn is_unsent(&self) -> bool {
         !matches!(self, Self::Timeout { .. } | Self::Io { .. })
     }
+
+    /// `E_OUTCOME_UNKNOWN`, of a request that changes something and was not answered; none when nobody received it.
+    #[must_use]
+    pub fn outcome_unknown(&self, what: &str) -> Option<Report> {
+        let report = Report::new(ErrorCode::OutcomeUnknown, what);
+        match self {
+            _ if self.is_unsent() => None,
+            Self::Timeout { waited_ms, .. } => Some(report.limit(format!("{waited_ms} ms"))),
+            other => Some(report.got(other)),
+        }
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
