@@ -3,7 +3,8 @@
 //!
 //! Fail-overs draw from a bucket that refills steadily, so one host's actors move at once and a
 //! region's do not fall on the rest as a herd; most important actors go first because plans fill in
-//! that order. Rebalancing has a pulse: one replica, then a pause.
+//! that order. Rebalancing has a pulse: one replica, then a pause. Parting a kind of persistent actors does not wait
+//! for it: a host runs a kind once, so nothing stops where a second replica goes from.
 //!
 //! Pure: time comes in. Losing it (a controller that restarts) costs one full bucket.
 
@@ -20,11 +21,19 @@ pub struct Pace {
     pub evictions: u32,
     /// Milliseconds between two replicas that move to emptier hosts; `None`: never.
     pub move_every_ms: Option<u64>,
+    /// Replicas of persistent kinds that one plan may take from hosts that count for several.
+    pub parts: u32,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { failovers_at_once: 500, failovers_per_s: 250, evictions: 64, move_every_ms: Some(30_000) }
+        Self {
+            failovers_at_once: 500,
+            failovers_per_s: 250,
+            evictions: 64,
+            move_every_ms: Some(30_000),
+            parts: 64,
+        }
     }
 }
 
@@ -61,6 +70,7 @@ impl Pacer {
             failovers: u32::try_from(self.left_milli / 1_000).unwrap_or(u32::MAX),
             evictions: self.pace.evictions,
             moves: u32::from(may_move),
+            parts: self.pace.parts,
         }
     }
 

@@ -98,11 +98,13 @@ pub struct Allowance {
     pub evictions: u32,
     /// To hosts that have less.
     pub moves: u32,
+    /// Of kinds of persistent actors, from hosts that count for several to hosts that have none.
+    pub parts: u32,
 }
 
 impl Allowance {
     /// Nothing moves.
-    pub const NOTHING: Self = Self { failovers: 0, evictions: 0, moves: 0 };
+    pub const NOTHING: Self = Self { failovers: 0, evictions: 0, moves: 0, parts: 0 };
 
     /// What of it is gone when this is left.
     fn without(&self, left: &Self) -> Self {
@@ -110,6 +112,7 @@ impl Allowance {
             failovers: self.failovers.saturating_sub(left.failovers),
             evictions: self.evictions.saturating_sub(left.evictions),
             moves: self.moves.saturating_sub(left.moves),
+            parts: self.parts.saturating_sub(left.parts),
         }
     }
 }
@@ -117,7 +120,7 @@ impl Allowance {
 impl Default for Allowance {
     /// Any fail-over, 64 evictions, no rebalancing.
     fn default() -> Self {
-        Self { failovers: u32::MAX, evictions: 64, moves: 0 }
+        Self { failovers: u32::MAX, evictions: 64, moves: 0, parts: 0 }
     }
 }
 

@@ -89,6 +89,9 @@ impl Ledger {
     pub(super) fn stacked(&self) -> impl Iterator<Item = &ActorId> {
         self.stacked.keys()
     }
+    pub(super) fn is_stacked(&self, actor: &ActorId) -> bool {
+        self.stacked.contains_key(actor)
+    }
     /// The hosts with a label; none, if no host has it.
     pub(super) fn labelled(&self, key: &str, value: &str) -> Option<&BTreeSet<Slot>> {
         self.by_label.get(key)?.get(value)

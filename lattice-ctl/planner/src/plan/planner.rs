@@ -24,8 +24,8 @@ use crate::observed::HostView;
 use crate::rollout::{self, Stance};
 use crate::sorted::Sorted;
 use lattice_protocol::desired::Verdict;
-use lattice_protocol::manifest::Scale;
-use lattice_protocol::{ActorId, AppName, HostId};
+use lattice_protocol::manifest::{ActorManifest, Scale};
+use lattice_protocol::{ActorId, AppName, Durability, HostId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is kept between plans.
@@ -39,6 +39,8 @@ pub struct Planner {
     pub(super) alone: BTreeSet<ActorId>,
     /// Actors that run on every host that matches.
     daemons: BTreeSet<ActorId>,
+    /// Kinds of persistent actors that may run on several hosts.
+    kinds: BTreeSet<ActorId>,
     /// By actor: those that are linked to it.
     pub(super) callers: Callers,
     /// Hosts that were never heard of, and who has something there by a decision in force.
@@ -53,6 +55,7 @@ pub(super) struct Known {
     pub(super) hosts: Sorted<usize>,
     links: BTreeSet<(ActorId, ActorId)>,
     daemons: BTreeSet<ActorId>,
+    kinds: BTreeSet<ActorId>,
     pub(super) unheard: BTreeSet<HostId>,
 }
 
@@ -146,6 +149,7 @@ impl Planner {
         let (notes, left) = (Notes::default(), input.allowance);
         let mut filling = Filling { input, room, tasks, notes, left, searches: 0 };
         filling.fill_all();
+        rebalance::part_kinds(&mut filling, &self.kinds);
         rebalance::rebalance(&mut filling);
         let Filling { tasks, notes, left, .. } = filling;
         let steps = notes.finish(&tasks);
@@ -242,6 +246,9 @@ impl Planner {
         for actor in &known.daemons {
             self.daemons.remove(actor);
         }
+        for actor in &known.kinds {
+            self.kinds.remove(actor);
+        }
         for host in &known.unheard {
             if let Some(actors) = self.unheard.get_mut(host) {
                 actors.retain(|actor| actor.app != *app);
@@ -261,13 +268,21 @@ impl Planner {
                 self.callers.entry(target.clone()).or_default().insert(source.clone());
                 known.links.insert((source.clone(), target.clone()));
             }
+            let id = || ActorId::new(app.clone(), manifest.name.clone());
             if manifest.scale == Scale::Daemon {
-                let id = ActorId::new(app.clone(), manifest.name.clone());
-                self.daemons.insert(id.clone());
-                known.daemons.insert(id);
+                self.daemons.insert(id());
+                known.daemons.insert(id());
+            } else if is_movable_kind(manifest) {
+                self.kinds.insert(id());
+                known.kinds.insert(id());
             }
         }
     }
+}
+
+/// Is it a kind of persistent actors whose state is in the lattice, and not on one host?
+fn is_movable_kind(manifest: &ActorManifest) -> bool {
+    manifest.persistent.as_ref().is_some_and(|kind| kind.durability == Durability::Lattice)
 }
 
 /// The task of an actor for which nothing has changed.

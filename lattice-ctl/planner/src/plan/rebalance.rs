@@ -7,15 +7,20 @@
 //! serves while the other is on its way; nobody moves to a worse class of host, or away from an
 //! actor it is linked to.
 //!
+//! Before that, and whatever the allowance says ([`part_kinds`]): a kind of persistent actors of which a host
+//! counts for several replicas. The host runs the kind once, and so do as many hosts less than were asked
+//! for: nothing stops where the surplus goes from, and what was asked for is there again.
+//!
 //! It ends: an evenness move lowers the sum of squares of an actor's counts; a load move does not
 //! raise it, and lowers the larger of two hosts' reservations. Reservations move with the decision
 //! and not with the next heartbeat, so there is nothing to chase.
 
 use super::Task;
+use super::choose::Hunt;
 use super::fill::Filling;
-use super::fit::{refusal, tier};
+use super::fit::{refusal, tier, tiers};
 use super::ledger::Slot;
-use super::room::HostRoom;
+use super::room::{HostRoom, Room};
 use super::tasks::{Turn, turn};
 use lattice_protocol::{ActorId, HostId};
 use std::collections::BTreeSet;
@@ -25,30 +30,66 @@ const MAX_HOSTS: usize = 8;
 /// Difference of two hosts' loads that is worth a move, thousandths.
 const WORTH: u64 = 200;
 
+/// Kinds whose replicas are not each on a host of its own are parted, as far as other hosts may have them.
+pub(super) fn part_kinds(filling: &mut Filling<'_, '_>, kinds: &BTreeSet<ActorId>) {
+    if filling.left.parts == 0 {
+        return;
+    }
+    let stacked = kinds.iter().filter(|kind| filling.room.is_stacked(kind)).cloned().collect();
+    for (_, index) in in_turn(stacked, filling) {
+        with(index, filling, |task, filling| {
+            let targets = could_have(task, filling);
+            while filling.left.parts > 0 && even_out(task, (&targets, 0), filling) {
+                filling.left.parts -= 1;
+            }
+        });
+    }
+}
+
+/// Hosts that could have a replica of an actor, as when one is missing.
+fn could_have(task: &Task<'_>, filling: &Filling<'_, '_>) -> Vec<Slot> {
+    let near = |actor: &ActorId, most: usize| filling.homes(actor, most);
+    let seen = (filling.input, &filling.room);
+    let of_group = |group| {
+        tiers(&task.manifest.placement).flat_map(move |tier| {
+            let mut hunt = Hunt::new(task, group, tier, (&filling.room, &near));
+            hunt.next((task, group), seen, MAX_HOSTS)
+        })
+    };
+    task.groups.iter().flat_map(of_group).map(|candidate| candidate.slot).collect()
+}
+
 pub(super) fn rebalance(filling: &mut Filling<'_, '_>) {
     if filling.left.moves == 0 {
         return;
     }
-    let room = &filling.room;
-    let fit = |slot: &Slot| room.at(*slot).is_some_and(|host| host.view.unfit.is_none());
-    let places = |walk: &mut dyn Iterator<Item = (u64, Slot)>| -> Vec<Slot> {
-        walk.map(|(_, slot)| slot).filter(fit).take(MAX_HOSTS).collect()
-    };
-    let targets = places(&mut room.least_loaded(None));
-    let sources = places(&mut room.most_loaded(None));
+    let targets = places(&filling.room, &mut filling.room.least_loaded(None));
+    let sources = places(&filling.room, &mut filling.room.most_loaded(None));
     // Only who has two replicas on one host can be made more even.
-    let stacked = room.stacked();
-    let indices: Vec<usize> = stacked.iter().filter_map(|actor| filling.index(actor)).collect();
-    let in_turn: BTreeSet<(Turn, usize)> =
-        indices.into_iter().filter_map(|index| Some((turn(filling.open(index)?), index))).collect();
-    for (_, index) in in_turn {
-        with(index, filling, |task, filling| even_out(task, &targets, filling));
+    for (_, index) in in_turn(filling.room.stacked(), filling) {
+        with(index, filling, |task, filling| {
+            while filling.left.moves > 0 && even_out(task, (&targets, u32::MAX), filling) {
+                filling.left.moves -= 1;
+            }
+        });
     }
     for target in &targets {
         for source in sources.iter().filter(|source| *source != target) {
             relieve((*source, *target), filling);
         }
     }
+}
+
+/// The first few of these hosts that may be given something, or give it.
+fn places(room: &Room<'_, '_>, walk: &mut dyn Iterator<Item = (u64, Slot)>) -> Vec<Slot> {
+    let fit = |slot: &Slot| room.at(*slot).is_some_and(|host| host.view.unfit.is_none());
+    walk.map(|(_, slot)| slot).filter(fit).take(MAX_HOSTS).collect()
+}
+
+/// The tasks of these actors, the most important first.
+fn in_turn(actors: Vec<ActorId>, filling: &mut Filling<'_, '_>) -> BTreeSet<(Turn, usize)> {
+    let indices: Vec<usize> = actors.iter().filter_map(|actor| filling.index(actor)).collect();
+    indices.into_iter().filter_map(|index| Some((turn(filling.open(index)?), index))).collect()
 }
 
 /// Does something with a task that may move.
@@ -74,34 +115,41 @@ fn count(task: &Task<'_>, host: &HostId) -> u32 {
     task.placed.get(host).copied().unwrap_or(0)
 }
 
-/// Moves replicas of one actor from where it has most to where it has least.
-fn even_out(task: &mut Task<'_>, targets: &[Slot], filling: &mut Filling<'_, '_>) {
-    while filling.left.moves > 0 {
-        let room = &filling.room;
-        let most = task
-            .placed
-            .iter()
-            .filter_map(|(host, count)| Some((*count, room.slot(host)?)))
-            .filter(|(_, slot)| room.at(*slot).is_some_and(|host| host.view.unfit.is_none()))
-            .max_by_key(|(count, slot)| (*count, std::cmp::Reverse(*slot)));
-        let Some((most, source)) = most else { return };
-        let Some(from) = room.at(source) else { return };
-        let target = targets
-            .iter()
-            .filter_map(|slot| Some((count(task, room.at(*slot)?.view.id), *slot)))
-            .filter(|(least, _)| least.saturating_add(2) <= most)
-            .filter(|(_, slot)| room.at(*slot).is_some_and(|to| admits(task, &from, &to, filling)))
-            .min();
-        let Some((_, target)) = target else { return };
-        relocate(task, (source, target), filling);
-    }
+/// Moves one replica of an actor from where it has most to where it has least, and `most_there` at most; false
+/// when that makes it no more even.
+fn even_out(
+    task: &mut Task<'_>,
+    (targets, most_there): (&[Slot], u32),
+    filling: &mut Filling<'_, '_>,
+) -> bool {
+    let room = &filling.room;
+    let most = task
+        .placed
+        .iter()
+        .filter_map(|(host, count)| Some((*count, room.slot(host)?)))
+        .filter(|(_, slot)| room.at(*slot).is_some_and(|host| host.view.unfit.is_none()))
+        .max_by_key(|(count, slot)| (*count, std::cmp::Reverse(*slot)));
+    let Some((most, source)) = most else { return false };
+    let Some(from) = room.at(source) else { return false };
+    let target = targets
+        .iter()
+        .filter_map(|slot| Some((count(task, room.at(*slot)?.view.id), *slot)))
+        .filter(|(least, _)| *least <= most_there && least.saturating_add(2) <= most)
+        .filter(|(_, slot)| room.at(*slot).is_some_and(|to| admits(task, &from, &to, filling)))
+        .min();
+    let Some((_, target)) = target else { return false };
+    relocate(task, (source, target), filling);
+    true
 }
 
 /// Moves replicas from one host to another while that makes the two more equal.
 fn relieve((source, target): (Slot, Slot), filling: &mut Filling<'_, '_>) {
     while filling.left.moves > 0 {
         let Some(index) = relief((source, target), filling) else { return };
-        with(index, filling, |task, filling| relocate(task, (source, target), filling));
+        with(index, filling, |task, filling| {
+            relocate(task, (source, target), filling);
+            filling.left.moves -= 1;
+        });
     }
 }
 
@@ -155,6 +203,5 @@ fn relocate(task: &mut Task<'_>, (source, target): (Slot, Slot), filling: &mut F
     task.placed.take_one(&from);
     task.placed.add(&to, 1);
     task.excused.insert(from.clone());
-    filling.left.moves -= 1;
     filling.notes.rebalanced(&task.id, from, to);
 }

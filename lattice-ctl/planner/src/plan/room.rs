@@ -124,6 +124,10 @@ impl<'run, 'seen> Room<'run, 'seen> {
     pub(super) fn stacked(&self) -> Vec<ActorId> {
         self.ledger.stacked().cloned().collect()
     }
+    /// Has an actor more than one replica on some host?
+    pub(super) fn is_stacked(&self, actor: &ActorId) -> bool {
+        self.ledger.is_stacked(actor)
+    }
 
     /// Hosts by load, the least loaded first, after one that was given before.
     pub(super) fn least_loaded(&self, after: Option<(u64, Slot)>) -> impl Iterator<Item = (u64, Slot)> {

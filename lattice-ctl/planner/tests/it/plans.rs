@@ -61,6 +61,7 @@ impl World {
                 "failovers" => allowance.failovers = number,
                 "evictions" => allowance.evictions = number,
                 "moves" => allowance.moves = number,
+                "parts" => allowance.parts = number,
                 other => panic!("no such allowance: {other}"),
             }
         }

@@ -20,7 +20,7 @@
 //! | `pause app`, `resume app`, `finalise app`, `retry app`, `rollback app [version]` | |
 //! | `forbid app/actor A words` | policy refuses the actor on the host |
 //! | `runs` | from now on hosts obey their specs, and report what they run, using what it reserves |
-//! | `plan [failovers=n] [evictions=n] [moves=n]` | plans, checks, carries out |
+//! | `plan [failovers=n] [evictions=n] [moves=n] [parts=n]` | plans, checks, carries out |
 //! | `go 60s` | time passes; after each round of heartbeats there is a plan: what it says, and when |
 //! | `placed`, `hosts`, `judge`, `why app/actor`, `versions`, `status app` | show |
 

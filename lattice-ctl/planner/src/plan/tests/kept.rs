@@ -45,6 +45,7 @@ enum Happens {
         failovers: u32,
         evictions: u32,
         moves: u32,
+        parts: u32,
         in_force: bool,
     },
 }
@@ -64,8 +65,10 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => (0u8..4).prop_map(Happens::Undeploys),
         1 => (0u8..4).prop_map(Happens::Deletes),
         2 => (0u8..4, 0u8..4, 0u32..7).prop_map(|(app, actor, to)| Happens::Scales { app, actor, to }),
-        6 => (0u32..6, 0u32..4, 0u32..3, proptest::bool::weighted(0.8)).prop_map(
-            |(failovers, evictions, moves, in_force)| Happens::Plans { failovers, evictions, moves, in_force }
+        6 => (0u32..6, 0u32..4, 0u32..3, 0u32..3, proptest::bool::weighted(0.8)).prop_map(
+            |(failovers, evictions, moves, parts, in_force)| {
+                Happens::Plans { failovers, evictions, moves, parts, in_force }
+            }
         ),
     ]
 }
@@ -133,8 +136,8 @@ impl Story {
                     actor.scale = Scale::Replicas(to);
                 }
             }),
-            Happens::Plans { failovers, evictions, moves, in_force } => {
-                self.world.allowance = Allowance { failovers, evictions, moves };
+            Happens::Plans { failovers, evictions, moves, parts, in_force } => {
+                self.world.allowance = Allowance { failovers, evictions, moves, parts };
                 self.plan(in_force);
             }
         }

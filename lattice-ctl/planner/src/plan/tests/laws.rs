@@ -2,6 +2,7 @@
 //! without a reason, and what can be placed is placed.
 
 use super::*;
+use lattice_protocol::{Durability, Persistent};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ pub(super) struct AnyActor {
     spread: Vec<(u8, u32)>,
     pack: bool,
     priority: u8,
+    kind: bool,
 }
 
 fn any_host() -> impl Strategy<Value = AnyHost> {
@@ -34,8 +36,9 @@ pub(super) fn any_actor() -> impl Strategy<Value = AnyActor> {
     let region = || proptest::option::of(0u8..3);
     let hosts = proptest::collection::vec(0u8..8, 0..3);
     let spread = proptest::collection::vec((0u8..3, 1u32..10), 0..3);
-    (scale, 0u32..2_500, region(), region(), hosts, spread, any::<bool>(), any::<u8>()).prop_map(
-        |(scale, cpu, region, preferred, hosts, spread, pack, priority)| AnyActor {
+    let flags = (any::<bool>(), any::<bool>());
+    (scale, 0u32..2_500, region(), region(), hosts, spread, flags, any::<u8>()).prop_map(
+        |(scale, cpu, region, preferred, hosts, spread, (pack, kind), priority)| AnyActor {
             scale,
             cpu,
             region,
@@ -44,6 +47,7 @@ pub(super) fn any_actor() -> impl Strategy<Value = AnyActor> {
             spread,
             pack,
             priority,
+            kind,
         },
     )
 }
@@ -87,6 +91,9 @@ pub(super) fn manifests(actors: &[AnyActor]) -> Vec<ActorManifest> {
             .collect();
         rule.pack = any.pack;
         rule.priority = any.priority;
+        manifest.persistent = any
+            .kind
+            .then(|| Box::new(Persistent { durability: Durability::Lattice, ..Persistent::default() }));
         manifest
     });
     manifests.collect()
@@ -179,12 +186,13 @@ proptest! {
         world.plan();
         let mut rounds = 0;
         loop {
-            world.allowance.moves = 2;
+            (world.allowance.moves, world.allowance.parts) = (2, 3);
             let input = world.input();
             let plan = plan(&input);
             prop_assert_eq!(check(&input, &plan), []);
             let moves = moved(&plan);
-            prop_assert!(moves <= 2);
+            prop_assert!(plan.moved.moves <= 2 && plan.moved.parts <= 3);
+            prop_assert_eq!(moves, plan.moved.moves + plan.moved.parts);
             world.placements.extend(plan.changed);
             if moves == 0 {
                 break;
@@ -192,7 +200,7 @@ proptest! {
             rounds += 1;
             prop_assert!(rounds < 100, "it does not end");
         }
-        world.allowance.moves = 0;
+        (world.allowance.moves, world.allowance.parts) = (0, 0);
         world.plan();
     }
 
