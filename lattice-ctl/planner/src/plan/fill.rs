@@ -139,10 +139,14 @@ fn on_best_hosts<'seen>(
         }
     }
     while missing > 0
-        && preempt::make_room(task, site.group, None, filling)
-            .is_some_and(|slot| add(task, slot, site, filling))
+        && let Some(slot) = preempt::make_room(task, site.group, None, filling)
+        && add(task, slot, site, filling)
     {
         missing -= 1;
+        // What gave way may have held more than one replica needs.
+        while missing > 0 && add(task, slot, site, filling) {
+            missing -= 1;
+        }
     }
     missing
 }
