@@ -8,7 +8,7 @@
 
 mod guard;
 
-pub(crate) use guard::{Repeat, behind};
+pub(crate) use guard::{Failure, Repeat, behind};
 
 use crate::actor::Actor;
 use futures::future::BoxFuture;
@@ -89,7 +89,8 @@ pub struct EntityReply {
 /// Persistent actors of one kind, wherever they run.
 pub trait EntityTarget: Send + Sync {
     /// Has the actor of this id carry out a command (name, body, its id), or, without a command id,
-    /// answer a query. Nobody there is `E_CONNECTION`; every other report is the owner's own.
+    /// answer a query. Nobody there is `E_CONNECTION`, a command that may be carried out
+    /// `E_OUTCOME_UNKNOWN`; every other report is the owner's own.
     fn ask<'a>(
         &'a self,
         id: EntityId,

@@ -107,26 +107,6 @@ fn unanswered(error: BusError, host: Option<&HostId>, call: &EntityCall) -> Repo
     }
 }
 
-/// Several attempts at one command. That one of them reached nobody does not undo another that may have been
-/// carried out.
-#[derive(Debug, Default)]
-pub struct Attempts {
-    unknown: Option<Report>,
-}
-
-impl Attempts {
-    /// What is told of all of them when this is what the last one was told.
-    pub fn told(&mut self, last: Report) -> Report {
-        use ErrorCode::{Guest, IdReused, OutcomeUnknown, Quarantined, Trap};
-        match last.code {
-            OutcomeUnknown => self.unknown.insert(last).clone(),
-            // Whoever says so has looked for the command among those that were carried out.
-            Guest | IdReused | Quarantined | Trap => last,
-            _ => self.unknown.clone().unwrap_or(last),
-        }
-    }
-}
-
 /// A call that is answered sooner costs less on the subscription's own task than on one of its own.
 const SHORT: Duration = Duration::from_micros(200);
 
@@ -291,25 +271,6 @@ mod tests {
             assert_eq!(nobody.code, ErrorCode::Connection);
             assert!(nobody.to_string().contains(says), "{nobody}");
         }
-    }
-
-    #[test]
-    fn an_attempt_that_reached_nobody_does_not_undo_one_that_may_have_been_carried_out() {
-        let told = |codes: &[ErrorCode]| {
-            let mut attempts = Attempts::default();
-            let reports = codes.iter().map(|code| attempts.told(Report::new(*code, "so")));
-            reports.map(|report| report.code).collect::<Vec<_>>()
-        };
-        use ErrorCode::{Connection, Fenced, Guest, OutcomeUnknown};
-        assert_eq!(
-            told(&[Connection, OutcomeUnknown, Connection, Fenced]),
-            [Connection, OutcomeUnknown, OutcomeUnknown, OutcomeUnknown]
-        );
-        assert_eq!(
-            told(&[OutcomeUnknown, Guest]),
-            [OutcomeUnknown, Guest],
-            "the actor's own word is certain"
-        );
     }
 
     #[tokio::test]

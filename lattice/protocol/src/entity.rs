@@ -6,6 +6,10 @@
 //! ```
 //! Only hosts send messages of other actors ([`CommandBy::Actor`]); NATS permissions see to that.
 
+mod attempts;
+
+pub use attempts::Attempts;
+
 use crate::error::{ErrorCode, Report};
 use crate::invocation::{decode_frame, encode_frame};
 use crate::name::{AppName, EntityKey, HostId, KindName};

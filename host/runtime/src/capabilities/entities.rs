@@ -5,9 +5,10 @@ use super::bindings::entities::trellis::actor::client::{Done, Failure, Host};
 use super::bindings::entities::trellis::actor::types::Command;
 use super::{interface, trap};
 use crate::state::{CallScope, InstanceState};
-use crate::wiring::{BoundLink, BoundTarget, EntityReply, EntityTarget, Repeat};
+use crate::wiring::{self, BoundLink, BoundTarget, EntityReply, EntityTarget, Repeat};
+use lattice_protocol::entity::Attempts;
 use lattice_protocol::{EntityId, Report};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime::component::{HasSelf, Linker};
 
 interface!(CLIENT = "trellis:actor/client@0.1.0");
@@ -30,6 +31,16 @@ fn failure(report: Report) -> Failure {
     Failure { code: report.code.to_string(), refusal, message }
 }
 
+/// What is known of a call's attempts; each is on one task, but they end on others.
+#[derive(Default)]
+struct Attempted(Mutex<Attempts>);
+
+impl Attempted {
+    fn lock(&self) -> MutexGuard<'_, Attempts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl CallScope {
     fn entity(&self, id: &str) -> Result<(Arc<BoundLink>, EntityId), Report> {
         // The link first: without one, no more is said than that.
@@ -45,12 +56,24 @@ impl CallScope {
         let (name, body, command_id) = ask;
         self.fits("command", body.len())?;
         let target = target(&link)?;
-        let (name, body) = (name, bytes::Bytes::from(body));
-        link.guarded(self.info.deadline, Repeat::Freely, |until| {
-            let (id, body, command_id) = (id.clone(), body.clone(), command_id.clone());
-            async move { target.ask(id, (name, body, command_id), until).await }
-        })
-        .await
+        let body = bytes::Bytes::from(body);
+        let changes = command_id.is_some();
+        let attempts = Attempted::default();
+        let asked = link
+            .guarded(self.info.deadline, Repeat::Freely, |until| {
+                let (id, body, command_id) = (id.clone(), body.clone(), command_id.clone());
+                let attempts = &attempts;
+                async move {
+                    attempts.lock().begin();
+                    let asked = target.ask(id, (name, body, command_id), until).await;
+                    asked.map_err(|report| match changes {
+                        true => wiring::Failure::of_command(attempts.lock().told(report)),
+                        false => report.into(),
+                    })
+                }
+            })
+            .await;
+        asked.map_err(|report| if changes { attempts.lock().given_up(report) } else { report })
     }
 }
 

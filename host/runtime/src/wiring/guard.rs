@@ -48,6 +48,14 @@ impl From<Report> for Failure {
     }
 }
 
+impl Failure {
+    /// Of a command: the same one, under the same id, finds out what has become of it.
+    pub(crate) fn of_command(report: Report) -> Self {
+        let unknown = report.code == ErrorCode::OutcomeUnknown;
+        Self { outcome: if unknown { Some(Outcome::Sent) } else { Outcome::of(report.code) }, report }
+    }
+}
+
 /// What may be done again after an attempt has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
