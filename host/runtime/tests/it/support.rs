@@ -25,12 +25,13 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const NOW: i64 = 1_800_000_000;
 
 /// Everything that any test component may be linked to.
-const CAPABILITIES: [&str; 7] = [
+const CAPABILITIES: [&str; 8] = [
     "wasi:keyvalue",
     "wasi:blobstore",
     "wasi:http",
     "wasmcloud:messaging",
     "wasmcloud:secrets",
+    "trellis:actor",
     "example:pong",
     "example:loop",
 ];

@@ -2,6 +2,9 @@
 
 use crate::{ErrorCode, Report};
 
+/// What to do about it.
+const AGAIN: &str = "it may have been carried out: send the same command id again";
+
 /// Several attempts at one command. That the last of them reached nobody does not undo another that may have been
 /// carried out: `E_OUTCOME_UNKNOWN` stays, until somebody knows.
 #[derive(Debug, Default)]
@@ -11,9 +14,13 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// One begins. Until its end is told it may be carried out.
+    /// One begins. Until its end is told it may be carried out; so may have been one before whose end nobody waited
+    /// for.
     pub fn begin(&mut self) {
-        self.is_open = true;
+        if std::mem::replace(&mut self.is_open, true) {
+            let what = "no answer: the command may have been carried out";
+            self.unknown = Some(Report::new(ErrorCode::OutcomeUnknown, what).hint(AGAIN));
+        }
     }
 
     /// One has ended so. What is told of all of them if it was the last.
@@ -34,7 +41,7 @@ impl Attempts {
             return self.told(why);
         }
         let unknown = Report { code: ErrorCode::OutcomeUnknown, ..why };
-        self.told(unknown.hint("it may have been carried out: send the same command id again"))
+        self.told(unknown.hint(AGAIN))
     }
 }
 
@@ -74,5 +81,9 @@ mod tests {
         attempts.begin();
         assert_eq!(attempts.given_up(report(Timeout)).code, OutcomeUnknown);
         assert_eq!(attempts.given_up(report(CircuitOpen)).code, OutcomeUnknown, "and that stays");
+        let mut attempts = Attempts::default();
+        attempts.begin();
+        attempts.begin();
+        assert_eq!(attempts.told(report(Connection)).code, OutcomeUnknown, "nobody waited for the first");
     }
 }
