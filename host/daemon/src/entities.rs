@@ -159,7 +159,9 @@ impl Entities {
     ) -> Result<(EntityAnswer, Bytes), Report> {
         let until = Instant::now() + Duration::from_millis(call.remaining_ms).min(MAX_PATIENCE);
         let may_be_stale = matches!(call.ask, EntityAsk::Query { stale: true, .. });
+        let changes = matches!(call.ask, EntityAsk::Command { .. } | EntityAsk::Delete { .. });
         let mut attempts = Attempts::default();
+        let mut told = |report| if changes { attempts.told(report) } else { report };
         loop {
             let left = until.saturating_duration_since(Instant::now());
             call.remaining_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
@@ -181,10 +183,10 @@ impl Entities {
             }
             match attempt {
                 Err(report) if passes(report.code) && left > PAUSE => {
-                    attempts.told(report);
+                    told(report);
                     tokio::time::sleep(PAUSE).await;
                 }
-                Err(report) => return Err(attempts.told(why(actors, report)).at(key)),
+                Err(report) => return Err(told(why(actors, report)).at(key)),
                 answered => return answered,
             }
         }
