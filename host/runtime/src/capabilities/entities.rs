@@ -31,7 +31,7 @@ fn failure(report: Report) -> Failure {
     Failure { code: report.code.to_string(), refusal, message }
 }
 
-/// What is known of a call's attempts; each is on one task, but they end on others.
+/// What is known of a call's attempts. One is under way at a time; the lock lets it go on on another thread.
 #[derive(Default)]
 struct Attempted(Mutex<Attempts>);
 

@@ -7,7 +7,7 @@
 //! serves while the other is on its way; nobody moves to a worse class of host, or away from an
 //! actor it is linked to.
 //!
-//! Before that, and whatever the allowance says ([`part_kinds`]): a kind of persistent actors of which a host
+//! Before that, by an allowance of its own ([`part_kinds`]): a kind of persistent actors of which a host
 //! counts for several replicas. The host runs the kind once, and so do as many hosts less than were asked
 //! for: nothing stops where the surplus goes from, and what was asked for is there again.
 //!
