@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, watch};
 /// that nobody takes what is published there, which is certain, so it is published again.
 const HEARD: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_millis(20);
-/// For so long, and so often, a stream is made anew whose store the server could not make: see [`in_the_way`].
+/// For so long, and so often, a stream is made anew when what kept the server from it may pass: see [`in_the_way`].
 pub(super) const MADE: Duration = Duration::from_secs(3);
 const MADE_AGAIN: Duration = Duration::from_millis(50);
 /// Denials that a slow listener may miss; it then times out instead.
@@ -203,11 +203,14 @@ impl Core {
     }
 }
 
-/// Did the server have no place for a stream's store, most likely because it makes the same one for somebody else
-/// at this moment, or has not yet done away with one of this name? It says nothing else, of a broken disk as well:
-/// which it was is in its log. Its code is that of all streams that were not made.
+/// Is it likely to pass, what kept a server from making a stream? It has no place for the store: most likely it makes
+/// the same one for somebody else at this moment, or has not yet done away with one of this name (it says nothing
+/// else of a broken disk; which it was is in its log). Or it has begun just now, and not enabled the account yet.
+/// The codes are those of everything that is wrong with a stream, or with an account.
 pub(super) fn in_the_way(description: &str) -> bool {
-    description.contains("error creating store for stream")
+    ["error creating store for stream", "JetStream not enabled for account"]
+        .iter()
+        .any(|passing| description.contains(passing))
 }
 
 fn is_passing(error: &ApiError) -> bool {
@@ -375,6 +378,8 @@ mod tests {
     /// As nats-server says it.
     const IN_THE_WAY: &str =
         r#"{"error":{"code":500,"err_code":10049,"description":"error creating store for stream"}}"#;
+    const NOT_YET: &str =
+        r#"{"error":{"code":503,"err_code":10039,"description":"JetStream not enabled for account"}}"#;
     const FULL: &str =
         r#"{"error":{"code":500,"err_code":10047,"description":"insufficient storage resources available"}}"#;
 
@@ -392,7 +397,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_passes_when_a_stream_is_made_is_waited_for_and_nothing_else() {
-        let (asked, made) = make(60_000, &[IN_THE_WAY, IN_THE_WAY, r#"{"config":{}}"#]).await;
+        let (asked, made) = make(60_000, &[IN_THE_WAY, NOT_YET, r#"{"config":{}}"#]).await;
         assert!(made.is_ok(), "{made:?}");
         assert_eq!(asked, 3);
         let (asked, made) = make(60_000, &[FULL]).await;
