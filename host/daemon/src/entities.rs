@@ -159,9 +159,9 @@ impl Entities {
     ) -> Result<(EntityAnswer, Bytes), Report> {
         let until = Instant::now() + Duration::from_millis(call.remaining_ms).min(MAX_PATIENCE);
         let may_be_stale = matches!(call.ask, EntityAsk::Query { stale: true, .. });
-        let changes = matches!(call.ask, EntityAsk::Command { .. } | EntityAsk::Delete { .. });
+        let is_command = call.ask.is_command();
         let mut attempts = Attempts::default();
-        let mut told = |report| if changes { attempts.told(report) } else { report };
+        let mut told = |report| if is_command { attempts.told(report) } else { report };
         loop {
             let left = until.saturating_duration_since(Instant::now());
             call.remaining_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);

@@ -104,15 +104,12 @@ impl Client {
             Err(BusError::NoResponders { .. }) => Ok(None),
             Err(error) => {
                 let what = "no controller answered: the change may have been made";
-                let unknown = error.outcome_unknown(what).filter(|_| operation.changes());
-                Err(unknown.map_or_else(
-                    || error.into(),
-                    |report| {
-                        report
-                            .at(operation.name)
-                            .hint("see what is in force, then try again: trellis app history <app>")
-                    },
-                ))
+                Err(match error.outcome_unknown(what) {
+                    Some(report) if operation.changes() => report
+                        .at(operation.name)
+                        .hint("see what is in force, then try again: trellis app history <app>"),
+                    _ => error.into(),
+                })
             }
         }
     }

@@ -81,7 +81,7 @@ fn place(call: &EntityCall) -> String {
 /// What no answer means for who has asked.
 fn unanswered(error: BusError, host: Option<&HostId>, call: &EntityCall) -> Report {
     let kind = &call.kind;
-    if matches!(call.ask, EntityAsk::Command { .. } | EntityAsk::Delete { .. })
+    if call.ask.is_command()
         && let Some(report) = error.outcome_unknown("no answer: the command may have been carried out")
     {
         return report.hint("send the same command id again");

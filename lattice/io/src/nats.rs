@@ -20,6 +20,7 @@ mod keeping;
 mod kv;
 mod lane;
 mod log;
+mod making;
 mod stream;
 mod watch;
 

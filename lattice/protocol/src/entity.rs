@@ -154,6 +154,12 @@ impl EntityAsk {
             | Self::Discard { .. } => None,
         }
     }
+
+    /// Is it for an actor to carry out, under an id? Without an answer it may have been.
+    #[must_use]
+    pub fn is_command(&self) -> bool {
+        matches!(self, Self::Command { .. } | Self::Delete { .. })
+    }
 }
 
 /// Head of a call.

@@ -57,7 +57,7 @@ impl CallScope {
         self.fits("command", body.len())?;
         let target = target(&link)?;
         let body = bytes::Bytes::from(body);
-        let changes = command_id.is_some();
+        let is_command = command_id.is_some();
         let attempts = Attempted::default();
         let asked = link
             .guarded(self.info.deadline, Repeat::Freely, |until| {
@@ -66,14 +66,14 @@ impl CallScope {
                 async move {
                     attempts.lock().begin();
                     let asked = target.ask(id, (name, body, command_id), until).await;
-                    asked.map_err(|report| match changes {
+                    asked.map_err(|report| match is_command {
                         true => wiring::Failure::of_command(attempts.lock().told(report)),
                         false => report.into(),
                     })
                 }
             })
             .await;
-        asked.map_err(|report| if changes { attempts.lock().given_up(report) } else { report })
+        asked.map_err(|report| if is_command { attempts.lock().given_up(report) } else { report })
     }
 }
 

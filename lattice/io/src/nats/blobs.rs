@@ -1,6 +1,7 @@
 //! Blobs in NATS object stores: an object per digest, in chunks.
 
-use super::core::{Core, MADE, denied, in_the_way, until_made};
+use super::core::{Core, denied};
+use super::making::{MADE, in_the_way, until_made};
 use crate::blobs::{
     BlobError, BlobInfo, BlobStores, Blobs, MAX_BLOB_BYTES, NamedBlob, check_get, check_put, check_put_named,
     digest_of,

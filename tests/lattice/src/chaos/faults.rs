@@ -114,19 +114,16 @@ impl World {
 
     /// Ends what was to last until then.
     fn come_back(&mut self, now: Instant) -> Result<()> {
-        for host in &mut self.hosts {
-            if host.away.is_some_and(|(_, until)| until <= now)
-                && let Some((fault, _)) = host.away.take()
-            {
-                host.comes_back(fault)?;
-            }
-        }
-        Ok(())
+        self.end_those(|until| until <= now)
     }
 
     fn all_come_back(&mut self) -> Result<()> {
+        self.end_those(|_| true)
+    }
+
+    fn end_those(&mut self, is_over: impl Fn(Instant) -> bool) -> Result<()> {
         for host in &mut self.hosts {
-            if let Some((fault, _)) = host.away.take() {
+            if let Some((fault, _)) = host.away.take_if(|(_, until)| is_over(*until)) {
                 host.comes_back(fault)?;
             }
         }

@@ -1,5 +1,5 @@
 //! Shards that go from host to host while clients work: asked for as `trellis migrate` asks, of whichever host
-//! answers. Nobody waits for a move here; it is under way while other faults come.
+//! answers. Nobody waits for a move here, but for the last of a run: it is under way while other faults come.
 
 use super::Plan;
 use crate::PATIENCE;
@@ -103,6 +103,11 @@ impl Moves {
         serde_json::from_slice(&entry.value).ok()
     }
 
+    /// The place of the host that has it.
+    async fn host(&self, actor: &EntityKey) -> Option<usize> {
+        number(self.owner(actor).await?.host()?)
+    }
+
     async fn is_given_up(&self, actor: &EntityKey) -> bool {
         self.owner(actor).await.is_some_and(|owner| owner.is_released())
     }
@@ -113,9 +118,7 @@ impl Moves {
         loop {
             let at = usize::try_from(random.below(self.actors.len() as u64))?;
             let actor = self.actors.get(at).context("an actor")?;
-            let owner = self.owner(actor).await;
-            let host = owner.as_ref().and_then(|owner| number(owner.host()?));
-            if let Some(host) = host.filter(|host| hosts.contains(host)) {
+            if let Some(host) = self.host(actor).await.filter(|host| hosts.contains(host)) {
                 return Ok((actor.clone(), host));
             }
             ensure!(began.elapsed() < PATIENCE, "no host that is there has a shard");
@@ -184,8 +187,7 @@ impl Moves {
         let pairs = self.actors.iter().flat_map(|actor| (0..hosts).map(move |to| (actor, to)));
         let mut last = None;
         for (actor, to) in pairs.cycle() {
-            let from = self.owner(actor).await.as_ref().and_then(|owner| number(owner.host()?));
-            if from.is_some_and(|from| from != to) {
+            if self.host(actor).await.is_some_and(|from| from != to) {
                 match self.request(actor, to)?.send().await {
                     Ok(()) => break,
                     Err(report) => last = Some(report),
