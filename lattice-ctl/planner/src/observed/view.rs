@@ -87,6 +87,11 @@ impl<'seen> HostView<'seen> {
         matches!(self.unfit, Some(Unfit::Verdict(Verdict::Rejoined) | Unfit::Flapping(_)))
     }
 
+    /// May it get something new, if only when nobody else can take it?
+    pub(crate) fn may_get(&self) -> bool {
+        self.unfit.is_none() || self.is_held()
+    }
+
     /// Does it carry all of these labels?
     #[must_use]
     pub fn has_labels(&self, wanted: &BTreeMap<String, String>) -> bool {

@@ -9,7 +9,9 @@
 //!
 //! Before that, by an allowance of its own ([`part_kinds`]): a kind of persistent actors of which a host
 //! counts for several replicas. The host runs the kind once, and so do as many hosts less than were asked
-//! for: nothing stops where the surplus goes from, and what was asked for is there again.
+//! for: nothing stops where the surplus goes from, and what was asked for is there again. A host that is held
+//! after its return gives too, and to another held one if need be: where every host flaps, one of them would
+//! otherwise be all that the kind has until its hold is over. A fit host gives to fit ones only.
 //!
 //! It ends: an evenness move lowers the sum of squares of an actor's counts; a load move does not
 //! raise it, and lowers the larger of two hosts' reservations. Reservations move with the decision
@@ -22,6 +24,7 @@ use super::fit::{refusal, tier, tiers};
 use super::ledger::Slot;
 use super::room::{HostRoom, Room};
 use super::tasks::{Turn, turn};
+use crate::observed::HostView;
 use lattice_protocol::{ActorId, HostId};
 use std::collections::BTreeSet;
 
@@ -39,7 +42,8 @@ pub(super) fn part_kinds(filling: &mut Filling<'_, '_>, kinds: &BTreeSet<ActorId
     for (_, index) in in_turn(stacked, filling) {
         with(index, filling, |task, filling| {
             let targets = could_have(task, filling);
-            while filling.left.parts > 0 && even_out(task, (&targets, 0), filling) {
+            let level = Level { targets: &targets, most_there: 0, gives: |view| view.may_get() };
+            while filling.left.parts > 0 && even_out(task, &level, filling) {
                 filling.left.parts -= 1;
             }
         });
@@ -65,10 +69,11 @@ pub(super) fn rebalance(filling: &mut Filling<'_, '_>) {
     }
     let targets = places(&filling.room, &mut filling.room.least_loaded(None));
     let sources = places(&filling.room, &mut filling.room.most_loaded(None));
+    let level = Level { targets: &targets, most_there: u32::MAX, gives: |view| view.unfit.is_none() };
     // Only who has two replicas on one host can be made more even.
     for (_, index) in in_turn(filling.room.stacked(), filling) {
         with(index, filling, |task, filling| {
-            while filling.left.moves > 0 && even_out(task, (&targets, u32::MAX), filling) {
+            while filling.left.moves > 0 && even_out(task, &level, filling) {
                 filling.left.moves -= 1;
             }
         });
@@ -115,26 +120,33 @@ fn count(task: &Task<'_>, host: &HostId) -> u32 {
     task.placed.get(host).copied().unwrap_or(0)
 }
 
-/// Moves one replica of an actor from where it has most to where it has least, and `most_there` at most; false
-/// when that makes it no more even.
-fn even_out(
-    task: &mut Task<'_>,
-    (targets, most_there): (&[Slot], u32),
-    filling: &mut Filling<'_, '_>,
-) -> bool {
+/// Between which hosts one replica goes.
+struct Level<'hosts> {
+    /// Those that may get it.
+    targets: &'hosts [Slot],
+    /// Replicas that the one which gets it may have.
+    most_there: u32,
+    /// May this host be the one it leaves?
+    gives: fn(&HostView<'_>) -> bool,
+}
+
+/// Moves one replica of an actor from where it has most to where it has least; false when that makes it no more
+/// even.
+fn even_out(task: &mut Task<'_>, level: &Level<'_>, filling: &mut Filling<'_, '_>) -> bool {
     let room = &filling.room;
     let most = task
         .placed
         .iter()
         .filter_map(|(host, count)| Some((*count, room.slot(host)?)))
-        .filter(|(_, slot)| room.at(*slot).is_some_and(|host| host.view.unfit.is_none()))
+        .filter(|(_, slot)| room.at(*slot).is_some_and(|host| (level.gives)(host.view)))
         .max_by_key(|(count, slot)| (*count, std::cmp::Reverse(*slot)));
     let Some((most, source)) = most else { return false };
     let Some(from) = room.at(source) else { return false };
-    let target = targets
+    let target = level
+        .targets
         .iter()
         .filter_map(|slot| Some((count(task, room.at(*slot)?.view.id), *slot)))
-        .filter(|(least, _)| *least <= most_there && least.saturating_add(2) <= most)
+        .filter(|(least, _)| *least <= level.most_there && least.saturating_add(2) <= most)
         .filter(|(_, slot)| room.at(*slot).is_some_and(|to| admits(task, &from, &to, filling)))
         .min();
     let Some((_, target)) = target else { return false };

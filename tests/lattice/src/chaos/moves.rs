@@ -1,5 +1,5 @@
 //! Shards that go from host to host while clients work: asked for as `trellis migrate` asks, of whichever host
-//! answers. Nobody waits for a move here, but for the last of a run: it is under way while other faults come.
+//! answers. Nobody waits for a move here before the end of a run: it is under way while other faults come.
 
 use super::Plan;
 use crate::PATIENCE;
@@ -27,6 +27,8 @@ const READY: Duration = Duration::from_secs(4);
 const AGAIN: Duration = Duration::from_millis(50);
 /// Pause between two looks at who has a shard.
 const LOOK: Duration = Duration::from_millis(1);
+/// A host that has come back is held at most so long by a controller of the profile `fast`.
+const LONGEST_HOLD: Duration = Duration::from_secs(120);
 
 /// What became of the moves of a run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -180,10 +182,34 @@ impl Moves {
         }
     }
 
-    /// Has some shard go to another of so many hosts, until one has: whatever the faults have left, and wherever
-    /// the controller has put the kind's replicas.
+    /// What became of them, when all are over.
+    pub(super) async fn end(mut self) -> Result<Moved> {
+        self.wait().await?;
+        Ok(self.moved)
+    }
+
+    /// The same, and when none was done, some shard goes to another of so many hosts: whatever the faults have left,
+    /// and wherever the controller has put the kind's replicas.
     pub(super) async fn end_with_one(mut self, hosts: usize) -> Result<Moved> {
-        let began = Instant::now();
+        self.wait().await?;
+        if self.moved.done == 0 {
+            self.one(hosts).await?;
+            self.moved.done += 1;
+        }
+        Ok(self.moved)
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        while let Some(ended) = self.under_way.join_next().await {
+            self.moved.count(ended?);
+        }
+        Ok(())
+    }
+
+    /// Asks for one move after the other until one is done: at the latest, and with [`PATIENCE`], when no host is held
+    /// any more for having come and gone so often.
+    async fn one(&self, hosts: usize) -> Result<()> {
+        let end = Instant::now() + LONGEST_HOLD + PATIENCE;
         let pairs = self.actors.iter().flat_map(|actor| (0..hosts).map(move |to| (actor, to)));
         let mut last = None;
         for (actor, to) in pairs.cycle() {
@@ -193,22 +219,10 @@ impl Moves {
                     Err(report) => last = Some(report),
                 }
             }
-            ensure!(
-                began.elapsed() < 2 * PATIENCE,
-                "no shard goes to another host, with all there: {last:?}"
-            );
+            ensure!(Instant::now() < end, "no shard goes to another host, with all there: {last:?}");
             tokio::time::sleep(AGAIN).await;
         }
-        self.moved.done += 1;
-        self.end().await
-    }
-
-    /// What became of them, when all are over.
-    pub(super) async fn end(mut self) -> Result<Moved> {
-        while let Some(ended) = self.under_way.join_next().await {
-            self.moved.count(ended?);
-        }
-        Ok(self.moved)
+        Ok(())
     }
 }
 
