@@ -29,6 +29,9 @@
 //! ([`lattice_journal::chain`]). A stream is trimmed only behind a checkpoint that was read back and that
 //! its own records confirm, and with another one before it; a shard that cannot be opened whole is closed,
 //! and says so ([`LatticeActors::closed`]). A shard's loop checks the lease before each step, and stops by itself.
+//! Nobody takes a shard over while its owner's lease may hold: else the two would answer queries, and the one that
+//! was robbed would answer what was so before. What this host heard of the lease begins a takeover; what the
+//! leader of the bucket says, asked then, allows it.
 
 mod balance;
 mod domains;

@@ -6,7 +6,8 @@
 //!
 //! - the holder counts from when it *sent* the renewal that succeeded, and stops itself
 //!   [`LeasePolicy::margin_ms`] before the end;
-//! - a watcher counts from when it *saw* the last renewal, which is later, and waits the whole time.
+//! - a watcher counts from when it *saw* the last renewal, which is later, waits the whole time, and then asks the
+//!   leader whether that still is the last one: what it was told may be behind, or may never have come.
 //!
 //! ```text
 //!             written                    renewed in time

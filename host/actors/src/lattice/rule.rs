@@ -45,16 +45,6 @@ impl Inner {
         }
     }
 
-    /// Is this the session of another host, which lives and runs the kind's actors?
-    pub(super) fn lives(&self, kind: &KindName, session: &SessionId, mine: &SessionId) -> bool {
-        let (now_ms, lease) = (self.now_ms(), self.options.lease);
-        let state = self.state();
-        let is_it = |(value, seen): &(SessionValue, Sighting)| {
-            value.session == session.as_str() && value.kinds.contains(kind) && seen.lives(&lease, now_ms)
-        };
-        session != mine && state.seen.values().any(is_it)
-    }
-
     /// Takes the seats that are this host's, and leaves the others; when the picture is another than before.
     fn stand_by(self: &Arc<Self>, before: &mut Option<Picture>) {
         let mut state = self.state();

@@ -64,7 +64,6 @@ pub(super) async fn run(
     let first = checkpoint
         .as_ref()
         .map_or((RecordSeq(1), 0), |(_, document)| (document.checkpoint.through.next(), document.at_ms));
-    let mine = session.clone();
     let mut takeover = Takeover::new(session, tail);
     let mut todo: VecDeque<TakeoverAction> = takeover.start().into();
     while let Some(action) = todo.pop_front() {
@@ -75,9 +74,8 @@ pub(super) async fn run(
         match action {
             TakeoverAction::ReadKey => {
                 let key = read_key(inner, part).await;
-                // What was decided from was older than this: nobody takes a shard from a host that lives.
-                if let Some((owner, _)) =
-                    key.as_ref().filter(|(owner, _)| inner.lives(&part.0, &owner.session, &mine))
+                if let Some((owner, _)) = &key
+                    && inner.may_act(&owner.session, &part.0).await?
                 {
                     let report = Report::new(ErrorCode::Fenced, "another host has the shard");
                     return Err(report.got(&owner.session).into());

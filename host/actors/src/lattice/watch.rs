@@ -2,8 +2,10 @@
 
 use super::values::SessionValue;
 use super::{Inner, PAUSE};
-use lattice_io::{KvError, KvEvent, KvOptions, Replicas, WatchKeys};
+use lattice_io::{KvEntry, KvError, KvEvent, KvOptions, Replicas, WatchKeys};
+use lattice_journal::SessionId;
 use lattice_journal::lease::Sighting;
+use lattice_protocol::KindName;
 use lattice_protocol::ownership::OwnerValue;
 use std::sync::Arc;
 
@@ -31,30 +33,54 @@ impl Inner {
         }
     }
 
+    /// A session as its bucket has it, and since when it has been like that; none when it cannot be read.
+    fn saw(&self, entry: KvEntry) -> Option<(SessionValue, Sighting)> {
+        let now_ms = self.now_ms();
+        let value = serde_json::from_slice::<SessionValue>(&entry.value).ok()?;
+        let mut state = self.state();
+        if let Some((known, seen)) = state.seen.get_mut(&entry.key)
+            && !seen.saw(entry.revision, now_ms)
+        {
+            return Some((known.clone(), *seen));
+        }
+        let seen = Sighting::new(entry.revision, now_ms);
+        let joined = state.joined.get(&entry.key);
+        if joined.is_none_or(|(session, _)| *session != value.session) {
+            state.joined.insert(entry.key.clone(), (value.session.clone(), now_ms));
+        }
+        state.seen.insert(entry.key, (value.clone(), seen));
+        drop(state);
+        self.changed.notify_waiters();
+        Some((value, seen))
+    }
+
+    /// May the holder of this session act on shards of this kind, as far as anybody can know?
+    ///
+    /// What was heard of it says only that it did: a watch may hang behind, or have heard nothing yet of a session that
+    /// has begun just now, while its holder reads and renews. So the leader is asked, and the lease is over
+    /// when it still says, after its whole time, what was seen then. A renewal that is written after the leader was
+    /// asked comes too late for its holder.
+    ///
+    /// # Errors
+    /// The leader does not answer: then it may.
+    pub(super) async fn may_act(&self, session: &SessionId, kind: &KindName) -> Result<bool, KvError> {
+        // No other session of this host's name is there; that of a shard which was given up is one of them.
+        if session.host() == self.options.host.as_str() {
+            return Ok(false);
+        }
+        let asked_ms = self.now_ms();
+        let Some(entry) = self.sessions.get_latest(session.host()).await? else { return Ok(false) };
+        let Some((value, seen)) = self.saw(entry) else { return Ok(false) };
+        let is_it = value.session == session.as_str() && value.kinds.contains(kind);
+        Ok(is_it && seen.lives(&self.options.lease, asked_ms))
+    }
+
     pub(super) async fn watch_sessions(self: Arc<Self>) {
         self.make_buckets().await;
         let mut watch = self.sessions.watch(WatchKeys::All);
         while let Some(event) = watch.next().await {
-            let now_ms = self.now_ms();
             match event {
-                KvEvent::Put(entry) => {
-                    let Ok(value) = serde_json::from_slice::<SessionValue>(&entry.value) else { continue };
-                    let mut state = self.state();
-                    let sighting = match state.seen.get_mut(&entry.key) {
-                        Some((_, seen)) => {
-                            if !seen.saw(entry.revision, now_ms) {
-                                continue;
-                            }
-                            *seen
-                        }
-                        None => Sighting::new(entry.revision, now_ms),
-                    };
-                    let joined = state.joined.get(&entry.key);
-                    if joined.is_none_or(|(session, _)| *session != value.session) {
-                        state.joined.insert(entry.key.clone(), (value.session.clone(), now_ms));
-                    }
-                    state.seen.insert(entry.key, (value, sighting));
-                }
+                KvEvent::Put(entry) => drop(self.saw(entry)),
                 KvEvent::Deleted { key, .. } => {
                     let mut state = self.state();
                     state.seen.remove(&key);

@@ -14,6 +14,7 @@ mod erasure;
 mod forward;
 mod fuse;
 mod lattice;
+mod leases;
 mod retention;
 mod standby;
 mod standing;
