@@ -31,7 +31,8 @@
 //! and says so ([`LatticeActors::closed`]). A shard's loop checks the lease before each step, and stops by itself.
 //! Nobody takes a shard over while its owner's lease may hold: else the two would answer queries, and the one that
 //! was robbed would answer what was so before. What this host heard of the lease begins a takeover; what the
-//! leader of the bucket says, asked then, allows it.
+//! leader of the bucket says, asked then, allows it. A machine that stood still, its clocks too, believes in a lease
+//! that is over: its loops stop at the word that somebody else has claimed their shards.
 
 mod balance;
 mod domains;
@@ -127,6 +128,8 @@ struct State {
     kinds: BTreeMap<KindName, Kind>,
     /// This host's session, while its lease holds: who, and until when (monotonic).
     lease: Option<(SessionId, u64)>,
+    /// The kinds that the lease is known to name: who reads it takes shards of others for anybody's.
+    named: BTreeSet<KindName>,
     /// Sessions by host: the value, and when it was seen.
     seen: BTreeMap<String, (SessionValue, Sighting)>,
     owners: BTreeMap<String, OwnerValue>,
@@ -350,6 +353,13 @@ impl LatticeActors {
     }
 }
 
+impl State {
+    /// Until when this session may act (monotonic); none when it is not this host's any more.
+    fn holds_until(&self, session: &SessionId) -> Option<u64> {
+        self.lease.as_ref().filter(|(holder, _)| holder == session).map(|(_, until_ms)| *until_ms)
+    }
+}
+
 impl Inner {
     /// Short and never across an await; whole after every statement.
     fn state(&self) -> MutexGuard<'_, State> {
@@ -371,10 +381,11 @@ impl Inner {
         }
     }
 
-    /// The lease holds until then.
-    fn holds(&self, session: &SessionId, until_ms: u64) {
+    /// The lease holds until then, and names these kinds.
+    fn holds(&self, session: &SessionId, until_ms: u64, kinds: BTreeSet<KindName>) {
         let mut state = self.state();
         state.lease = Some((session.clone(), until_ms));
+        state.named = kinds;
         state.trouble = None;
         for inbox in state.parts.values().flatten() {
             inbox.send(Message::Lease(until_ms));
@@ -385,6 +396,7 @@ impl Inner {
     fn ended(&self) {
         let mut state = self.state();
         state.lease = None;
+        state.named.clear();
         for inbox in state.parts.values().flatten() {
             inbox.send(Message::Stop(StopReason::LeaseEnded));
         }

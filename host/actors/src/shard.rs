@@ -294,6 +294,11 @@ impl ShardLoop {
             Message::RemoveKind(name, actor) => self.remove_kind(&name, &actor, now),
             Message::Forgive { key } => self.forgive(key, now),
             Message::Look(look) => self.look(look, now),
+            // It did not wait for this one's lease: that was over, or this host stood still and does not know it.
+            Message::Claimed { by } if by > self.shard.tail().chain.epoch() => {
+                self.step(Input::Stop(StopReason::Moved), now);
+            }
+            Message::Claimed { .. } => {}
             Message::Lease(until_ms) => self.step(Input::Lease { until_ms }, now),
             Message::Stop(StopReason::Shutdown) => {
                 self.closing = true;

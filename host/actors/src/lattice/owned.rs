@@ -104,13 +104,14 @@ impl Inner {
             None => (self.open_log(part, scope).await?, None),
         };
         let ahead = followed.is_some();
-        let opened = takeover::run(self, part, session, &log, followed).await?;
+        let opened = takeover::run(self, part, session.clone(), &log, followed).await?;
         let epoch = opened.tail.chain.epoch();
         let behind = opened.first.0.saturating_sub(1);
         let read = opened.tail.chain.seq().0.saturating_sub(behind);
         let (shard, messages) = {
             let mut state = self.state();
-            let until_ms = state.lease.as_ref().map_or(0, |(_, until_ms)| *until_ms);
+            // Another session of this host has another lease: who reads it takes this shard for anybody's.
+            let Some(until_ms) = state.holds_until(&session) else { return Err(takeover::lease_ended()) };
             let Some(kind) = state.kinds.get(&part.0).cloned() else { return Ok(StopReason::Shutdown) };
             let shared = Shared {
                 policy: Policy {

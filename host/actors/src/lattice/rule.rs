@@ -112,7 +112,8 @@ impl Inner {
         let ends = state.seen.values().map(|(_, seen)| seen.ends_ms(&self.options.lease));
         wake_ms = ends.filter(|end| *end > now_ms).fold(wake_ms, u64::min);
         let alive = self.alive(&state, &session);
-        let kinds: Vec<KindName> = state.kinds.keys().cloned().collect();
+        let kinds: Vec<KindName> =
+            state.kinds.keys().filter(|kind| state.named.contains(*kind)).cloned().collect();
         let parts = kinds.iter().flat_map(|kind| (0..SHARDS).map(|shard| (kind.clone(), ShardId(shard))));
         let mut due = Vec::new();
         for part in parts {

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use lattice_io::KvError;
 use lattice_journal::SessionId;
 use lattice_journal::lease::{LeaseAction, Session};
-use lattice_protocol::{ErrorCode, Report};
-use std::collections::VecDeque;
+use lattice_protocol::{ErrorCode, KindName, Report};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,20 @@ impl LatticeActors {
 }
 
 impl Inner {
+    /// Does the lease name every kind that runs here?
+    fn names_all(&self) -> bool {
+        let state = self.state();
+        state.kinds.keys().all(|kind| state.named.contains(kind))
+    }
+
+    /// The kinds that the lease is to name; one that it names no longer is taken over no longer, from now on.
+    fn names(&self) -> BTreeSet<KindName> {
+        let mut state = self.state();
+        let kinds: BTreeSet<KindName> = state.kinds.keys().cloned().collect();
+        state.named.retain(|kind| kinds.contains(kind));
+        kinds
+    }
+
     /// The domain did not do what it was asked for.
     pub(super) fn troubled(&self, error: impl Into<Report>) {
         self.state().trouble = Some(error.into());
@@ -68,12 +82,18 @@ async fn hold(inner: &Inner, session: &SessionId) {
             }
         }
     };
+    // What was written last.
+    let mut kinds = BTreeSet::new();
     loop {
+        if !inner.names_all() {
+            machine.renew();
+        }
         let mut todo: VecDeque<LeaseAction> = machine.tick(inner.now_ms()).into();
         while let Some(action) = todo.pop_front() {
             match action {
                 LeaseAction::Write { attempt } => {
-                    let value = value(inner, session, attempt);
+                    kinds = inner.names();
+                    let value = value(session, attempt, kinds.clone());
                     let written = match revision {
                         None => inner.sessions.create(&key, value).await,
                         Some(revision) => inner.sessions.update(&key, value, revision).await,
@@ -114,7 +134,7 @@ async fn hold(inner: &Inner, session: &SessionId) {
                         }
                     }
                 },
-                LeaseAction::Holds { until_ms } => inner.holds(session, until_ms),
+                LeaseAction::Holds { until_ms } => inner.holds(session, until_ms, kinds.clone()),
                 LeaseAction::Ended => return,
             }
         }
@@ -124,8 +144,7 @@ async fn hold(inner: &Inner, session: &SessionId) {
     }
 }
 
-fn value(inner: &Inner, session: &SessionId, attempt: u64) -> Bytes {
-    let kinds = inner.state().kinds.keys().cloned().collect();
+fn value(session: &SessionId, attempt: u64, kinds: BTreeSet<KindName>) -> Bytes {
     let value = SessionValue { session: session.to_string(), attempt, kinds };
     // Plain strings and numbers: this cannot fail.
     serde_json::to_vec(&value).unwrap_or_default().into()

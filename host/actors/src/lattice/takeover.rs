@@ -45,6 +45,10 @@ impl<E: Into<Report>> From<E> for Stuck {
     }
 }
 
+pub(super) fn lease_ended() -> Stuck {
+    Report::new(ErrorCode::Fenced, "the host's lease ended during the takeover").into()
+}
+
 /// What a standby has: the history that it folded, how far it followed the log, and actors in memory.
 pub(super) type Ahead = (History, Standby, Folded);
 
@@ -64,12 +68,12 @@ pub(super) async fn run(
     let first = checkpoint
         .as_ref()
         .map_or((RecordSeq(1), 0), |(_, document)| (document.checkpoint.through.next(), document.at_ms));
+    let mine = session.clone();
     let mut takeover = Takeover::new(session, tail);
     let mut todo: VecDeque<TakeoverAction> = takeover.start().into();
     while let Some(action) = todo.pop_front() {
-        if inner.state().lease.as_ref().is_none_or(|(_, until_ms)| inner.now_ms() >= *until_ms) {
-            let what = "the host's lease ended during the takeover";
-            return Err(Report::new(ErrorCode::Fenced, what).into());
+        if inner.state().holds_until(&mine).is_none_or(|until_ms| inner.now_ms() >= until_ms) {
+            return Err(lease_ended());
         }
         match action {
             TakeoverAction::ReadKey => {

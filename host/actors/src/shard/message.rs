@@ -11,7 +11,7 @@ use keys::Digest;
 use lattice_journal::outbox::Outgoing;
 use lattice_journal::record::SnapshotRef;
 use lattice_journal::shard::{Input, StopReason, Submitted, Token};
-use lattice_journal::{Command, Ledger, RecordSeq, Sealed};
+use lattice_journal::{Command, Epoch, Ledger, RecordSeq, Sealed};
 use lattice_protocol::{EntityKey, KindName, Report};
 use tokio::sync::{mpsc, oneshot};
 
@@ -70,6 +70,10 @@ pub(crate) enum Message {
     Trimmed {
         through: RecordSeq,
         result: Result<Trimmed, Report>,
+    },
+    /// Another host has claimed the shard under this epoch.
+    Claimed {
+        by: Epoch,
     },
     /// What goes with a checkpoint.
     Settled {

@@ -55,6 +55,16 @@ pub fn node_in(
     domain: Option<&DomainName>,
     name: &str,
     lattice: &Lattice,
+    policies: (Policy, KindPolicy),
+) -> Node {
+    node_by((domain, LEASE), name, lattice, policies)
+}
+
+/// The same, and its leases are like this.
+pub fn node_by(
+    (domain, lease): (Option<&DomainName>, LeasePolicy),
+    name: &str,
+    lattice: &Lattice,
     (policy, kind): (Policy, KindPolicy),
 ) -> Node {
     let directory = tempfile::tempdir().unwrap();
@@ -67,7 +77,7 @@ pub fn node_in(
         lattice: lattice.clone(),
         subjects: Subjects::new("test".parse().unwrap()),
         policy,
-        lease: LEASE,
+        lease,
         clock: Arc::new(SystemClock::new()),
         peers: outside.clone(),
         snapshots: Arc::new(SnapshotStore::open(&data, None).unwrap()),
@@ -128,7 +138,11 @@ impl Room for Rooms {
 }
 
 pub fn owned(node: &Node) -> BTreeSet<u16> {
-    node.actors.doors(&"sum".parse().unwrap()).into_iter().map(|(shard, _)| shard.0).collect()
+    owned_of(node, "sum")
+}
+
+pub fn owned_of(node: &Node, kind: &str) -> BTreeSet<u16> {
+    node.actors.doors(&kind.parse().unwrap()).into_iter().map(|(shard, _)| shard.0).collect()
 }
 
 /// The n-th id.

@@ -18,6 +18,20 @@ fn it_is_renewed_in_time_and_counts_from_the_sending() {
 }
 
 #[test]
+fn it_is_renewed_early_when_it_shall_say_something_else() {
+    let mut session = Session::new(POLICY);
+    session.tick(0);
+    session.renew();
+    assert!(session.tick(10).is_empty(), "one write at a time");
+    session.written(1, 20);
+    session.renew();
+    assert_eq!(session.wake_ms(), Some(0));
+    assert_eq!(session.tick(30), [LeaseAction::Write { attempt: 2 }]);
+    assert_eq!(session.written(2, 40), [LeaseAction::Holds { until_ms: 830 }]);
+    assert!(session.tick(329).is_empty(), "and then as before");
+}
+
+#[test]
 fn a_holder_that_hears_nothing_stops_before_the_end() {
     let mut session = Session::new(POLICY);
     session.tick(0);
