@@ -1,14 +1,16 @@
 //! A lattice that one host loses at a chosen step, as if it had been killed there: before the step happened, or
 //! after it and before anybody was told. Steps are those of checkpoints, or all that a host does with one
-//! shard's key and stream, and what it asks and answers when the shard moves. And a count of what it reads.
+//! shard's key and stream, and what it asks and answers when the shard moves. And a count of what it reads. Or one that
+//! keeps something from its host.
 
 use bytes::Bytes;
+use futures::StreamExt;
 use keys::Digest;
 use lattice_io::bus::{BusError, BusMessage, BusStatus};
 use lattice_io::log::{Following, LogError, LogOptions};
 use lattice_io::{
-    BlobError, BlobInfo, BlobStores, Blobs, BoxFuture, Bus, Kv, KvBuckets, KvEntry, KvError, KvOptions,
-    KvWatch, Lattice, Log, Logs, NamedBlob, Replicas, StreamError, Subscription, WatchKeys,
+    BlobError, BlobInfo, BlobStores, Blobs, BoxFuture, Bus, Kv, KvBuckets, KvEntry, KvError, KvEvent,
+    KvOptions, KvWatch, Lattice, Log, Logs, NamedBlob, Replicas, StreamError, Subscription, WatchKeys,
 };
 use lattice_journal::append::{AppendOutcome, ReadBack};
 use lattice_journal::record::Body;
@@ -27,6 +29,10 @@ pub struct Fuse {
     /// The key and the stream of the one shard whose every step counts; none: the steps of checkpoints do.
     shard: Option<(String, String)>,
     blown: AtomicBool,
+    /// No watch on sessions is told what is put there, as when it could not begin again after an outage.
+    deaf: bool,
+    /// Who owns a shard is answered only while this is so.
+    answers: Option<watch::Receiver<bool>>,
     /// Entries of logs that were read.
     pub read: AtomicU64,
 }
@@ -43,6 +49,14 @@ impl Fuse {
     /// Of one shard: its key, its stream.
     pub fn of_shard((key, stream): (&str, &str), blows: Option<(usize, bool)>) -> Arc<Self> {
         Arc::new(Self { blows, shard: Some((key.to_owned(), stream.to_owned())), ..Self::default() })
+    }
+
+    pub fn deaf() -> Arc<Self> {
+        Arc::new(Self { deaf: true, ..Self::default() })
+    }
+
+    pub fn answering(answers: watch::Receiver<bool>) -> Arc<Self> {
+        Arc::new(Self { answers: Some(answers), ..Self::default() })
     }
 
     fn is_key(&self, key: &str) -> bool {
@@ -321,7 +335,13 @@ impl Kv for Bucket {
         self.1.get(key)
     }
     fn get_latest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KvEntry>, KvError>> {
-        Box::pin(self.0.step_if(self.0.is_key(key), "key", no_bucket, self.1.get_latest(key)))
+        Box::pin(async move {
+            let answers = self.0.answers.clone().filter(|_| self.1.bucket().ends_with("shards"));
+            if let Some(mut answers) = answers {
+                answers.wait_for(|answers| *answers).await.unwrap();
+            }
+            self.0.step_if(self.0.is_key(key), "key", no_bucket, self.1.get_latest(key)).await
+        })
     }
     /// Only hints are written so.
     fn put<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<u64, KvError>> {
@@ -349,6 +369,10 @@ impl Kv for Bucket {
         self.1.keys()
     }
     fn watch(&self, keys: WatchKeys) -> KvWatch {
-        self.1.watch(keys)
+        let is_kept = self.0.deaf && self.1.bucket().ends_with("sessions");
+        let told = self.1.watch(keys);
+        KvWatch::new(Box::pin(
+            told.filter(move |event| std::future::ready(!is_kept || !matches!(event, KvEvent::Put(_)))),
+        ))
     }
 }

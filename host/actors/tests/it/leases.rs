@@ -1,109 +1,22 @@
 //! A lease that holds is respected by those who have not heard of it, and whoever has one acts by that one only.
 
+use crate::fuse::Fuse;
 use crate::lattice::{Node, node, node_by, owned, owned_of, policy, submit};
 use crate::support::{key, until};
 use bytes::Bytes;
-use futures::StreamExt;
-use host_actors::KindPolicy;
+use host_actors::{KindPolicy, LatticeActors};
 use lattice_io::memory::Memory;
-use lattice_io::{
-    BoxFuture, Kv, KvBuckets, KvEntry, KvError, KvEvent, KvOptions, KvWatch, Lattice, WatchKeys,
-};
 use lattice_journal::lease::LeasePolicy;
+use lattice_journal::shard::Submitted;
+use lattice_protocol::Report;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What a host's way to its buckets does to it.
-#[derive(Clone)]
-struct Way {
-    /// No watch on sessions is told what is put there, as when it could not begin again after an outage.
-    deaf: bool,
-    /// Who owns a shard is answered only while this is so.
-    answers: watch::Receiver<bool>,
-}
-
-impl Way {
-    fn of(self, lattice: &Lattice) -> Lattice {
-        Lattice { kv: Arc::new(By(Arc::clone(&lattice.kv), self)), ..lattice.clone() }
-    }
-}
-
-/// Buckets, or one of them, by such a way.
-struct By<B: ?Sized>(Arc<B>, Way);
-
-impl KvBuckets for By<dyn KvBuckets> {
-    fn open<'a>(
-        &'a self,
-        bucket: &'a str,
-        options: KvOptions,
-    ) -> BoxFuture<'a, Result<Arc<dyn Kv>, KvError>> {
-        self.0.open(bucket, options)
-    }
-    fn lookup<'a>(&'a self, bucket: &'a str) -> BoxFuture<'a, Result<Option<Arc<dyn Kv>>, KvError>> {
-        self.0.lookup(bucket)
-    }
-    fn assume(&self, bucket: &str) -> Result<Arc<dyn Kv>, KvError> {
-        Ok(Arc::new(By(self.0.assume(bucket)?, self.1.clone())))
-    }
-    fn delete<'a>(&'a self, bucket: &'a str) -> BoxFuture<'a, Result<bool, KvError>> {
-        self.0.delete(bucket)
-    }
-}
-
-impl Kv for By<dyn Kv> {
-    fn bucket(&self) -> &str {
-        self.0.bucket()
-    }
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KvEntry>, KvError>> {
-        self.0.get(key)
-    }
-    fn get_latest<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<KvEntry>, KvError>> {
-        Box::pin(async move {
-            if self.bucket().ends_with("shards") {
-                self.1.answers.clone().wait_for(|answers| *answers).await.unwrap();
-            }
-            self.0.get_latest(key).await
-        })
-    }
-    fn put<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<u64, KvError>> {
-        self.0.put(key, value)
-    }
-    fn create<'a>(&'a self, key: &'a str, value: Bytes) -> BoxFuture<'a, Result<u64, KvError>> {
-        self.0.create(key, value)
-    }
-    fn update<'a>(
-        &'a self,
-        key: &'a str,
-        value: Bytes,
-        expected: u64,
-    ) -> BoxFuture<'a, Result<u64, KvError>> {
-        self.0.update(key, value, expected)
-    }
-    fn delete<'a>(&'a self, key: &'a str, expected: Option<u64>) -> BoxFuture<'a, Result<(), KvError>> {
-        self.0.delete(key, expected)
-    }
-    fn purge<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), KvError>> {
-        self.0.purge(key)
-    }
-    fn keys(&self) -> BoxFuture<'_, Result<Vec<String>, KvError>> {
-        self.0.keys()
-    }
-    fn watch(&self, keys: WatchKeys) -> KvWatch {
-        let deaf = self.1.deaf && self.bucket().ends_with("sessions");
-        let heard = self.0.watch(keys).filter(move |event| {
-            let heard = !deaf || !matches!(event, KvEvent::Put(_));
-            async move { heard }
-        });
-        KvWatch::new(Box::pin(heard))
-    }
-}
-
-async fn balance(node: &Node, actor: &str) -> Bytes {
-    let door = node.actors.door(&key(actor)).expect("its owner");
-    let query = ("balance".to_owned(), Bytes::new());
-    door.query(key(actor), query, Duration::from_secs(1)).await.expect("its owner answers").reply
+/// What its owner answers when it is asked for its sum.
+async fn ask(node: &Node, actor: &str) -> Option<Result<Submitted, Report>> {
+    let (door, query) = (node.actors.door(&key(actor))?, ("balance".to_owned(), Bytes::new()));
+    Some(door.query(key(actor), query, Duration::from_secs(1)).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,13 +25,12 @@ async fn nothing_is_taken_from_a_host_whose_lease_was_not_heard_of_and_all_of_it
     let first = node("H1", &lattice);
     until("it has every shard", async || owned(&first).len() == 16).await;
     assert_eq!(submit(&[&first], 1, "sum/a", "5").await.reply, "5");
-    let (_answers, answers) = watch::channel(true);
-    let second = node("H2", &Way { deaf: true, answers }.of(&lattice));
+    let second = node("H2", &Fuse::deaf().wire(&lattice));
     // Three leases: whoever has heard nothing of a host for one holds it dead.
     for n in 0..36 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!((owned(&first).len(), owned(&second).len()), (16, 0), "look {n}");
-        assert_eq!(balance(&first, "sum/a").await, "5");
+        assert_eq!(ask(&first, "sum/a").await.unwrap().unwrap().reply, "5");
     }
     first.scope.shutdown(Duration::ZERO).await;
     until("the other has them all", async || owned(&second).len() == 16).await;
@@ -151,7 +63,7 @@ async fn a_shard_that_was_claimed_by_an_earlier_session_is_not_served_by_the_lea
     let buckets = |name| lattice.kv.assume(&format!("TRELLIS_test_{name}")).unwrap();
     let (sessions, owners) = (buckets("sessions"), buckets("shards"));
     let (answer, answers) = watch::channel(false);
-    let node = node("H1", &Way { deaf: false, answers }.of(&lattice));
+    let node = node("H1", &Fuse::answering(answers).wire(&lattice));
     let session = async || -> Option<String> {
         let entry = sessions.get_latest("H1").await.ok()??;
         let value: serde_json::Value = serde_json::from_slice(&entry.value).ok()?;
@@ -181,7 +93,7 @@ async fn an_owner_that_believes_in_its_lease_stops_when_somebody_else_has_claime
     let owners = lattice.kv.assume("TRELLIS_test_shards").unwrap();
     let node = node("H1", &lattice);
     let before = submit(&[&node], 1, "sum/a", "5").await;
-    let shard = format!("sum.{}", host_actors::LatticeActors::part(&key("sum/a")));
+    let shard = format!("sum.{}", LatticeActors::part(&key("sum/a")));
     let entry = owners.get_latest(&shard).await.unwrap().unwrap();
     let claimed = before.epoch.0 + 5;
     let value = serde_json::json!({ "session": format!("H9.{}", "0".repeat(32)), "epoch": claimed });
@@ -190,10 +102,8 @@ async fn an_owner_that_believes_in_its_lease_stops_when_somebody_else_has_claime
     until("it answers under a later epoch", async || {
         let again = submit(&[&node], 1, "sum/a", "5").await;
         assert!(again.repeated && again.reply == "5", "{again:?}");
-        let Some(door) = node.actors.door(&key("sum/a")) else { return false };
-        let query = ("balance".to_owned(), Bytes::new());
-        let answer = door.query(key("sum/a"), query, Duration::from_secs(1)).await;
-        answer.is_ok_and(|answer| answer.epoch.0 > claimed && answer.reply == "5")
+        let asked = ask(&node, "sum/a").await;
+        asked.is_some_and(|answer| answer.is_ok_and(|answer| answer.epoch.0 > claimed && answer.reply == "5"))
     })
     .await;
 }
