@@ -1,6 +1,7 @@
 //! Becoming the owner of a shard: claim a higher epoch, follow the log to its end, open the epoch
 //! in it, and know that this is valid. It does not wait for the old owner's lease: from the
-//! `EpochOpened` on, whatever the old owner writes is skipped by everybody.
+//! `EpochOpened` on, whatever the old owner writes is skipped by everybody. What the old owner answers
+//! to queries is not: whoever begins a takeover waits for the end of the lease ([`crate::lease`]).
 //!
 //! ```text
 //!  Claiming ──claimed──▶ Following ──at the end──▶ Opening ──valid──▶ Opened
