@@ -23,7 +23,7 @@
 //! | `balance` | hands shards to hosts that have fewer, one after the other |
 //! | `standby` (one per shard that it stands by for) | follows the stream, folds ahead, hands over |
 //!
-//! [`values`] is what the buckets hold. All of it is in one JetStream domain; [`domains`] has one of it for each.
+//! [`values`] is what the buckets hold, [`state`] what a host knows of that. All of it is in one JetStream domain; [`domains`] has one of it for each.
 //!
 //! Invariants: the lease keeps owners from working in vain; the fence is the epoch in the stream
 //! ([`lattice_journal::chain`]). A stream is trimmed only behind a checkpoint that was read back and that
@@ -41,6 +41,7 @@ mod rule;
 mod session;
 mod shelf;
 mod standby;
+mod state;
 mod stream;
 mod takeover;
 mod values;
@@ -54,15 +55,14 @@ use bytes::Bytes;
 pub use domains::DomainActors;
 use host_store::{AsideStore, SnapshotStore};
 use lattice_io::{Clock, Kv, Lattice, TaskScope};
-use lattice_journal::lease::{LeasePolicy, Sighting};
+use lattice_journal::lease::LeasePolicy;
 use lattice_journal::shard::StopReason;
 use lattice_journal::{RecordSeq, SessionId, ShardId};
-use lattice_protocol::ownership::OwnerValue;
 use lattice_protocol::subject::Subjects;
 use lattice_protocol::{EntityKey, ErrorCode, HostId, KindName, Report};
-use standby::Seat;
 pub use standby::{StaleAnswer, StandbyStats};
-use std::collections::{BTreeMap, BTreeSet};
+use state::State;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -121,38 +121,6 @@ pub(crate) struct Inner {
     standing_by: Arc<AtomicUsize>,
     /// An owner, or a shard of this host, is another than before.
     changed: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    kinds: BTreeMap<KindName, Kind>,
-    /// This host's session, while its lease holds: who, and until when (monotonic).
-    lease: Option<(SessionId, u64)>,
-    /// The kinds that the lease is known to name: who reads it takes shards of others for anybody's.
-    named: BTreeSet<KindName>,
-    /// Sessions by host: the value, and when it was seen.
-    seen: BTreeMap<String, (SessionValue, Sighting)>,
-    owners: BTreeMap<String, OwnerValue>,
-    /// Since when nobody alive owns a shard.
-    orphaned: BTreeMap<Part, u64>,
-    /// Shards being taken over or owned here; with their inbox once they are open.
-    parts: BTreeMap<Part, Option<Inbox>>,
-    /// Shards that this host stands by for.
-    standing: BTreeMap<Part, Seat>,
-    /// Shards that are given up for another host; did a person choose it?
-    moving: BTreeMap<Part, (HostId, bool)>,
-    /// The shard that comes here next, and until when its place is kept (monotonic).
-    reserved: Option<(Part, u64)>,
-    /// The session of each host, and when it was first seen (monotonic).
-    joined: BTreeMap<String, (String, u64)>,
-    /// Shards that cannot be opened as they are: why, and until when it is not tried again (monotonic).
-    closed: BTreeMap<Part, (Report, u64)>,
-    /// Why the domain could not be asked or written when that was last tried.
-    trouble: Option<Report>,
-    /// All that was there when watching began has been heard.
-    hears_sessions: bool,
-    hears_owners: bool,
-    started: bool,
 }
 
 impl LatticeActors {
@@ -350,13 +318,6 @@ impl LatticeActors {
         // Elapsed, what is left is cut off.
         drop(tokio::time::timeout(patience, drained).await);
         self.inner.scope.shutdown(patience).await;
-    }
-}
-
-impl State {
-    /// Until when this session may act (monotonic); none when it is not this host's any more.
-    fn holds_until(&self, session: &SessionId) -> Option<u64> {
-        self.lease.as_ref().filter(|(holder, _)| holder == session).map(|(_, until_ms)| *until_ms)
     }
 }
 

@@ -110,7 +110,7 @@ impl Inner {
         let read = opened.tail.chain.seq().0.saturating_sub(behind);
         let (shard, messages) = {
             let mut state = self.state();
-            // Another session of this host has another lease: who reads it takes this shard for anybody's.
+            // Another session of this host has another lease: to whoever reads that one, this shard is anybody's.
             let Some(until_ms) = state.holds_until(&session) else { return Err(takeover::lease_ended()) };
             let Some(kind) = state.kinds.get(&part.0).cloned() else { return Ok(StopReason::Shutdown) };
             let shared = Shared {

@@ -1,29 +1,13 @@
 //! Who is alive, and who owns what, as the two buckets have it.
 
-use super::values::{SessionValue, owner_key};
-use super::{Inner, PAUSE, State};
-use crate::shard::Message;
+use super::values::SessionValue;
+use super::{Inner, PAUSE};
 use lattice_io::{KvEntry, KvError, KvEvent, KvOptions, Replicas, WatchKeys};
+use lattice_journal::SessionId;
 use lattice_journal::lease::Sighting;
-use lattice_journal::{Epoch, SessionId};
 use lattice_protocol::KindName;
 use lattice_protocol::ownership::OwnerValue;
 use std::sync::Arc;
-
-impl State {
-    /// A shard that is served here learns that somebody else has claimed it.
-    fn tell_claimed(&self, key: &str, owner: &OwnerValue) {
-        let is_mine = self.lease.as_ref().is_some_and(|(mine, _)| mine.as_str() == owner.session);
-        if is_mine || owner.is_released() {
-            return;
-        }
-        for (_, inbox) in self.parts.iter().filter(|(part, _)| owner_key(part) == key) {
-            if let Some(inbox) = inbox {
-                inbox.send(Message::Claimed { by: Epoch(owner.epoch) });
-            }
-        }
-    }
-}
 
 impl Inner {
     /// Makes the two buckets, as often as it takes.
