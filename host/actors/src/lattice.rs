@@ -23,7 +23,8 @@
 //! | `balance` | hands shards to hosts that have fewer, one after the other |
 //! | `standby` (one per shard that it stands by for) | follows the stream, folds ahead, hands over |
 //!
-//! [`values`] is what the buckets hold, [`state`] what a host knows of that. All of it is in one JetStream domain; [`domains`] has one of it for each.
+//! [`values`] is what the buckets hold, [`state`] what a host knows of that. All of it is in one JetStream domain;
+//! [`domains`] has one of it for each.
 //!
 //! Invariants: the lease keeps owners from working in vain; the fence is the epoch in the stream
 //! ([`lattice_journal::chain`]). A stream is trimmed only behind a checkpoint that was read back and that

@@ -294,7 +294,7 @@ impl ShardLoop {
             Message::RemoveKind(name, actor) => self.remove_kind(&name, &actor, now),
             Message::Forgive { key } => self.forgive(key, now),
             Message::Look(look) => self.look(look, now),
-            // It did not wait for this one's lease: that was over, or this host stood still and does not know it.
+            // Whoever did found this host's lease over: the host has not noticed yet, as when it stood still.
             Message::Claimed { by } if by > self.shard.tail().chain.epoch() => {
                 self.step(Input::Stop(StopReason::Moved), now);
             }

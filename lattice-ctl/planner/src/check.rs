@@ -151,7 +151,7 @@ fn unfit(
     };
     let share =
         rule.spread.is_empty() || rule.spread.iter().any(|share| view.has_labels(&share.requirements));
-    if let Some(unfit) = view.unfit.filter(|_| !view.is_held()) {
+    if let Some(unfit) = view.barred() {
         Some(format!("goes to {host}: {unfit}"))
     } else if !rule.hosts.is_empty() && !rule.hosts.contains(host) {
         Some(format!("goes to {host}, which its rule does not name"))

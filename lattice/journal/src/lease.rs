@@ -210,7 +210,8 @@ impl Sighting {
         self.at_ms.saturating_add(policy.ttl_ms)
     }
 
-    /// May its holder still act? Until it may not, nobody takes over from it.
+    /// May its holder still act? Until it may not, nobody takes over from it. The time, milliseconds, is that at which
+    /// the leader was asked whether this still is the last revision: while it answered another one may have come.
     #[must_use]
     pub fn lives(&self, policy: &LeasePolicy, now_ms: u64) -> bool {
         now_ms < self.ends_ms(policy)

@@ -87,9 +87,9 @@ impl<'seen> HostView<'seen> {
         matches!(self.unfit, Some(Unfit::Verdict(Verdict::Rejoined) | Unfit::Flapping(_)))
     }
 
-    /// May it get something new, if only when nobody else can take it?
-    pub(crate) fn may_get(&self) -> bool {
-        self.unfit.is_none() || self.is_held()
+    /// Why it gets nothing new, not even when nobody else can take it.
+    pub(crate) fn barred(&self) -> Option<Unfit> {
+        self.unfit.filter(|_| !self.is_held())
     }
 
     /// Does it carry all of these labels?

@@ -108,7 +108,7 @@ fn standing(
     view: &HostView<'_>,
     input: &Input<'_>,
 ) -> Option<Refusal> {
-    if let Some(unfit) = view.unfit.filter(|_| !view.is_held()) {
+    if let Some(unfit) = view.barred() {
         return Some(Refusal::Unfit(unfit));
     }
     if view.has_refused(id) {

@@ -42,7 +42,7 @@ pub(super) fn part_kinds(filling: &mut Filling<'_, '_>, kinds: &BTreeSet<ActorId
     for (_, index) in in_turn(stacked, filling) {
         with(index, filling, |task, filling| {
             let targets = could_have(task, filling);
-            let level = Level { targets: &targets, most_there: 0, gives: |view| view.may_get() };
+            let level = Level { targets: &targets, most_there: 0, gives: |view| view.barred().is_none() };
             while filling.left.parts > 0 && even_out(task, &level, filling) {
                 filling.left.parts -= 1;
             }

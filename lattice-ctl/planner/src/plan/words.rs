@@ -62,7 +62,7 @@ fn listed(words: impl Iterator<Item = String>) -> String {
 
 /// Hosts that would be fit, and have said that they have no room for this actor.
 pub(super) fn refusing(task: &Task<'_>, group: &Group, filling: &Filling<'_, '_>) -> Vec<String> {
-    let fit = filling.room.iter().filter(|host| matches(task, group, host) && host.view.may_get());
+    let fit = filling.room.iter().filter(|host| matches(task, group, host) && host.view.barred().is_none());
     fit.filter(|host| host.view.has_refused(&task.id)).map(|host| host.view.id.to_string()).collect()
 }
 

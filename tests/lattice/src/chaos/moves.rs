@@ -27,7 +27,8 @@ const READY: Duration = Duration::from_secs(4);
 const AGAIN: Duration = Duration::from_millis(50);
 /// Pause between two looks at who has a shard.
 const LOOK: Duration = Duration::from_millis(1);
-/// A host that has come back is held at most so long by a controller of the profile `fast`.
+/// A host that has come back is held at most so long by a controller of the profile `fast`: the planner's
+/// `Profile::FAST.flap_window_ms`.
 const LONGEST_HOLD: Duration = Duration::from_secs(120);
 
 /// What became of the moves of a run.
